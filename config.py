@@ -1,0 +1,250 @@
+"""Settings, read from the environment. Nonsense stops the start with one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from cryptography.fernet import Fernet
+
+ROOT = Path(__file__).resolve().parent
+CLINIKO_API_URL = "https://api.{shard}.cliniko.com/v1"
+DEMO_CLINIKO_KEY = "invented-key-au1"  # opens the simulator, and nothing else
+SIMULATOR_NOTE = "simulator_url"  # in the instance folder; script/server writes the address there
+SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
+
+# What a setting must look like, and how to say so.
+_WEB_ADDRESS = r"://(\{shard\}|[A-Za-z0-9.-])+(:[0-9]{1,5})?(/[^\s?#@]*)?"
+HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or https://")
+HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
+EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
+HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
+GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
+
+
+class ConfigError(Exception):
+    """A setting is missing or makes no sense; the text says which one and what to do."""
+
+
+class Environment(StrEnum):
+    """Where we run: production refuses what development makes up by itself."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set from outside."""
+
+    environment: Environment
+    instance: Path
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    embedded_redis: bool  # no REDIS_URL was given: script/server starts a server of its own
+    cliniko_api_url: str
+    demo: bool
+    simulator: bool  # a demo without CLINIKO_API_URL: script/server starts the simulator
+    cliniko_contact_email: str
+    cliniko_rate_limit: int  # requests a minute
+    secret_key: str = field(repr=False)
+    credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
+    host: str
+    port: int
+    workers: int
+
+    def flask(self) -> dict[str, object]:
+        """The configuration of the Flask application."""
+        production = self.environment is Environment.PRODUCTION
+        return {
+            "ENV": self.environment.value,
+            "DEMO": self.demo,
+            "SECRET_KEY": self.secret_key,
+            "CREDENTIALS_KEYS": list(self.credentials_keys),
+            "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "CLINIKO_API_URL": self.cliniko_api_url,
+            "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
+            "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
+            "MAX_CONTENT_LENGTH": 1024 * 1024,
+            # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
+            "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
+            "SESSION_COOKIE_SECURE": production,
+            "SESSION_COOKIE_HTTPONLY": True,
+            "SESSION_COOKIE_SAMESITE": "Lax",
+        }
+
+
+def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> Settings:
+    """Settings from environment variables; `instance` is the folder if INSTANCE_DIR names none.
+
+    Makes the folder, and in development the secrets that are missing. Raises ConfigError.
+    """
+    read = _Reader(environ)
+    environment = Environment(read.choice("ENV", list(Environment), Environment.DEVELOPMENT))
+    production = environment is Environment.PRODUCTION
+    instance = Path(read.text("INSTANCE_DIR") or instance).absolute()
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"INSTANCE_DIR cannot be {instance} ({error.strerror}).") from None
+    redis_url = read.secret("REDIS_URL")
+    api_url = read.text("CLINIKO_API_URL", *(HTTPS_URL if production else HTTP_URL))
+    demo = read.choice("DEMO", ["0", "1"], "0" if production or api_url else "1") == "1"
+    if demo and production:
+        raise ConfigError("DEMO=1 shows invented patients; it cannot be used with ENV=production.")
+    contact_email = read.text("CLINIKO_CONTACT_EMAIL", *EMAIL)
+    if contact_email is None and not demo:
+        raise ConfigError("CLINIKO_CONTACT_EMAIL is missing: Cliniko asks whom it can write to.")
+    return Settings(
+        environment=environment,
+        instance=instance,
+        database_url=_database_url(read.secret("DATABASE_URL"), instance),
+        redis_url=_redis_url(redis_url, instance),
+        embedded_redis=redis_url is None,
+        cliniko_api_url=(api_url or _cliniko_api_url(instance, demo=demo)).rstrip("/"),
+        demo=demo,
+        simulator=demo and api_url is None,
+        cliniko_contact_email=contact_email or "demo@example.com",
+        cliniko_rate_limit=read.number("CLINIKO_RATE_LIMIT", 200, highest=10_000),
+        secret_key=_secret_key(read, instance, production=production),
+        credentials_keys=_credentials_keys(read, instance, production=production),
+        host=read.text("HOST", *HOST) or "127.0.0.1",
+        port=read.number("PORT", 8000, highest=65_535),
+        workers=read.number("WORKERS", 2, highest=64),
+    )
+
+
+def redis_socket(instance: Path) -> Path:
+    """Where our own Redis listens: in the instance folder if that is short and plain enough,
+    otherwise in a folder among the temporary files."""
+    path = instance / "redis.sock"
+    # Redis tells its clients the path they came by; redis-py stumbles over a space or = in there.
+    if len(str(path)) <= SOCKET_PATH_BYTES and re.fullmatch("[A-Za-z0-9._/-]+", str(path)):
+        return path
+    digest = hashlib.sha256(os.fsencode(instance)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"patient-sync-{digest}" / "redis.sock"
+
+
+class _Reader:
+    """Typed reading of environment variables; an empty one counts as not set."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, pattern: str = "(?s).*", meaning: str = "text") -> str | None:
+        value = self._environ.get(name, "").strip()
+        if value and not re.fullmatch(pattern, value):
+            raise ConfigError(f"{name} must be {meaning}, not {value!r}.")
+        return value or None
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        return self.text(name, "|".join(allowed), " or ".join(allowed)) or default
+
+    def number(self, name: str, default: int, *, highest: int) -> int:
+        value = self.text(name) or str(default)
+        if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= highest:
+            raise ConfigError(f"{name} must be a number from 1 to {highest}, not {value!r}.")
+        return int(value)
+
+    def secret(self, name: str) -> str | None:
+        """The variable itself, or the content of the file that NAME_FILE names. Never shown."""
+        value, file = self.text(name), self.text(f"{name}_FILE")
+        if file is None:
+            return value
+        if value is not None:
+            raise ConfigError(f"Set either {name} or {name}_FILE, not both.")
+        return _read(Path(file))
+
+
+def _database_url(url: str | None, instance: Path) -> str:
+    if url is None:
+        return f"sqlite:///{instance / 'patient_sync.db'}"
+    scheme, separator, rest = url.partition("://")
+    if separator and rest and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"  # SQLAlchemy does not know postgres://
+    if scheme != "sqlite" or not rest.startswith("/"):
+        raise ConfigError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+    if rest in ("/", "/:memory:"):
+        raise ConfigError("DATABASE_URL must name a file: web server and workers share it.")
+    return url
+
+
+def _cliniko_api_url(instance: Path, *, demo: bool) -> str:
+    """A demo never calls the real Cliniko, not even before its simulator has run."""
+    if not demo:
+        return CLINIKO_API_URL
+    note = instance / SIMULATOR_NOTE
+    return note.read_text(encoding="utf-8") if note.exists() else "http://127.0.0.1:8900/v1"
+
+
+def _redis_url(url: str | None, instance: Path) -> str:
+    if url is None:
+        return f"unix://{redis_socket(instance)}"
+    if not re.match("(rediss?://.|unix:///.)", url):
+        raise ConfigError("REDIS_URL must begin with redis://, rediss:// or unix:///.")
+    return url
+
+
+def _secret_key(read: _Reader, instance: Path, *, production: bool) -> str:
+    key = read.secret("SECRET_KEY")
+    if key is None and not production:
+        return _kept(instance / "secret_key", secrets.token_urlsafe)
+    advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+    if key is None:
+        raise ConfigError(f"SECRET_KEY is missing; {advice}")
+    guessable = any(word in key.lower() for word in GUESSABLE)
+    if production and (len(key) < 32 or len(set(key)) < 8 or guessable):
+        raise ConfigError(f"SECRET_KEY can be guessed; {advice}")
+    return key
+
+
+def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str, ...]:
+    value = read.secret("CREDENTIALS_KEYS")
+    if value is None and production:
+        make = "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"
+        raise ConfigError(f"CREDENTIALS_KEYS is missing; make one with: python3 -c '{make}'")
+    if value is None:
+        value = _kept(instance / "credentials_keys", lambda: Fernet.generate_key().decode())
+    keys = tuple(key.strip() for key in value.split(","))
+    for number, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ConfigError(f"Key {number} of CREDENTIALS_KEYS is no Fernet key.") from None
+    return keys
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The secret in this file, made at the first call. Whoever comes second takes the first's."""
+    if path.exists():
+        return _read(path)
+    try:
+        # A link appears whole or not at all, and never replaces what another process has made.
+        with NamedTemporaryFile("w", dir=path.parent, prefix=".") as new:  # mode 600
+            new.write(make())
+            new.flush()
+            with suppress(FileExistsError):
+                os.link(new.name, path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be made ({error.strerror}).") from None
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"The secret in {path} cannot be read.") from None
+    if not content:
+        raise ConfigError(f"{path} is empty; a secret belongs in there.")
+    return content

@@ -1,0 +1,13 @@
+"""How gunicorn serves the application; the address comes from script/server."""
+
+wsgi_app = "webapp:create_app()"
+worker_class = "gthread"
+workers = 2
+threads = 4
+keepalive = 10  # seconds; a page asks for its progress every two
+graceful_timeout = 10
+control_socket_disable = True  # it would leave files in the home folder
+
+# No query string and no referrer: a search holds patients' names.
+accesslog = "-"
+access_log_format = "%(t)s %(h)s %(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"

@@ -1,0 +1,63 @@
+"""Makes .venv and installs a requirements file into it: python3 script/install.py requirements.txt
+
+Runs before anything is installed, so it needs nothing but Python itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def install(requirements: Path, venv: Path) -> None:
+    """Bring the environment up to date; at once if everything required is already there.
+
+    Raises CalledProcessError if Python or pip refuses; the next call then starts afresh.
+    """
+    python, stamp = venv / "bin" / "python", venv / "installed.txt"
+    version = f"# Python {sys.version_info.major}.{sys.version_info.minor}"
+    wanted = _lines(requirements) | {version}
+    # Whoever comes second waits here, and then finds the work done.
+    lock = os.open(requirements.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # The stamp holds the lines that were installed, so the larger set also serves the smaller.
+        installed = _lines(stamp) if python.exists() and stamp.exists() else set()
+        if wanted <= installed:
+            return
+        print(f"Installing {requirements.name}; this can take a minute.", flush=True)
+        stamp.unlink(missing_ok=True)
+        if version not in installed:  # nothing yet, half of it, or for another Python
+            subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        subprocess.run([*pip, "install", "--require-hashes", "-r", requirements], check=True)
+        stamp.write_text("\n".join(sorted(wanted)), encoding="utf-8")
+    finally:
+        os.close(lock)
+
+
+def _lines(file: Path) -> set[str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {line.strip(" \\") for line in lines}
+
+
+def main() -> int:
+    if importlib.util.find_spec("ensurepip") is None:
+        print("Python's venv is missing; on Debian: apt install python3-venv", file=sys.stderr)
+        return 2
+    try:
+        install(ROOT / sys.argv[1], ROOT / ".venv")
+    except subprocess.CalledProcessError:
+        print("The packages could not be installed; the reason is above.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Runs the whole system on one machine until it is stopped: script/server."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from config import DEMO_CLINIKO_KEY, ROOT, SIMULATOR_NOTE, ConfigError, Settings, load
+from script.address import Address, AddressUnusable, free_port
+from script.embedded_redis import NoRedisServer, find_server
+from script.processes import programs, supervised
+
+READY_WITHIN = 60  # seconds
+
+
+class CannotServe(Exception):
+    """The system cannot start, or cannot go on; the text says why and what to do."""
+
+
+def main() -> int:
+    """Start everything and stay until it is stopped. Returns the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so it stays
+            signal.signal(number, signal.default_int_handler)
+    os.umask(0o077)  # logs and database are nobody else's business
+    try:
+        settings = load(os.environ)
+        with _only_one(settings.instance):
+            _serve(settings)
+    except KeyboardInterrupt:
+        return 0
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (AddressUnusable, CannotServe, NoRedisServer) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    web = Address(settings.host, settings.port)
+    web.check()
+    if settings.embedded_redis:
+        find_server()
+    simulator: list[str] = []
+    if settings.simulator:
+        port = free_port()
+        simulator = ["--port", str(port), "--key", DEMO_CLINIKO_KEY]
+        (settings.instance / SIMULATOR_NOTE).write_text(f"http://127.0.0.1:{port}/v1")
+    chosen = programs(settings, simulator=simulator)
+    log = settings.instance / "log"
+    log.mkdir(exist_ok=True)
+
+    _say("Preparing the database")
+    _flask("db", "upgrade", log=log / "database.log")
+    welcome = _flask("seed-demo", log=log / "demo.log") if settings.demo else ""
+    _say("Starting " + ", ".join(f"{program.name} ({program.copies})" for program in chosen))
+    with supervised(chosen, settings.instance) as supervisord:
+        try:
+            _wait_until_healthy(web, supervisord, log)
+            _say(f"Ready: {web.url()}\n{welcome}Logs are in {log}. Ctrl-C stops everything.")
+            supervisord.wait()
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # asking once is enough
+            _say("Stopping")
+            return
+    raise CannotServe(f"The supervisor has ended; see {log / 'supervisord.log'}")
+
+
+@contextmanager
+def _only_one(instance: Path) -> Iterator[None]:
+    """Hold the lock of the instance folder. Raises CannotServe if another server holds it."""
+    with (instance / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotServe(f"Patient Sync already runs with the folder {instance}.") from None
+        yield
+
+
+def _flask(*command: str, log: Path) -> str:
+    """What the command prints for people; the rest goes to the log. Raises CannotServe."""
+    with log.open("wb") as file:
+        flask = [sys.executable, "-m", "flask", "--app", "webapp", *command]
+        done = subprocess.run(flask, cwd=ROOT, stdout=subprocess.PIPE, stderr=file)
+    if done.returncode != 0:
+        raise CannotServe(f"flask {' '.join(command)} has failed; see {log}")
+    return done.stdout.decode()
+
+
+def _wait_until_healthy(web: Address, supervisord: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not web.is_healthy():
+        if supervisord.poll() is not None:
+            raise CannotServe(f"The supervisor has ended; see {log / 'supervisord.log'}")
+        if time.monotonic() > deadline:
+            raise CannotServe(f"The web server does not answer; see {log / 'web.log'}")
+        time.sleep(0.1)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

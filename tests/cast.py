@@ -1,0 +1,54 @@
+"""The people and clinics of the tests.
+
+Alice is an admin. Bob manages Surf Rehab, Vera may look at its syncs. Charlie manages another
+clinic, Northside Physio, and must never see anything of Surf Rehab.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webapp.extensions import db, transaction
+from webapp.models import Organization, Role, User
+from webapp.services import organizations, passwords
+
+PASSWORD = "correct horse battery staple"
+PASSWORD_HASH = passwords.hashed(PASSWORD)  # once: a hash is made slow on purpose
+SURF_KEY = "MS0xLTEyMzQ1LXN1cmZyZWhhYg-au1"
+NORTHSIDE_KEY = "MS0yLTY3ODkwLW5vcnRoc2lkZQ-au2"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Everybody, loaded in the session of the test."""
+
+    alice: User
+    bob: User
+    vera: User
+    charlie: User
+    surf: Organization
+    northside: Organization
+
+
+def make_cast() -> Cast:
+    """Put everybody into the database."""
+    surf = organizations.add("Surf Rehab", SURF_KEY)
+    northside = organizations.add("Northside Physio", NORTHSIDE_KEY)
+    alice = make_user("alice@example.com", Role.ADMIN)
+    bob = make_user("bob@example.com", Role.MANAGER, surf)
+    vera = make_user("vera@example.com", Role.VIEWER, surf)
+    charlie = make_user("charlie@example.com", Role.MANAGER, northside)
+    for row in (alice, bob, vera, charlie, surf, northside):
+        db.session.refresh(row)
+    return Cast(alice, bob, vera, charlie, surf, northside)
+
+
+def make_user(email: str, role: Role, organization: Organization | None = None) -> User:
+    """A person with the password of all tests."""
+    organization_id = organization.id if organization else None
+    with transaction() as session:
+        user = User(
+            email=email, role=role, organization_id=organization_id, password_hash=PASSWORD_HASH
+        )
+        session.add(user)
+    return user

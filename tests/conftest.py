@@ -1,0 +1,197 @@
+"""The fixtures of every test: a real Redis, a real database, the cast, and a Cliniko to talk to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+from sqlalchemy import create_engine, text
+
+from config import Settings, load
+from simulator.account import ClinikoAccount
+from simulator.server import Simulator
+from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast, make_cast
+from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
+from tests.support.redis_server import redis_server
+from webapp import create_app, create_core
+from webapp.extensions import db
+from webapp.models import User
+
+SECRET_KEY = "a secret for tests only, long enough to be accepted"
+CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis, for the whole run."""
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server with one migrated template database, for the whole run."""
+    try:
+        with postgres_server() as server:
+            url = server.create("patient_sync_template")
+            _migrate(url)
+            yield server
+    except PostgresUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database to copy from."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database() -> str:
+    """Which database a test runs on; `tests/sync` and others ask for both."""
+    return "sqlite"
+
+
+@pytest.fixture
+def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database."""
+    if database == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        with server.clone("patient_sync_template") as url:
+            yield url
+        return
+    path = tmp_path / "patient_sync.db"
+    shutil.copy(request.getfixturevalue("sqlite_template"), path)
+    yield f"sqlite:///{path}"
+
+
+@pytest.fixture
+def cliniko() -> Iterator[Simulator]:
+    """A Cliniko with the accounts of both clinics; Surf Rehab's has 648 patients."""
+    surf = ClinikoAccount.generate(
+        name="Surf Rehab", account_id="12345", active=602, archived=36, merged=5, deleted=5, seed=1
+    )
+    surf.add_key(SURF_KEY)
+    northside = ClinikoAccount.generate(
+        name="Northside Physio",
+        account_id="67890",
+        active=30,
+        archived=2,
+        merged=0,
+        deleted=1,
+        seed=2,
+    )
+    northside.add_key(NORTHSIDE_KEY)
+    with Simulator(surf, northside) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def surf_account(cliniko: Simulator) -> ClinikoAccount:
+    """Surf Rehab's side at Cliniko, to change while a sync runs."""
+    return cliniko.accounts[0]
+
+
+@pytest.fixture
+def environment(
+    database_url: str, redis_url: str, cliniko: Simulator, tmp_path: Path
+) -> dict[str, str]:
+    """The settings of a test, as a process would find them."""
+    return {
+        "ENV": "development",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CLINIKO_API_URL": cliniko.url,
+        "CLINIKO_CONTACT_EMAIL": "tests@example.com",
+        "SECRET_KEY": SECRET_KEY,
+        "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+        "INSTANCE_DIR": str(tmp_path / "instance"),
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], tmp_path: Path) -> Settings:
+    return load(environment, instance=tmp_path / "instance")
+
+
+@pytest.fixture
+def app(settings: Settings, redis_url: str) -> Iterator[Flask]:
+    """The application on a fresh database and an empty Redis, inside an application context."""
+    Redis.from_url(redis_url).flushdb()
+    app = create_app(settings)
+    app.config["TESTING"] = True
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def cast(app: Flask) -> Cast:
+    """Alice, Bob, Vera, Charlie and their clinics."""
+    return make_cast()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser that nobody has signed in with."""
+    return app.test_client()
+
+
+@pytest.fixture
+def work(app: Flask) -> Callable[[], None]:
+    """Does all queued jobs, in this process."""
+    from rq import Queue, SimpleWorker
+    from rq.serializers import JSONSerializer
+
+    from webapp.queue import SYNC_QUEUE, redis_connection
+
+    def work() -> None:
+        queue = Queue(SYNC_QUEUE, connection=redis_connection(), serializer=JSONSerializer)
+        worker = SimpleWorker([queue], connection=redis_connection(), serializer=JSONSerializer)
+        worker.work(burst=True, logging_level="WARNING")
+        db.session.expire_all()
+
+    return work
+
+
+def _migrate(url: str) -> None:
+    """Bring an empty database up to the newest migration."""
+    from flask_migrate import upgrade
+
+    settings = load(
+        {
+            "DATABASE_URL": url,
+            "REDIS_URL": "redis://localhost:1",
+            "CLINIKO_API_URL": "http://localhost:1",
+            "CLINIKO_CONTACT_EMAIL": "tests@example.com",
+            "SECRET_KEY": SECRET_KEY,
+            "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+        },
+        instance=Path("instance"),
+    )
+    app = create_core(settings)
+    with app.app_context():
+        upgrade()
+        db.session.remove()
+        db.engine.dispose()
+    if url.startswith("sqlite"):
+        with create_engine(url).connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+
+def as_user(app: Flask, user: User) -> FlaskClient:
+    """A program that calls the API with this person's token."""
+    from webapp.services import tokens
+
+    token, _ = tokens.issue(user)
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client

@@ -1,0 +1,142 @@
+"""A real PostgreSQL for tests: the given one, or one started here and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+from script import tether
+from tests.support.postgres_binaries import (
+    PostgresUnavailable,
+    as_server_user,
+    find_binaries,
+    server_user,
+)
+
+__all__ = ["PostgresServer", "PostgresUnavailable", "postgres_server"]
+
+# Nothing has to survive a crash of the machine.
+_SETTINGS = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+class PostgresServer:
+    """A server on which databases are made and dropped."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._made: list[str] = []
+
+    def create(self, name: str) -> str:
+        """Make an empty database and return its URL. It stays until the server is left."""
+        self._drop(name)  # a run that was killed may have left it on a server of long life
+        self._execute("CREATE DATABASE {}", name)
+        self._made.append(name)
+        return self._database_url(name)
+
+    @contextmanager
+    def clone(self, template: str) -> Iterator[str]:
+        """The URL of a copy of this database, to which nobody may be connected meanwhile."""
+        name = f"{template}_{secrets.token_hex(4)}"
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        try:
+            yield self._database_url(name)
+        finally:
+            self._drop(name)
+
+    def drop_all(self) -> None:
+        """Drop every database that `create` has made."""
+        while self._made:
+            self._drop(self._made.pop())
+
+    def answers(self) -> bool:
+        """Whether the server takes connections."""
+        try:
+            self._execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _database_url(self, name: str) -> str:
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def _drop(self, name: str) -> None:
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def _execute(self, statement: LiteralString, *names: str) -> None:
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server for a whole run of tests. Raises PostgresUnavailable."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        server = PostgresServer(make_url(given))
+        try:
+            yield server
+        finally:
+            server.drop_all()
+        return
+    binaries = find_binaries()
+    # A short path for the socket, in a place that the server's user may enter.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        if os.getuid() == 0:
+            shutil.chown(folder, server_user())
+        with _running(binaries, folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(binaries: Path, folder: Path) -> Iterator[PostgresServer]:
+    data, log = folder / "data", folder / "log"
+    initdb = as_server_user(binaries / "initdb", "--pgdata", data, "--username=test")
+    initdb += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    made = subprocess.run(initdb, cwd="/", capture_output=True, text=True)
+    if made.returncode != 0:
+        raise PostgresUnavailable(f"initdb has failed: {made.stderr}")
+    command = as_server_user(binaries / "postgres", "-D", data, "-k", folder)
+    for setting in _SETTINGS:
+        command += ["-c", setting]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd="/", env=tether.environ(os.environ), stdout=output, stderr=output
+        )
+    try:
+        query = {"host": str(folder)}
+        server = PostgresServer(URL.create("postgresql", "test", database="postgres", query=query))
+        deadline = time.monotonic() + 30
+        while not server.answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise PostgresUnavailable(f"postgres does not start: {log.read_text()}")
+            time.sleep(0.01)
+        yield server
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            continue
+        return

@@ -1,0 +1,67 @@
+"""What we hold beside what Cliniko holds, in one form."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from simulator.account import ClinikoAccount
+from webapp.extensions import db
+from webapp.models import Organization, Patient
+
+
+class Copy(NamedTuple):
+    """One patient: the state, and every field that we keep, as text."""
+
+    state: str
+    first_name: str
+    last_name: str
+    preferred_first_name: str
+    email: str
+    phones: tuple[tuple[str, str], ...]
+    date_of_birth: str
+    merged_into: str
+
+
+def copy_of(organization: Organization) -> dict[str, Copy]:
+    """Our patients of a clinic, by Cliniko's id."""
+    db.session.expire_all()
+    rows = db.session.scalars(select(Patient).where(Patient.organization_id == organization.id))
+    return {
+        row.cliniko_patient_id: Copy(
+            row.state,
+            row.first_name,
+            row.last_name,
+            row.preferred_first_name,
+            row.email,
+            tuple((phone["type"], phone["number"]) for phone in row.phones),
+            row.date_of_birth.isoformat() if row.date_of_birth else "",
+            row.merged_into or "",
+        )
+        for row in rows
+    }
+
+
+def truth_of(account: ClinikoAccount) -> dict[str, Copy]:
+    """The patients of an account at Cliniko, by id. Of a deleted one Cliniko tells nothing else."""
+    return {key: _of(str(state), record) for key, (state, record) in account.truth().items()}
+
+
+def _of(state: str, record: dict[str, Any]) -> Copy:
+    if state == "deleted":
+        return Copy(state, "", "", "", "", (), "", "")
+    survivor = record.get("merged_with_patient") or {}
+    return Copy(
+        state,
+        record["first_name"] or "",
+        record["last_name"] or "",
+        record["preferred_first_name"] or "",
+        record["email"] or "",
+        tuple(
+            (phone["phone_type"] or "", phone["number"] or "")
+            for phone in record["patient_phone_numbers"] or []
+        ),
+        record["date_of_birth"] or "",
+        survivor.get("links", {}).get("self", "").rpartition("/")[2],
+    )

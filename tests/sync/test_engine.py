@@ -1,0 +1,344 @@
+"""A whole sync against the simulator: the copy is true, or the sync says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from simulator.server import Simulator
+
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.sync.copies import copy_of
+from webapp.cliniko.records import PatientState
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, SyncLog
+from webapp.services import credentials, patients
+from webapp.sync import engine, history
+
+Sync = Callable[..., SyncLog]
+InStep = Callable[[], bool]
+
+
+def test_all_648_patients_arrive_in_every_state(sync: Sync, in_step: InStep, cast: Cast) -> None:
+    log = sync()
+
+    assert log.status == "completed"
+    assert in_step()
+    assert (log.records_success, log.records_failed, log.records_processed) == (648, 0, 648)
+    assert patients.count_by_state(cast.surf) == {
+        PatientState.ACTIVE: 602,
+        PatientState.ARCHIVED: 36,
+        PatientState.MERGED: 5,
+        PatientState.DELETED: 5,
+    }
+    assert log.progress["patients_found"] == 648
+    assert log.progress["progress_percent"] == 100.0
+    assert log.progress["active_found"] == 602
+    assert log.progress["phase"] == "finished"
+    assert log.progress["estimated_remaining"] is None
+    assert log.lease_expires_at is None
+
+
+def test_seven_requests_read_602_active_patients(sync: Sync, cliniko: Simulator) -> None:
+    sync()
+
+    whole = [r for r in cliniko.requests if r.path == "/patients" and "q[]" not in r.params]
+    assert len(whole) == 7
+    assert len(cliniko.requests) <= 14
+
+
+def test_a_merged_patient_knows_the_survivor(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+
+    merged = patients.find(cast.surf, patients.PatientFilter(PatientState.MERGED), limit=10)
+    survivors = {patients.survivor(patient) for patient in merged.patients}
+    assert len(merged.patients) == 5
+    assert None not in survivors
+
+
+def test_a_second_sync_rewrites_nothing(sync: Sync, in_step: InStep, cast: Cast) -> None:
+    sync()
+    before = now()
+    log = sync()
+
+    changed = patients.find(cast.surf, patients.PatientFilter(None, changed_after=before), limit=10)
+    confirmed = patients.find(
+        cast.surf, patients.PatientFilter(None, last_synced_after=before), limit=10
+    )
+    assert (log.status, log.records_success) == ("completed", 648)
+    assert changed.total == 0
+    assert confirmed.total == 648
+    assert in_step()
+
+
+def test_changes_between_two_syncs_arrive(
+    sync: Sync, in_step: InStep, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    active = surf_account.ids(State.ACTIVE)
+    archived = surf_account.ids(State.ARCHIVED)
+    surf_account.archive(active[3], active[-3])
+    surf_account.unarchive(archived[0])
+    surf_account.edit(active[10], first_name="Zoë", email="zoe@example.com")
+    surf_account.merge(active[20], into=active[21])
+    surf_account.create(first_name="New", last_name="Patient")
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_a_deleted_patient_keeps_what_we_knew(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[5]
+    known = copy_of(cast.surf)[gone]
+    surf_account.delete(gone)
+
+    log = sync()
+
+    assert log.status == "completed"
+    assert copy_of(cast.surf)[gone] == known._replace(state="deleted")
+
+
+def test_a_patient_in_no_list_is_asked_for_and_kept_while_cliniko_knows_them(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    """The list leaves a patient out: absence never means deleted."""
+    sync()
+    somebody = surf_account.ids(State.ACTIVE)[50]
+    cliniko.faults.add("wrong_total", on="/patients", query="page=2", total=602)
+    cliniko.before_request = None
+
+    sync()
+
+    assert copy_of(cast.surf)[somebody].state == "active"
+
+
+def test_suspiciously_many_deletions_are_held(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
+
+    log = sync()
+
+    assert log.status == "completed"
+    assert log.progress["removals_held"] == 60
+    assert patients.count_by_state(cast.surf)[PatientState.DELETED] == 5
+
+
+@pytest.mark.parametrize("where", [0, -1, 300])
+def test_patients_archived_between_two_pages_lose_nobody(
+    where: int, sync: Sync, in_step: InStep, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    """Every later record moves one place forward: what a reader by page numbers misses."""
+    chosen = surf_account.ids(State.ACTIVE)
+
+    def change(path: str, _params: dict[str, list[str]], number: int) -> None:
+        if path == "/patients" and number in (3, 5, 7, 9):
+            surf_account.archive(chosen[where + number * (1 if where >= 0 else -1)])
+
+    cliniko.before_request = change
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_active_patients_only_leaves_the_others_alone(sync: Sync, cast: Cast) -> None:
+    log = sync(OperationType.ACTIVE_PATIENTS)
+
+    assert (log.status, log.records_success) == ("completed", 602)
+    assert patients.count_by_state(cast.surf)[PatientState.ARCHIVED] == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 199, 200])
+def test_small_clinics_are_read_whole(
+    count: int, sync: Sync, in_step: InStep, surf_account: ClinikoAccount
+) -> None:
+    surf_account.delete(*surf_account.ids(State.ACTIVE)[count:])
+
+    log = sync()
+
+    assert log.status == "completed"
+    assert log.progress["progress_percent"] == 100.0
+    assert log.progress["active_found"] == count
+    assert in_step()
+
+
+MALFORMED = {
+    "an absurd date": {"date_of_birth": "0000-00-00"},
+    "a NUL character": {"first_name": "A\x00nn"},
+    "an overlong name": {"last_name": "n" * 2000},
+    "a wrong type": {"email": {"not": "a text"}},
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED.keys())
+def test_one_bad_record_never_sinks_its_page(
+    content: dict[str, object], sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    bad = surf_account.ids(State.ACTIVE)[150]
+    surf_account.edit(bad, **content)
+
+    log = sync()
+
+    assert log.status == "completed"
+    assert (log.records_success, log.records_failed) == (647, 1)
+    (failure,) = history.failures(log)
+    assert failure.cliniko_patient_id == bad
+    assert failure.field in content
+    assert str(next(iter(content.values()))) not in failure.reason
+
+
+def test_a_long_name_is_stored_whole(sync: Sync, cast: Cast, surf_account: ClinikoAccount) -> None:
+    somebody = surf_account.ids(State.ACTIVE)[7]
+    surf_account.edit(somebody, last_name="n" * 300)
+
+    assert sync().records_failed == 0
+    assert copy_of(cast.surf)[somebody].last_name == "n" * 300
+
+
+def test_a_patient_whose_newest_version_is_bad_keeps_the_older_one(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    somebody = surf_account.ids(State.ACTIVE)[7]
+    known = copy_of(cast.surf)[somebody]
+    surf_account.edit(somebody, date_of_birth="0000-00-00")
+
+    sync()
+
+    assert copy_of(cast.surf)[somebody] == known
+    page = patients.find(cast.surf, patients.PatientFilter(), limit=700)
+    failed = [p.cliniko_patient_id for p in page.patients if p.sync_status == "failed"]
+    assert failed == [somebody]
+
+
+FAILURES = [
+    ({"kind": "status", "status": 401, "nth": 3}, "CLINIKO_AUTH_FAILED"),
+    ({"kind": "status", "status": 403, "nth": 3}, "CLINIKO_FORBIDDEN"),
+    ({"kind": "redirect", "nth": 3, "to": "http://127.0.0.1:9/"}, "CLINIKO_BAD_RESPONSE"),
+]
+
+
+@pytest.mark.parametrize(("fault", "error_code"), FAILURES, ids=[code for _, code in FAILURES])
+def test_a_sync_fails_with_the_reason_and_marks_nobody_deleted(
+    fault: dict[str, object],
+    error_code: str,
+    sync: Sync,
+    cast: Cast,
+    cliniko: Simulator,
+    surf_account: ClinikoAccount,
+) -> None:
+    sync()
+    completed_at = history.summary(cast.surf).last_completed
+    surf_account.delete(surf_account.ids(State.ACTIVE)[0])
+    cliniko.faults.add(on="/patients", times=None, **fault)  # type: ignore[arg-type]
+
+    log = sync()
+
+    assert (log.status, log.error_code) == ("failed", error_code)
+    assert log.error_message
+    assert log.completed_at is not None
+    assert log.progress["progress_percent"] < 100
+    assert patients.count_by_state(cast.surf)[PatientState.DELETED] == 5
+    assert history.summary(cast.surf).last_completed == completed_at
+
+
+@pytest.mark.parametrize("kind", ["reset_before_headers", "reset_mid_body", "short_body"])
+def test_a_broken_connection_is_tried_again(
+    kind: str, sync: Sync, in_step: InStep, cliniko: Simulator
+) -> None:
+    cliniko.faults.add(kind, on="/patients", nth=4)
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_short_trouble_of_cliniko_is_ridden_out(
+    status: int, sync: Sync, in_step: InStep, cliniko: Simulator
+) -> None:
+    cliniko.faults.add("status", on="/patients*", nth=2, status=status)
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_cliniko_says_slow_down_and_the_sync_waits_as_long(
+    sync: Sync, in_step: InStep, cliniko: Simulator
+) -> None:
+    cliniko.faults.add("rate_limited", on="/patients", nth=3, reset_in=2)
+
+    log = sync()
+
+    assert log.status == "completed"
+    assert log.duration_seconds is not None
+    assert log.duration_seconds >= 1
+    assert in_step()
+
+
+@pytest.mark.parametrize("kind", ["ignore_id_filter", "ignore_sort", "ignore_per_page"])
+def test_a_server_that_keeps_to_no_order_is_read_by_its_links(
+    kind: str, sync: Sync, in_step: InStep, cliniko: Simulator
+) -> None:
+    cliniko.faults.add(kind, on="/patients*", times=None)
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_the_key_of_another_account_stores_nobody(
+    sync: Sync, cast: Cast, cliniko: Simulator
+) -> None:
+    sync()
+    before = copy_of(cast.surf)
+    with transaction():
+        cast.surf.encrypted_api_key = credentials.encrypt(cast.surf.id, NORTHSIDE_KEY)
+
+    log = sync()
+
+    assert (log.status, log.error_code) == ("failed", "CLINIKO_ACCOUNT_MISMATCH")
+    assert copy_of(cast.surf) == before
+
+
+def test_a_row_copied_from_another_clinic_does_not_open_its_account(sync: Sync, cast: Cast) -> None:
+    with transaction():
+        cast.surf.encrypted_api_key = credentials.encrypt(cast.northside.id, SURF_KEY)
+
+    assert sync().error_code == "CREDENTIALS_UNREADABLE"
+
+
+def test_two_clinics_do_not_mix(sync: Sync, cast: Cast) -> None:
+    sync()
+
+    assert patients.find(cast.northside, patients.PatientFilter(None), limit=10).total == 0
+
+
+def test_a_cancelled_sync_stops_and_keeps_what_is_stored(
+    begin: Callable[..., SyncLog], cast: Cast, cliniko: Simulator
+) -> None:
+    log = begin()
+
+    def cancel(path: str, _params: dict[str, list[str]], _number: int) -> None:
+        if path == "/patients/archived" and "sort" in _params and "per_page" in _params:
+            with time_machine.travel(now(), tick=True):
+                pass
+
+    cliniko.before_request = cancel
+    with transaction():
+        log.cancel_requested_at = now()
+    engine.run(log.id, log.attempt, worker="test")
+    db.session.expire_all()
+
+    assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
+    assert log.completed_at is not None
+    assert log.completed_at - log.started_at < timedelta(seconds=5)

@@ -1,0 +1,77 @@
+"""Progress in numbers: true, never falling, and honest about the end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.models import OperationType, SyncPhase
+from webapp.sync.progress import Progress, percent, remaining_seconds
+
+
+@pytest.mark.parametrize(
+    ("processed", "found", "expected"),
+    [(450, 648, 69.4), (0, 648, 0.0), (1, 100_000, 0.1), (648, 648, 99.9), (700, 648, 99.9)],
+)
+def test_percent_is_processed_of_found(processed: int, found: int, expected: float) -> None:
+    assert percent(processed, found, before=0.0) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 2000))))
+def test_percent_never_falls_and_never_promises_the_end(steps: list[tuple[int, int]]) -> None:
+    shown = 0.0
+    for processed, found in steps:
+        now = percent(processed, found, before=shown)
+        assert shown <= now <= 99.9
+        shown = now
+
+
+def test_no_rate_no_estimate() -> None:
+    assert _remaining(processed=0, elapsed=5.0) is None
+    assert _remaining(processed=100, elapsed=0.0) is None
+
+
+def test_the_estimate_follows_the_rate() -> None:
+    assert _remaining(processed=100, left=300, elapsed=2.0) == 6.0
+
+
+def test_the_estimate_knows_the_waiting_that_the_limit_forces() -> None:
+    # 1,000 pages to go, 200 of them at once: the other 800 need four minutes at 200 a minute.
+    assert _remaining(processed=100, left=100_000, elapsed=0.01, pages_left=1000) == 240.0
+
+
+def test_metadata_says_it_in_the_words_of_the_api() -> None:
+    metadata = Progress(
+        OperationType.FULL_PATIENTS,
+        SyncPhase.FETCHING,
+        found=648,
+        success=448,
+        failed=2,
+        current_page=9,
+        total_pages=13,
+        percent=69.4,
+        remaining_seconds=45.2,
+    ).metadata()
+    assert metadata["patients_found"] == 648
+    assert metadata["patients_stored"] == 448
+    assert metadata["sync_type"] == "full_patients"
+    assert (metadata["current_page"], metadata["total_pages"]) == (9, 13)
+    assert metadata["progress_percent"] == 69.4
+    assert metadata["estimated_remaining"] == "45 seconds"
+    assert metadata["estimated_remaining_seconds"] == 45
+    assert metadata["phase"] == "fetching"
+    assert metadata["waiting_until"] is None
+
+
+def _remaining(
+    *, processed: int = 100, left: int = 100, elapsed: float = 1.0, pages_left: int = 1
+) -> float | None:
+    return remaining_seconds(
+        processed=processed,
+        left=left,
+        elapsed=elapsed,
+        pages_left=pages_left,
+        requests_left=200,
+        per_minute=200,
+    )

@@ -1,0 +1,138 @@
+"""The layers of the house: imports run downwards only, and every job name resolves."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LEAVES = {"clock", "durations", "errors", "cliniko"}
+DATA = {"models", "extensions"}
+EDGE_FURNITURE = {"limits", "security", "logging_setup", "htmx", "request_ids"}
+
+# What a part of webapp may import from the rest of webapp; a part not named here is a mistake.
+MAY_IMPORT: dict[str, set[str]] = {
+    "clock": set(),
+    "durations": set(),
+    "errors": set(),
+    "cliniko": set(),
+    "htmx": set(),
+    "logging_setup": set(),
+    "extensions": set(),
+    "models": {"extensions"} | LEAVES,
+    "queue": LEAVES,
+    "services": DATA | LEAVES | {"queue"},
+    "sync": DATA | LEAVES | {"queue", "services"},
+    "auth": DATA | LEAVES | {"services"},
+    "jobs": {"sync"},
+    "worker": DATA | LEAVES | {"queue", "sync", "jobs"},
+    "cli": DATA | LEAVES | {"services", "sync"},
+    "request_ids": set(),
+    "limits": DATA | LEAVES | {"auth", "queue", "security"},
+    "security": DATA | LEAVES | {"auth", "htmx"},
+    "api": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
+    "pages": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
+}
+
+# Below the edge nobody knows of requests; `current_app` is for what is built from configuration.
+REQUEST_WORDS = {"request", "session", "g", "url_for", "render_template", "abort", "redirect"}
+BELOW_THE_EDGE = {"cliniko", "models", "queue", "services", "sync", "errors", "clock", "durations"}
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every module that a file imports, with the names taken from it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or "", [alias.name for alias in node.names]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT / "webapp").parts[0].removesuffix(".py")
+
+
+def parts_imported(path: Path) -> Iterator[str]:
+    """The parts of webapp that a file imports."""
+    for module, names in imported(path):
+        if module == "webapp":
+            yield from names
+        elif module.startswith("webapp."):
+            yield module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", list(modules("webapp")), ids=lambda path: path.stem)
+def test_imports_run_downwards_only(path: Path) -> None:
+    part = part_of(path)
+    if part == "__init__":  # create_app puts the parts together
+        return
+    allowed = MAY_IMPORT[part] | {part}
+    assert set(parts_imported(path)) <= allowed
+
+
+def test_the_cliniko_client_knows_of_nothing_but_requests() -> None:
+    outside = {"requests", "urllib3", "webapp"}
+    import sys
+
+    for path in modules("webapp/cliniko"):
+        tops = {module.split(".")[0] for module, _ in imported(path)}
+        assert tops - set(sys.stdlib_module_names) <= outside, path
+
+
+def test_nothing_below_the_edge_knows_of_requests() -> None:
+    for path in modules("webapp"):
+        if part_of(path) in BELOW_THE_EDGE:
+            taken = {
+                name for module, names in imported(path) if module == "flask" for name in names
+            }
+            assert not taken & REQUEST_WORDS, path
+
+
+def test_views_and_jobs_never_touch_the_database_session() -> None:
+    for path in modules("webapp/api", "webapp/pages"):
+        assert "db.session" not in path.read_text(), path
+
+
+def test_the_simulator_and_the_application_do_not_know_each_other() -> None:
+    for path in modules("simulator"):
+        assert not any(module.startswith("webapp") for module, _ in imported(path)), path
+    for path in modules("webapp"):
+        assert not any(module.startswith("simulator") for module, _ in imported(path)), path
+
+
+def test_the_web_process_does_not_load_the_engine() -> None:
+    for path in modules("webapp/api", "webapp/pages"):
+        assert not any(
+            module in {"webapp.jobs", "webapp.sync.engine", "webapp.sync.passes"}
+            for module, _ in imported(path)
+        ), path
+
+
+def test_the_packages_below_the_edge_import_nothing_by_themselves() -> None:
+    for package in ("sync", "services", "cliniko", "auth"):
+        assert not list(imported(ROOT / "webapp" / package / "__init__.py"))
+
+
+def test_every_job_name_resolves() -> None:
+    from webapp.worker import ALLOWED_JOBS
+
+    for name in ALLOWED_JOBS:
+        module, _, function = name.rpartition(".")
+        assert callable(getattr(import_module(module), function))
+
+
+def test_no_module_grows_beyond_a_screenful_of_screens() -> None:
+    for path in modules("webapp", "simulator", "script"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 260, f"{path.relative_to(ROOT)} has {lines} lines: take it apart"

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from config import SIMULATOR_NOTE, ConfigError, Settings, load, redis_socket
+
+FERNET_KEY = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+PRODUCTION = {
+    "ENV": "production",
+    "SECRET_KEY": "Vq3XyZ0aKc8mRt5uWb1nHs7pLd4eGf9jTo2i",
+    "CREDENTIALS_KEYS": FERNET_KEY,
+    "CLINIKO_CONTACT_EMAIL": "ops@clinic.example",
+}
+
+
+def load_in(folder: Path, **environ: str) -> Settings:
+    return load(environ, instance=folder / "instance")
+
+
+def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
+    settings = load_in(tmp_path)
+    instance = tmp_path / "instance"
+    assert settings.environment == "development"
+    assert settings.instance == instance
+    assert settings.database_url == f"sqlite:///{instance}/patient_sync.db"
+    assert settings.embedded_redis
+    assert (settings.demo, settings.simulator) == (True, True)
+    assert settings.cliniko_contact_email == "demo@example.com"
+    assert settings.cliniko_rate_limit == 200
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
+    assert stat.S_IMODE(instance.stat().st_mode) == 0o700
+
+
+def test_production_talks_to_the_real_cliniko(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, **PRODUCTION)
+    assert settings.cliniko_api_url == "https://api.{shard}.cliniko.com/v1"
+    assert (settings.demo, settings.simulator) == (False, False)
+    assert list(settings.instance.iterdir()) == []
+
+
+def test_empty_means_not_set(tmp_path: Path) -> None:
+    assert load_in(tmp_path, PORT="", REDIS_URL=" ", ENV="") == load_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        ("postgres://u:p@db/clinics", "postgresql+psycopg://u:p@db/clinics"),
+        ("postgresql://u:p@db/clinics", "postgresql+psycopg://u:p@db/clinics"),
+        ("postgresql+psycopg:///clinics?host=/run", "postgresql+psycopg:///clinics?host=/run"),
+        ("sqlite:////var/lib/patients.db", "sqlite:////var/lib/patients.db"),
+    ],
+)
+def test_it_understands_database_urls(tmp_path: Path, given: str, understood: str) -> None:
+    assert load_in(tmp_path, DATABASE_URL=given).database_url == understood
+
+
+def test_a_given_redis_needs_no_embedded_one(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, REDIS_URL="rediss://:pw@cache:6380/2")
+    assert settings.redis_url == "rediss://:pw@cache:6380/2"
+    assert not settings.embedded_redis
+
+
+@pytest.mark.parametrize("name", ["short", "x" * 90, "with space", "with=sign", "ünlaut"])
+def test_the_embedded_redis_has_a_path_that_sockets_and_clients_can_take(name: str) -> None:
+    instance = Path("/srv") / name
+    path = redis_socket(instance)
+    assert path.name == "redis.sock"
+    assert (path.parent == instance) == (name == "short")
+    assert len(str(path)) < 104
+    assert not set(str(path)) & set(" =ü")
+
+
+def test_a_given_cliniko_needs_no_simulator(tmp_path: Path) -> None:
+    settings = load_in(
+        tmp_path,
+        CLINIKO_API_URL="http://127.0.0.1:9999/v1/",
+        CLINIKO_CONTACT_EMAIL="me@example.com",
+    )
+    assert settings.cliniko_api_url == "http://127.0.0.1:9999/v1"
+    assert (settings.demo, settings.simulator) == (False, False)
+
+
+def test_a_demo_can_use_a_simulator_that_runs_already(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, DEMO="1", CLINIKO_API_URL="http://127.0.0.1:9999/v1")
+    assert (settings.demo, settings.simulator) == (True, False)
+
+
+def test_a_demo_never_calls_the_real_cliniko(tmp_path: Path) -> None:
+    assert load_in(tmp_path).cliniko_api_url == "http://127.0.0.1:8900/v1"
+    (tmp_path / "instance" / SIMULATOR_NOTE).write_text("http://127.0.0.1:9999/v1")
+    assert load_in(tmp_path).cliniko_api_url == "http://127.0.0.1:9999/v1"
+
+
+def test_an_instance_folder_can_be_named(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, INSTANCE_DIR=str(tmp_path / "elsewhere"))
+    assert settings.instance == tmp_path / "elsewhere"
+    assert not (tmp_path / "instance").exists()
+
+
+NONSENSE = [
+    ("ENV", "staging"),
+    ("DEMO", "yes"),
+    ("DATABASE_URL", "mysql://u:p@db/clinics"),
+    ("DATABASE_URL", "postgresql://"),
+    ("DATABASE_URL", "sqlite://"),
+    ("DATABASE_URL", "sqlite:///:memory:"),
+    ("REDIS_URL", "localhost:6379"),
+    ("REDIS_URL", "unix://redis.sock"),
+    ("CLINIKO_API_URL", "api.cliniko.com"),
+    ("CLINIKO_API_URL", "ftp://api.cliniko.com"),
+    ("CLINIKO_API_URL", "https://user:pw@api.cliniko.com"),
+    ("CLINIKO_API_URL", "https://api.{region}.cliniko.com"),
+    ("CLINIKO_API_URL", "https://api.cliniko.com/v1?x=1"),
+    ("CLINIKO_CONTACT_EMAIL", "nobody"),
+    ("CLINIKO_CONTACT_EMAIL", "a b@example.com"),
+    ("CLINIKO_RATE_LIMIT", "0"),
+    ("CLINIKO_RATE_LIMIT", "10001"),
+    ("CLINIKO_RATE_LIMIT", "many"),
+    ("PORT", "0"),
+    ("PORT", "65536"),
+    ("PORT", "80.5"),
+    ("PORT", "-1"),
+    ("WORKERS", "65"),
+    ("WORKERS", "٣"),
+    ("HOST", "http://localhost"),
+    ("CREDENTIALS_KEYS", "not-a-key"),
+    ("CREDENTIALS_KEYS", f"{FERNET_KEY},"),
+    ("INSTANCE_DIR", "/dev/null/instance"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE)
+def test_nonsense_stops_the_start(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name) as refused:
+        load_in(tmp_path, **{name: value})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "CREDENTIALS_KEYS", "CLINIKO_CONTACT_EMAIL"])
+def test_production_makes_nothing_up(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is missing"):
+        load_in(tmp_path, **{**PRODUCTION, name: ""})
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "x" * 64, "abab" * 16, "ChangeMe-Vq3XyZ0aKc8mRt5uWb1nHs7pLd4eGf9j"]
+)
+def test_production_refuses_a_weak_secret_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match="SECRET_KEY can be guessed") as refused:
+        load_in(tmp_path, **{**PRODUCTION, "SECRET_KEY": key})
+    assert key not in str(refused.value)
+
+
+def test_production_refuses_cliniko_in_plain_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="https://"):
+        load_in(tmp_path, **PRODUCTION, CLINIKO_API_URL="http://api.cliniko.com/v1")
+
+
+def test_production_refuses_a_demo(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="DEMO=1"):
+        load_in(tmp_path, **PRODUCTION, DEMO="1")
+
+
+def test_a_real_cliniko_wants_an_address_in_development_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="CLINIKO_CONTACT_EMAIL is missing"):
+        load_in(tmp_path, DEMO="0")
+
+
+def test_development_keeps_the_secrets_it_makes(tmp_path: Path) -> None:
+    first, second = load_in(tmp_path), load_in(tmp_path)
+    assert first == second
+    assert len(first.secret_key) >= 32
+    Fernet(first.credentials_keys[0])
+    for name in ("secret_key", "credentials_keys"):
+        assert stat.S_IMODE((tmp_path / "instance" / name).stat().st_mode) == 0o600
+
+
+def test_two_that_start_together_have_the_same_secrets(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: load_in(tmp_path), range(32)))
+    assert len({settings.secret_key for settings in found}) == 1
+    assert len({settings.credentials_keys for settings in found}) == 1
+
+
+def test_an_emptied_secret_is_not_replaced(tmp_path: Path) -> None:
+    load_in(tmp_path)
+    (tmp_path / "instance" / "credentials_keys").write_text("")
+    with pytest.raises(ConfigError, match="credentials_keys is empty"):
+        load_in(tmp_path)
+
+
+def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    newest = Fernet.generate_key().decode()
+    file.write_text(f"{newest}, {FERNET_KEY}\n")
+    settings = load_in(tmp_path, CREDENTIALS_KEYS_FILE=str(file))
+    assert settings.credentials_keys == (newest, FERNET_KEY)
+
+
+def test_a_secret_cannot_stand_in_two_places(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="SECRET_KEY or SECRET_KEY_FILE"):
+        load_in(tmp_path, SECRET_KEY="x", SECRET_KEY_FILE="/nowhere")
+
+
+def test_a_secret_file_must_be_readable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="/nowhere"):
+        load_in(tmp_path, SECRET_KEY_FILE="/nowhere")
+
+
+def test_settings_never_show_secrets(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, **PRODUCTION, DATABASE_URL="postgresql://u:hidden@db/clinics")
+    shown = repr(settings)
+    for secret in (PRODUCTION["SECRET_KEY"], FERNET_KEY, "hidden"):
+        assert secret not in shown
+
+
+def test_flask_learns_what_it_needs(tmp_path: Path) -> None:
+    config = load_in(tmp_path, **PRODUCTION).flask()
+    assert config["ENV"] == "production"
+    assert config["DEMO"] is False
+    assert config["CREDENTIALS_KEYS"] == [FERNET_KEY]
+    assert config["MAX_CONTENT_LENGTH"] == 1024 * 1024
+    assert config["SESSION_COOKIE_SECURE"] is True
+    assert config["SESSION_COOKIE_NAME"] == "__Host-session"
+
+
+def test_cookies_work_without_https_in_development(tmp_path: Path) -> None:
+    config = load_in(tmp_path).flask()
+    assert config["SESSION_COOKIE_SECURE"] is False
+    assert config["SESSION_COOKIE_NAME"] == "session"
+    assert config["SESSION_COOKIE_HTTPONLY"] is True
+    assert config["SESSION_COOKIE_SAMESITE"] == "Lax"

@@ -1,0 +1,49 @@
+"""Patient Sync: copies all patients of a clinic from Cliniko and keeps the copy true."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flask import Flask
+
+from config import Settings, load
+from webapp.extensions import db, migrate, prepare_engine
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The whole application: web pages, JSON API and commands.
+
+    Raises config.ConfigError for settings that cannot be used.
+    """
+    app = create_core(settings)
+
+    from webapp import api, cli, limits, pages, security
+
+    security.init_app(app)
+    limits.init_app(app)
+    api.init_app(app)
+    pages.init_app(app)
+    cli.init_app(app)
+    return app
+
+
+def create_core(settings: Settings | None = None) -> Flask:
+    """The application without its edge: settings, database and logs. Enough for a worker."""
+    settings = settings or load(os.environ, instance=ROOT / "instance")
+    app = Flask(
+        __name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+    )
+    app.config.from_mapping(settings.flask())
+
+    import webapp.models  # noqa: F401  (the tables must be known before the first query)
+    from webapp import logging_setup
+
+    logging_setup.init_app(app)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    with app.app_context():
+        prepare_engine(db.engine)
+    return app

@@ -1,0 +1,41 @@
+"""Who may do what. Pure: a matrix and one question."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from webapp.models import Role, User
+
+
+class Action(Enum):
+    """What somebody asks to do with a clinic, or with all of them."""
+
+    VIEW_SYNCS = auto()
+    VIEW_PATIENTS = auto()
+    START_SYNC = auto()
+    CANCEL_SYNC = auto()
+    TEST_CONNECTION = auto()
+    MANAGE_ORGANIZATION = auto()
+    ADD_ORGANIZATION = auto()
+
+
+_VIEWER = frozenset({Action.VIEW_SYNCS})
+_MANAGER = _VIEWER | {
+    Action.VIEW_PATIENTS,
+    Action.START_SYNC,
+    Action.CANCEL_SYNC,
+    Action.TEST_CONNECTION,
+    Action.MANAGE_ORGANIZATION,
+}
+MATRIX: dict[Role, frozenset[Action]] = {
+    Role.VIEWER: _VIEWER,
+    Role.MANAGER: _MANAGER,
+    Role.ADMIN: frozenset(Action),
+}
+
+
+def may(user: User, action: Action, organization_id: int | None = None) -> bool:
+    """Whether a person may do this with this clinic (None: with no clinic in particular)."""
+    if not user.active or action not in MATRIX[Role(user.role)]:
+        return False
+    return user.role == Role.ADMIN or user.organization_id == organization_id

@@ -1,0 +1,43 @@
+"""The only way from an id in an address to a clinic: load and authorise in one step."""
+
+from __future__ import annotations
+
+import re
+
+from webapp.auth.access import Action, may
+from webapp.errors import InsufficientPermissions, InvalidOrganizationId, OrganizationNotFound
+from webapp.extensions import db
+from webapp.models import Organization, Role, User
+
+_ORGANIZATION_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
+def organization_for(user: User, org_id: str, action: Action) -> Organization:
+    """The clinic with this id, if the person may do this with it.
+
+    Raises InvalidOrganizationId for what is no id; InsufficientPermissions, the same for clinics
+    that exist and clinics that do not, so that ids cannot be guessed; OrganizationNotFound, which
+    only an admin can meet.
+    """
+    organization_id = organization_id_of(org_id)
+    if not may(user, action, organization_id):
+        raise InsufficientPermissions(organization_id=organization_id)
+    organization = db.session.get(Organization, organization_id)
+    if organization is None:
+        if user.role == Role.ADMIN:
+            raise OrganizationNotFound(organization_id=organization_id)
+        raise InsufficientPermissions(organization_id=organization_id)
+    return organization
+
+
+def organization_id_of(org_id: str) -> int:
+    """The number in an address. Raises InvalidOrganizationId."""
+    if not _ORGANIZATION_ID.fullmatch(org_id):
+        raise InvalidOrganizationId()
+    return int(org_id)
+
+
+def require(user: User, action: Action) -> None:
+    """Raise InsufficientPermissions unless the person may do this at all, for any clinic."""
+    if not may(user, action, user.organization_id):
+        raise InsufficientPermissions()

@@ -1,0 +1,141 @@
+"""The commands: `flask --app webapp …`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+from flask import Flask
+
+from webapp.cliniko.errors import ClinikoError
+from webapp.errors import AppError, OrganizationNotFound
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import demo, organizations, people, tokens
+from webapp.sync import history
+from webapp.sync.start import start_sync
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def init_app(app: Flask) -> None:
+    """Register the commands."""
+    for command in (create_user, set_password, create_organization, issue_token, sync, seed_demo):
+        app.cli.add_command(command)
+
+
+def _in_sentences(command: Callable[P, R]) -> Callable[P, R]:
+    """An expected error ends a command with its sentence, not with a trace."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (AppError, ClinikoError) as error:
+            raise click.ClickException(error.message) from error
+
+    return run
+
+
+def _secret(prompt: str, *, confirm: bool = False) -> str:
+    """A secret from the terminal without echo, or the first line of standard input."""
+    stream = click.get_text_stream("stdin")
+    if stream.isatty():
+        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
+    return stream.readline().rstrip("\n")
+
+
+@click.command("create-user")
+@click.argument("email")
+@click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
+@click.option("--organization", "organization_id", type=int, help="For managers and viewers.")
+@_in_sentences
+def create_user(email: str, role: str, organization_id: int | None) -> None:
+    """Add a person who may sign in. The password is asked for, or read from standard input."""
+    password = _secret("Password", confirm=True)
+    people.create(email, password, role=Role(role), organization_id=organization_id)
+    click.echo(f"{people.normalized(email)} can sign in as {role}.")
+
+
+@click.command("set-password")
+@click.argument("email")
+@_in_sentences
+def set_password(email: str) -> None:
+    """Give a person another password; it is asked for, or read from standard input."""
+    user = people.by_email(email)
+    if user is None:
+        raise click.ClickException(f"Nobody with the address {email} can sign in.")
+    people.set_password(user, _secret("New password", confirm=True))
+    click.echo(f"{user.email} has a new password; all their sessions and tokens have ended.")
+
+
+@click.command("create-organization")
+@click.argument("name")
+@_in_sentences
+def create_organization(name: str) -> None:
+    """Add a clinic. Its Cliniko API key is asked for, or read from standard input."""
+    organization = organizations.add(name, _secret("Cliniko API key"))
+    click.echo(f"{organization.name} is organization {organization.id}.")
+
+
+@click.command("issue-token")
+@click.argument("email")
+@_in_sentences
+def issue_token(email: str) -> None:
+    """Print a bearer token for the API that acts for a person, valid for an hour."""
+    user = people.by_email(email)
+    if user is None:
+        raise click.ClickException(f"Nobody with the address {email} can sign in.")
+    token, _ = tokens.issue(user)
+    click.echo(token)
+
+
+@click.command("sync")
+@click.argument("organization_id", type=int)
+@click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
+@_in_sentences
+def sync(organization_id: int, wait: bool) -> None:
+    """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed."""
+    organization = db.session.get(Organization, organization_id)
+    if organization is None:
+        raise OrganizationNotFound()
+    log = start_sync(
+        organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+    click.echo(f"Sync {log.id} of {organization.name} has started.")
+    if wait:
+        _watch(organization, log.id)
+
+
+def _watch(organization: Organization, sync_log_id: int) -> None:
+    with click.progressbar(length=1000, label="Patients", show_pos=False) as bar:
+        while True:
+            db.session.rollback()
+            log = history.get(organization, sync_log_id)
+            if log is None:
+                raise click.ClickException(f"Sync {sync_log_id} is gone.")
+            bar.update(int(log.progress.get("progress_percent", 0.0) * 10) - bar.pos)
+            if not log.is_running:
+                break
+            time.sleep(0.3)
+    click.echo(_last_words(log))
+    if log.status != SyncStatus.COMPLETED:
+        raise SystemExit(1)
+
+
+def _last_words(log: SyncLog) -> str:
+    if log.status == SyncStatus.FAILED:
+        return f"{log.error_code}: {log.error_message}"
+    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
+    return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
+
+
+@click.command("seed-demo")
+@_in_sentences
+def seed_demo() -> None:
+    """Make the clinic and the admin of a first run, once; prints how to sign in."""
+    click.echo(demo.seed())

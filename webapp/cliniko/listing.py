@@ -1,0 +1,175 @@
+"""Reading a whole listing without losing a record while records come and go.
+
+Page numbers shift when a patient is archived; ids do not. So a listing is walked by id, and to be
+fast it is cut into ranges of ids that are walked side by side. A range begins with a page asked
+for by number, which tells the range's first id, and goes on by `id:>last` until it meets the first
+id of the next range. It must really meet it: the ranges overlap by at least one record, so a
+record that slipped between two pages because the list moved is found by one more request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+from webapp.cliniko.client import Cliniko, Listing, Page
+from webapp.cliniko.errors import BadResponse
+
+PER_PAGE = 100  # the most that Cliniko gives
+_SMALLEST_FIRST_PAGE = 60
+
+
+class OrderIgnored(Exception):
+    """The server does not keep to the order or the filter by id: walk by links instead."""
+
+
+@dataclass(frozen=True)
+class RangeStart:
+    """The page, by number, that a range begins with."""
+
+    page: int
+    per_page: int
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.per_page
+
+
+@dataclass(frozen=True)
+class IdPage:
+    """A page in the order of ids: where to go on, and whether the list ends with it."""
+
+    records: list[Any]
+    total_entries: int
+    first_id: int | None
+    last_id: int
+    ends: bool
+    served_at: datetime | None = None
+    in_order: bool = True
+
+
+@dataclass
+class IdRange:
+    """A part of a listing: what comes after the id `after`, as far as the id `until`.
+
+    `after` moves forward as pages are stored, so a range can be written down and gone on with.
+    """
+
+    listing: Listing
+    after: int = 0
+    until: int | None = None
+    filters: tuple[str, ...] = ()
+    done: bool = False
+
+    def is_read_by(self, page: IdPage) -> bool:
+        """Whether nothing of the range is left behind this page."""
+        return page.ends or (self.until is not None and page.last_id >= self.until)
+
+    def move_to(self, page: IdPage) -> None:
+        """The page is taken: go on behind it."""
+        self.after = page.last_id
+        self.done = self.is_read_by(page)
+
+    def to_json(self) -> list[Any]:
+        """The range as JSON values."""
+        return [str(self.listing), self.after, self.until, self.done]
+
+    @classmethod
+    def from_json(cls, values: list[Any]) -> IdRange:
+        """The range that `to_json` wrote."""
+        listing, after, until, done = values
+        return cls(Listing(listing), after, until, done=done)
+
+
+def plan_starts(total: int, at_most: int) -> list[RangeStart]:
+    """Where the ranges of a listing of `total` records begin, about `at_most` of them.
+
+    Each range but the first begins inside the last page of the one before. A page's place is its
+    number times its size, so the sizes differ a little: the choice that wastes the fewest records.
+    """
+    pages_each = ceil(ceil(total / PER_PAGE) / at_most) or 1
+    starts = [RangeStart(1, PER_PAGE)]
+    end = PER_PAGE * pages_each
+    while end < total:
+        start = _start_before(end)
+        starts.append(start)
+        end = start.offset + start.per_page + PER_PAGE * (pages_each - 1)
+    return starts
+
+
+def _start_before(end: int) -> RangeStart:
+    def waste(size: int) -> int:
+        return (end - 1) % size + PER_PAGE - size
+
+    size = min(range(PER_PAGE, _SMALLEST_FIRST_PAGE, -1), key=waste)
+    return RangeStart((end - 1) // size + 1, size)
+
+
+def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
+    """The first page of a range; its `in_order` tells whether the server sorts as it was asked to.
+
+    Raises ClinikoError.
+    """
+    page = client.get_page(listing, page=start.page, per_page=start.per_page)
+    left = page.total_entries - start.offset - len(page.records)
+    return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
+
+
+def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
+    """The page of a range that follows the id `after`. Raises OrderIgnored or ClinikoError."""
+    filters = (*part.filters, f"id:>{after}") if after else part.filters
+    page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
+    if not page.records and page.next_url is not None:
+        raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
+    at_end = page.next_url is None and (not page.records or page.total_entries <= len(page.records))
+    answer = _by_id(page, after=after, at_end=at_end)
+    if not answer.in_order:
+        raise OrderIgnored
+    return answer
+
+
+def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:
+    """Every page of a listing by its `next` links. Raises BadResponse if they go in circles."""
+    page = client.get_page(listing, per_page=PER_PAGE, sort=None)
+    yield page
+    followed: set[str] = set()
+    while page.next_url is not None:
+        if page.next_url in followed:
+            raise BadResponse("Cliniko's list of patients links back to itself. Try again later.")
+        followed.add(page.next_url)
+        page = client.follow(listing, page.next_url)
+        yield page
+
+
+def id_of(record: object) -> int | None:
+    """The id of a raw record as a number; deleted ones may carry it in their link only."""
+    if not isinstance(record, dict):
+        return None
+    value = record.get("id")
+    if value is None:
+        links = record.get("links")
+        link = links.get("self") if isinstance(links, dict) else None
+        value = link.rpartition("/")[2] if isinstance(link, str) else None
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+def _by_id(page: Page, *, after: int, at_end: bool) -> IdPage:
+    ids = [number for number in map(id_of, page.records) if number is not None]
+    if page.records and not ids:
+        raise BadResponse("Cliniko sent a page of patients without a single usable id.")
+    return IdPage(
+        page.records,
+        page.total_entries,
+        ids[0] if ids else None,
+        ids[-1] if ids else after,
+        ends=at_end,
+        served_at=page.served_at,
+        in_order=all(one <= other for one, other in pairwise([after + 1, *ids])),
+    )

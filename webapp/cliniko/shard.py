@@ -1,0 +1,51 @@
+"""From an API key to the host that may see it. The key decides a host name: a loose check here
+would send credentials to a stranger."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from webapp.cliniko.errors import InvalidKey
+
+DEFAULT_API_URL = "https://api.{shard}.cliniko.com/v1"
+DEFAULT_SHARD = "au1"  # of keys from before there were shards
+MAX_KEY_LENGTH = 500
+
+# Shards are added without notice, so the form is checked and not a list.
+_SHARD = re.compile(r"[a-z]{2}[0-9]{1,2}", re.ASCII)
+_HOST = re.compile(r"api\.[a-z]{2}[0-9]{1,2}\.cliniko\.com", re.ASCII)
+
+
+def shard_of(api_key: str) -> str:
+    """The shard of a key: what stands behind its last hyphen, `au1` without one.
+
+    Raises InvalidKey for anything else in that place, and for keys that are empty, too long, or
+    hold characters that do not belong into a header.
+    """
+    if not api_key or len(api_key) > MAX_KEY_LENGTH:
+        raise InvalidKey(f"A Cliniko API key has 1 to {MAX_KEY_LENGTH} characters.")
+    if not all("!" <= character <= "~" for character in api_key):
+        raise InvalidKey("A Cliniko API key has no spaces and no special characters.")
+    name, hyphen, shard = api_key.rpartition("-")
+    if not hyphen:
+        return DEFAULT_SHARD
+    if not name or not _SHARD.fullmatch(shard):
+        raise InvalidKey(
+            "A Cliniko API key ends with a hyphen and its region, as in -au2. Copy the whole key."
+        )
+    return shard
+
+
+def base_url(api_key: str, api_url: str = DEFAULT_API_URL) -> str:
+    """The base address for a key, without a slash at the end. Raises InvalidKey.
+
+    An address without `{shard}` in it is another service that speaks for Cliniko; it is used as it
+    is.
+    """
+    url = api_url.replace("{shard}", shard_of(api_key)).rstrip("/")
+    if api_url == DEFAULT_API_URL:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not _HOST.fullmatch(parts.netloc):
+            raise InvalidKey("This key does not lead to a host of Cliniko.")
+    return url

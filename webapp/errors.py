@@ -1,0 +1,159 @@
+"""What can go wrong, in words for people.
+
+    AppError
+    ├── ValidationError            a value that came in is not usable; names the parameter
+    ├── AuthenticationRequired     nobody is signed in, or the token does not hold
+    ├── InsufficientPermissions    signed in, but not allowed
+    ├── InvalidOrganizationId      the id in the path is no id
+    ├── OrganizationNotFound
+    ├── NotFound                   any other thing that is not there
+    ├── RateLimited                too often; knows when again
+    ├── QueueUnavailable           Redis cannot be reached
+    ├── SyncAlreadyRunning         one sync a clinic; carries the running one
+    ├── SyncNotRunning             nothing to cancel
+    ├── ClinikoNotConfigured       the clinic has no API key
+    ├── CredentialsUnreadable      the stored key was encrypted with a key we no longer have
+    └── AccountMismatch            the key opens another Cliniko account than this clinic's
+
+An error knows its code and its details, never an HTTP status: the edge translates.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorCode(StrEnum):
+    """Every `error_code` that a client can meet."""
+
+    AUTHENTICATION_REQUIRED = "AUTHENTICATION_REQUIRED"
+    INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
+    INVALID_ORGANIZATION_ID = "INVALID_ORGANIZATION_ID"
+    ORGANIZATION_NOT_FOUND = "ORGANIZATION_NOT_FOUND"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    RATE_LIMITED = "RATE_LIMITED"
+    QUEUE_UNAVAILABLE = "QUEUE_UNAVAILABLE"
+    SYNC_ALREADY_RUNNING = "SYNC_ALREADY_RUNNING"
+    SYNC_NOT_RUNNING = "SYNC_NOT_RUNNING"
+    SYNC_CANCELLED = "SYNC_CANCELLED"
+    SYNC_INTERRUPTED = "SYNC_INTERRUPTED"
+    SYNC_TIMEOUT = "SYNC_TIMEOUT"
+    CLINIKO_AUTH_FAILED = "CLINIKO_AUTH_FAILED"
+    CLINIKO_FORBIDDEN = "CLINIKO_FORBIDDEN"
+    CLINIKO_RATE_LIMITED = "CLINIKO_RATE_LIMITED"
+    CLINIKO_UNAVAILABLE = "CLINIKO_UNAVAILABLE"
+    CLINIKO_BAD_RESPONSE = "CLINIKO_BAD_RESPONSE"
+    CLINIKO_NOT_CONFIGURED = "CLINIKO_NOT_CONFIGURED"
+    CLINIKO_ACCOUNT_MISMATCH = "CLINIKO_ACCOUNT_MISMATCH"
+    CREDENTIALS_UNREADABLE = "CREDENTIALS_UNREADABLE"
+    DATABASE_CONSTRAINT_ERROR = "DATABASE_CONSTRAINT_ERROR"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    STORAGE_FULL = "STORAGE_FULL"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+class AppError(Exception):
+    """An expected failure: a code for programs, a sentence for people, details as JSON values."""
+
+    error_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+    default_message: ClassVar[str] = (
+        "Something went wrong on our side. Try again; if it stays, tell support."
+    )
+
+    def __init__(self, message: str | None = None, **details: object) -> None:
+        self.message = message or self.default_message
+        self.details = details
+        self.retry_after: int | None = None
+        super().__init__(self.message)
+
+
+class ValidationError(AppError):
+    error_code = ErrorCode.VALIDATION_ERROR
+    default_message = "The request is not valid."
+
+    def __init__(self, message: str, *, parameter: str, **details: object) -> None:
+        super().__init__(message, parameter=parameter, **details)
+        self.parameter = parameter
+
+
+class AuthenticationRequired(AppError):
+    error_code = ErrorCode.AUTHENTICATION_REQUIRED
+    default_message = (
+        "Authentication is required. Send a valid token in the header Authorization: Bearer TOKEN."
+    )
+
+
+class InsufficientPermissions(AppError):
+    error_code = ErrorCode.INSUFFICIENT_PERMISSIONS
+    default_message = "You do not have permission to do this. Ask an administrator of Patient Sync."
+
+
+class InvalidOrganizationId(AppError):
+    error_code = ErrorCode.INVALID_ORGANIZATION_ID
+    default_message = "The organization id must be a whole number from 1 with at most 16 digits."
+
+
+class OrganizationNotFound(AppError):
+    error_code = ErrorCode.ORGANIZATION_NOT_FOUND
+    default_message = "There is no organization with this id. Verify the id."
+
+
+class NotFound(AppError):
+    error_code = ErrorCode.NOT_FOUND
+    default_message = "There is nothing at this address. Check it for a typing mistake."
+
+
+class RateLimited(AppError):
+    error_code = ErrorCode.RATE_LIMITED
+    default_message = "Too many requests. Wait until the time in the header Retry-After has passed."
+
+    def __init__(self, message: str, *, retry_after: int, **details: object) -> None:
+        super().__init__(message, **details)
+        self.retry_after = max(1, retry_after)
+
+
+class QueueUnavailable(AppError):
+    error_code = ErrorCode.QUEUE_UNAVAILABLE
+    default_message = (
+        "The job queue cannot be reached, so nothing was started. Try again in half a minute."
+    )
+
+    def __init__(self, message: str | None = None, **details: object) -> None:
+        super().__init__(message, **details)
+        self.retry_after = 30
+
+
+class SyncAlreadyRunning(AppError):
+    error_code = ErrorCode.SYNC_ALREADY_RUNNING
+    default_message = "A sync of this organization is already running. Wait for it to complete."
+
+
+class SyncNotRunning(AppError):
+    error_code = ErrorCode.SYNC_NOT_RUNNING
+    default_message = "No sync of this organization is running, so there is nothing to cancel."
+
+
+class ClinikoNotConfigured(AppError):
+    error_code = ErrorCode.CLINIKO_NOT_CONFIGURED
+    default_message = "No Cliniko API key is stored for this clinic. Add the key in its settings."
+
+
+class CredentialsUnreadable(AppError):
+    error_code = ErrorCode.CREDENTIALS_UNREADABLE
+    default_message = (
+        "The stored Cliniko API key cannot be decrypted with the configured encryption keys. "
+        "Restore the earlier encryption key, or enter the Cliniko key again."
+    )
+
+
+class AccountMismatch(AppError):
+    error_code = ErrorCode.CLINIKO_ACCOUNT_MISMATCH
+    default_message = (
+        "This API key belongs to another Cliniko account than the one this clinic was first "
+        "connected to. Nothing was changed. Use a key of the first account, or add the other "
+        "account as a new clinic."
+    )

@@ -1,0 +1,67 @@
+"""The extensions of the application: created here without an application, bound in `create_app`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import Connection as SqliteConnection
+from typing import Any
+
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import DeclarativeBase, scoped_session
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of every table; named constraints, so that migrations can speak of them."""
+
+
+Base.metadata.naming_convention = NAMING_CONVENTION
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate(compare_type=True)
+
+
+@contextmanager
+def transaction() -> Iterator[scoped_session[Any]]:
+    """One transaction for one public verb: commits at the end, rolls back on any error.
+
+    Whatever was read before is forgotten first, so that a decision is taken on what the
+    database holds inside this transaction. SQLite takes its write lock at once: a transaction
+    that reads first and writes later is refused with "database is locked" when another
+    writer came between, whatever its time-out.
+    """
+    db.session.rollback()
+    db.session.connection(execution_options={"begin": "IMMEDIATE"})
+    try:
+        yield db.session
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Give SQLite write-ahead logging, foreign keys, and transactions that we begin ourselves."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: SqliteConnection, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions by itself
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,98 @@
+"""How often callers of the API may ask: the table of rates, and the headers that tell of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from math import ceil
+
+from flask import Flask, Response, after_this_request, request
+from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter.util import get_remote_address
+from limits import parse
+
+import webapp.limits.storage  # noqa: F401  (makes its scheme known to the library)
+from webapp.auth.bearer import current_actor
+from webapp.clock import iso
+from webapp.errors import RateLimited
+from webapp.queue import redis_connection
+
+# Each is counted for one person, one clinic and one endpoint.
+RATES = {
+    "api.sync_logs": "60 per minute",
+    "api.sync_log": "60 per minute",
+    "api.status": "120 per minute",
+    "api.active_patients": "120 per minute",
+    "api.test_connection": "10 per minute",
+    # These two are the clinic's, whoever asks: the database counts them (sync/start.py).
+    "api.sync_all": "1 per 5 minutes",
+    "api.sync": "1 per 5 minutes",
+}
+
+limiter = Limiter(get_remote_address, strategy="moving-window", headers_enabled=False)
+
+
+def init_app(app: Flask) -> None:
+    """Count in the application's Redis; every answer of a limited endpoint tells of its rate."""
+    with app.app_context():
+        app.config["RATELIMIT_STORAGE_URI"] = "redis-or-memory://"
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = {
+            "connection_pool": redis_connection().connection_pool
+        }
+    limiter.init_app(app)
+    app.after_request(_tell_of_uncounted)
+
+
+def count() -> None:
+    """Count a request that is allowed otherwise, so that refused ones use nothing up.
+
+    Raises RateLimited (details: `retry_at`); then the request was not counted.
+    """
+    with suppress(RateLimitExceeded):
+        _count()
+    current = limiter.current_limit
+    assert current is not None, "the endpoint is missing in RATES"
+    resets_at = datetime.fromtimestamp(ceil(current.window.reset_time), UTC)
+    tell(current.limit.amount, current.remaining, resets_at)
+    if current.breached:
+        raise RateLimited(
+            "Too many requests. Wait for as many seconds as the header Retry-After says.",
+            retry_after=ceil(resets_at.timestamp() - time.time()),
+            retry_at=iso(resets_at),
+        )
+
+
+def tell(limit: int, remaining: int, resets_at: datetime) -> None:
+    """Put the rate-limit headers on the answer to this request, whatever it will be."""
+
+    @after_this_request
+    def add_headers(response: Response) -> Response:
+        response.headers["X-RateLimit-Limit"] = str(limit)
+        response.headers["X-RateLimit-Remaining"] = str(remaining)
+        response.headers["X-RateLimit-Reset"] = str(ceil(resets_at.timestamp()))
+        return response
+
+
+def _rate() -> str:
+    return RATES[request.endpoint or ""]
+
+
+def _caller_and_clinic() -> str:
+    return f"{current_actor().id}:{(request.view_args or {})['org_id']}"
+
+
+@limiter.limit(_rate, key_func=_caller_and_clinic)
+def _count() -> None:
+    """Flask-Limiter counts before this body, which has nothing left to do."""
+
+
+def _tell_of_uncounted(response: Response) -> Response:
+    """Refusals use nothing up: they tell of the rate as somebody finds it who has not asked yet."""
+    rate = RATES.get(request.endpoint or "")
+    if rate is not None and "X-RateLimit-Limit" not in response.headers:
+        item = parse(rate)
+        response.headers["X-RateLimit-Limit"] = str(item.amount)
+        response.headers["X-RateLimit-Remaining"] = str(item.amount)
+        response.headers["X-RateLimit-Reset"] = str(ceil(time.time() + item.get_expiry()))
+    return response

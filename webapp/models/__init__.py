@@ -1,0 +1,22 @@
+"""Every table, in one place for callers and for the migrations."""
+
+from webapp.models.organization import Organization
+from webapp.models.patient import Patient, PatientSyncStatus, Phone
+from webapp.models.sync_failure import SyncFailure
+from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
+from webapp.models.user import Role, User
+
+__all__ = [
+    "OperationType",
+    "Organization",
+    "Patient",
+    "PatientSyncStatus",
+    "Phone",
+    "Role",
+    "SyncFailure",
+    "SyncLog",
+    "SyncOrigin",
+    "SyncPhase",
+    "SyncStatus",
+    "User",
+]

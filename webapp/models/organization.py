@@ -1,0 +1,38 @@
+"""An organization: one clinic, or a group of clinics, with one Cliniko account."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.clock import now
+from webapp.extensions import Base
+from webapp.models.types import BigId, UtcDateTime
+
+
+class Organization(Base):
+    """The tenant. Every patient and every sync belongs to exactly one."""
+
+    __tablename__ = "organizations"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # an id is never given to a second clinic
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    # The Cliniko account that the first key opened; later keys must open the same one.
+    cliniko_id: Mapped[str | None] = mapped_column(String(40))
+    cliniko_name: Mapped[str | None] = mapped_column(String(200))
+    encrypted_api_key: Mapped[str | None] = mapped_column(Text)
+    api_key_hint: Mapped[str | None] = mapped_column(String(4))
+    shard: Mapped[str | None] = mapped_column(String(4))
+    credentials_saved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    connection_checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    connection_error_code: Mapped[str | None] = mapped_column(String(40))
+    cliniko_patients: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether an API key is stored."""
+        return self.encrypted_api_key is not None

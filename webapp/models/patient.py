@@ -1,0 +1,66 @@
+"""A patient as this database holds it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import TypedDict
+
+from sqlalchemy import JSON, Date, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Base
+from webapp.models.types import BigId, SortText, UtcDateTime
+
+
+class PatientSyncStatus(StrEnum):
+    """Whether the newest version that Cliniko sent could be stored."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
+class Phone(TypedDict):
+    type: str
+    number: str
+
+
+class Patient(Base):
+    """Only what the screens and the API need is here: what is not stored cannot leak."""
+
+    __tablename__ = "patients"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "cliniko_patient_id"),
+        Index(None, "organization_id", "state", "sort_key", "id"),
+        Index(None, "organization_id", "sort_key", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    cliniko_patient_id: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(10))
+    first_name: Mapped[str] = mapped_column(Text, default="")
+    last_name: Mapped[str] = mapped_column(Text, default="")
+    preferred_first_name: Mapped[str] = mapped_column(Text, default="")
+    email: Mapped[str] = mapped_column(Text, default="")
+    phone: Mapped[str] = mapped_column(Text, default="")
+    phones: Mapped[list[Phone]] = mapped_column(JSON, default=list)
+    date_of_birth: Mapped[date | None] = mapped_column(Date)
+    cliniko_created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cliniko_updated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    archived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    merged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    merged_into: Mapped[str | None] = mapped_column(String(20))
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Tells a changed record from one that is only seen again.
+    content_hash: Mapped[str] = mapped_column(String(64), default="")
+    # Names and e-mail without case and accents; phone numbers as digits, both ways of writing them.
+    search_text: Mapped[str] = mapped_column(Text, default="")
+    search_digits: Mapped[str] = mapped_column(Text, default="")
+    sort_key: Mapped[str] = mapped_column(SortText, default="")
+    sync_status: Mapped[str] = mapped_column(String(10), default=PatientSyncStatus.SUCCESS)
+    last_synced: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_changed: Mapped[datetime] = mapped_column(UtcDateTime)
+    # The sync that last saw this patient: keeps every counter exact when a page is repeated.
+    last_sync_id: Mapped[int] = mapped_column(BigId)

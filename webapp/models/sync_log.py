@@ -1,0 +1,111 @@
+"""The row that is a sync: its progress, its outcome, and who works on it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.extensions import Base
+from webapp.models.organization import Organization
+from webapp.models.types import BigId, UtcDateTime
+from webapp.models.user import User
+
+
+class OperationType(StrEnum):
+    """Which listings a sync reads."""
+
+    FULL_PATIENTS = "full_patients"
+    ACTIVE_PATIENTS = "active_patients"
+
+
+class SyncStatus(StrEnum):
+    """Exactly three: documented clients stop polling at the last two."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class SyncPhase(StrEnum):
+    """What a running sync is doing."""
+
+    QUEUED = "queued"
+    CONNECTING = "connecting"
+    FETCHING = "fetching"
+    RECONCILING = "reconciling"
+    WAITING = "waiting"
+    FINISHED = "finished"
+
+
+class SyncOrigin(StrEnum):
+    """Where a sync was started."""
+
+    DASHBOARD = "dashboard"
+    API = "api"
+    COMMAND = "command"
+
+
+class SyncLog(Base):
+    """One attempt to bring an organization in step with Cliniko."""
+
+    __tablename__ = "sync_logs"
+    __table_args__ = (
+        # The guard behind "one running sync a clinic"; everything before it is only politeness.
+        Index(
+            "uq_sync_logs_one_running",
+            "organization_id",
+            unique=True,
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+        Index(None, "organization_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    operation_type: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(10), default=SyncStatus.RUNNING)
+    origin: Mapped[str] = mapped_column(String(10))
+    started_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    records_success: Mapped[int] = mapped_column(default=0)
+    records_failed: Mapped[int] = mapped_column(default=0)
+    # Declarative keeps the attribute name `metadata` for itself. Assign it whole: a change inside
+    # the dictionary would not be saved.
+    progress: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
+    error_code: Mapped[str | None] = mapped_column(String(40))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    # Whoever holds the lease works on the sync. Every write names the attempt it belongs to, so a
+    # worker that was replaced while it hung cannot write any more.
+    attempt: Mapped[int] = mapped_column(default=1)
+    interruptions: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(100))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    checkpoint: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+    organization: Mapped[Organization] = relationship()
+    started_by: Mapped[User | None] = relationship()
+
+    @property
+    def records_processed(self) -> int:
+        """Records looked at; always success plus failed."""
+        return self.records_success + self.records_failed
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == SyncStatus.RUNNING
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        if self.completed_at is None:
+            return None
+        return max(0.0, (self.completed_at - self.started_at).total_seconds())

@@ -1,0 +1,46 @@
+"""A person who signs in, or on whose behalf a program calls the API."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.clock import now
+from webapp.extensions import Base
+from webapp.models.organization import Organization
+from webapp.models.types import BigId, UtcDateTime
+
+
+class Role(StrEnum):
+    """Admins see every clinic; managers and viewers the one they belong to."""
+
+    ADMIN = "admin"
+    MANAGER = "manager"
+    VIEWER = "viewer"
+
+
+class User(Base):
+    """Somebody who may ask."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint(
+            "role = 'admin' OR organization_id IS NOT NULL", name="belongs_to_a_clinic"
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+    password_hash: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(String(10))
+    organization_id: Mapped[int | None] = mapped_column(ForeignKey("organizations.id"))
+    active: Mapped[bool] = mapped_column(default=True)
+    # Part of every session: what changes it ends them all.
+    session_epoch: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+    organization: Mapped[Organization | None] = relationship()

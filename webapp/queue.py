@@ -1,0 +1,109 @@
+"""The queue that wakes workers. It names jobs by dotted string and carries ids, nothing else.
+
+The database holds the truth about every sync; Redis only passes the word on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app
+from redis import Redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue, Worker
+from rq.exceptions import DuplicateJobError
+from rq.serializers import JSONSerializer
+
+from webapp.clock import now
+from webapp.errors import QueueUnavailable
+
+SYNC_QUEUE = "sync"
+RUN_SYNC = "webapp.jobs.run_sync"
+WORKER_SILENCE = timedelta(seconds=20)  # a living worker beats every five
+JOB_TIMEOUT = 3600  # seconds; the engine's own limit ends a sync well before
+
+
+def web_connection(url: str) -> Redis:
+    """A connection for answering people: gives up after a second, never tries again by itself."""
+    return Redis.from_url(
+        url, socket_timeout=1.0, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def worker_connection(url: str) -> Redis:
+    """A connection for workers: rides out a restart of Redis instead of ending the worker."""
+    return Redis.from_url(url, retry=Retry(ExponentialBackoff(cap=2, base=0.1), 40))
+
+
+def enqueue_sync(sync_log_id: int, attempt: int) -> None:
+    """Ask a worker to go on with a sync. Asking twice for the same attempt queues it once.
+
+    Raises QueueUnavailable if Redis cannot be reached or refuses the write.
+    """
+    with suppress(DuplicateJobError), _queue_trouble():
+        _queue(SYNC_QUEUE).enqueue(
+            RUN_SYNC,
+            sync_log_id,
+            attempt,
+            job_id=_job_id(sync_log_id, attempt),
+            unique=True,
+            job_timeout=JOB_TIMEOUT,
+            result_ttl=600,
+            failure_ttl=7 * 24 * 3600,
+        )
+
+
+def is_queued(sync_log_id: int, attempt: int) -> bool:
+    """Whether this attempt still waits in the queue. Raises QueueUnavailable."""
+    with _queue_trouble():
+        return _job_id(sync_log_id, attempt) in _queue(SYNC_QUEUE).get_job_ids()
+
+
+def is_reachable() -> bool:
+    """Whether Redis answers."""
+    try:
+        return bool(redis_connection().ping())
+    except RedisError:
+        return False
+
+
+def workers_connected() -> int | None:
+    """How many workers are alive, busy or not; None if Redis cannot be asked."""
+    since = now() - WORKER_SILENCE
+    try:
+        workers = Worker.all(connection=redis_connection(), serializer=JSONSerializer)
+    except RedisError:
+        return None
+    return sum(
+        worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
+    )
+
+
+def redis_connection() -> Redis:
+    """The application's one pool of connections to Redis, made when first needed."""
+    pool: dict[str, Any] = current_app.extensions
+    if "redis" not in pool:
+        pool["redis"] = web_connection(current_app.config["REDIS_URL"])
+    connection: Redis = pool["redis"]
+    return connection
+
+
+@contextmanager
+def _queue_trouble() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable() from error
+
+
+def _job_id(sync_log_id: int, attempt: int) -> str:
+    return f"sync-{sync_log_id}-{attempt}"
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, connection=redis_connection(), serializer=JSONSerializer)

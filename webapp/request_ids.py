@@ -1,0 +1,31 @@
+"""The id of a request: on its answer, and on every line that is logged while it is answered."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import structlog
+from flask import Flask, Response, g, request
+
+HEADER = "X-Request-ID"
+_ACCEPTED = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+
+
+def init_app(app: Flask) -> None:
+    """Give every request an id: the one that a proxy has chosen, if it is plain, or a new one."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get(HEADER, "")
+    g.request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(16)
+    # A thread serves one request after the other: forget what the last one bound.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    response.headers[HEADER] = g.request_id
+    return response

@@ -1,0 +1,65 @@
+"""What keeps browsers honest: headers on every answer, and CSRF tokens on every form."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from flask_wtf import CSRFProtect
+from werkzeug.exceptions import BadRequest
+
+from webapp import request_ids
+from webapp.htmx import HTMX_URL
+
+csrf = CSRFProtect()
+
+# htmx by its whole address: the bare CDN would allow every package that anybody publishes there.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        f"script-src 'self' {HTMX_URL}",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_SWITCHED_OFF = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{feature}=()" for feature in _SWITCHED_OFF),
+}
+TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"  # a year
+
+
+def init_app(app: Flask) -> None:
+    """Switch on request ids, headers and CSRF protection."""
+    request_ids.init_app(app)
+    app.before_request(_refuse_unreadable_query)
+    # Tied to the session and as long-lived: a dashboard stays open for hours.
+    app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    csrf.init_app(app)
+    production = app.config["ENV"] == "production"
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        if production:
+            response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def _refuse_unreadable_query() -> None:
+    """Werkzeug fails on bytes that are no UTF-8 only where somebody asks for a parameter."""
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest from error

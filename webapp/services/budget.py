@@ -1,0 +1,95 @@
+"""The request budget of one Cliniko user, shared by all workers and web processes through Redis.
+
+Cliniko allows each user 200 requests a minute, however many keys or machines ask. A moving window
+is safe however Cliniko counts its minute; a fixed pace would make every small sync wait in vain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import suppress
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import MovingWindowRateLimiter
+from redis import Redis
+from redis.exceptions import RedisError
+
+# Requests that a sync leaves to connection tests, so that a person never waits for a worker.
+KEPT_FOR_TESTS = 5
+
+# Cliniko stamps a request when it arrives, we when it leaves: a window a little longer than its
+# minute keeps requests that were delayed on the way from falling together there.
+WINDOW_SECONDS = 61
+
+
+class _Window(RateLimitItemPerMinute):
+    """So many requests in any window of 61 seconds."""
+
+    def get_expiry(self) -> int:
+        return WINDOW_SECONDS
+
+
+class SharedBudget:
+    """What is left of a Cliniko user's minute. Fulfils `webapp.cliniko.throttle.Budget`.
+
+    While Redis is away the count goes on in this process alone: slower help is better than none.
+    """
+
+    def __init__(self, redis: Redis, api_key: str, *, per_minute: int, keep: int = 0) -> None:
+        """`keep` requests of the minute are left to others."""
+        # The key without its shard opens the same account; the digest keeps it out of Redis.
+        user = hashlib.sha256(api_key.rpartition("-")[0].encode() or api_key.encode()).hexdigest()[
+            :24
+        ]
+        self.per_minute = per_minute
+        self._redis = redis
+        self._user = user
+        self._hold_key = f"cliniko:hold:{user}"
+        self._keep = min(keep, per_minute - 1)
+        self._window = _Window(per_minute)
+        self._memory = MovingWindowRateLimiter(MemoryStorage())
+        self._held_until = 0.0
+        storage: Storage = RedisStorage("redis://", connection_pool=redis.connection_pool)
+        self._shared = MovingWindowRateLimiter(storage)
+
+    def acquire(self) -> float:
+        """0.0 if a request may go now (and is counted), else the seconds until to ask again."""
+        held = self._seconds_held()
+        if held > 0:
+            return held
+        try:
+            return self._take(self._shared)
+        except RedisError:
+            return self._take(self._memory)
+
+    def hold(self, seconds: float) -> None:
+        """Nobody with this key asks Cliniko for so many seconds: it said so itself."""
+        self._held_until = time.monotonic() + seconds
+        with suppress(RedisError):
+            self._redis.set(self._hold_key, "1", px=max(1, int(seconds * 1000)))
+
+    def left(self) -> int:
+        """Requests that may still go in this minute without waiting."""
+        try:
+            stats = self._shared.get_window_stats(self._window, self._user)
+        except RedisError:
+            stats = self._memory.get_window_stats(self._window, self._user)
+        return max(0, stats.remaining - self._keep)
+
+    def _seconds_held(self) -> float:
+        own = self._held_until - time.monotonic()
+        try:
+            shared = self._redis.pttl(self._hold_key) / 1000
+        except RedisError:
+            shared = 0.0
+        return max(own, shared, 0.0)
+
+    def _take(self, limiter: MovingWindowRateLimiter) -> float:
+        # Two askers may both see one request left above the kept ones; then one of the kept is
+        # used, never one that is not there: the hit itself is atomic.
+        stats = limiter.get_window_stats(self._window, self._user)
+        if stats.remaining > self._keep and limiter.hit(self._window, self._user):
+            return 0.0
+        return max(0.05, stats.reset_time - time.time())

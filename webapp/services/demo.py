@@ -1,0 +1,35 @@
+"""The first run without a Cliniko: one clinic at the simulator, one admin, one password."""
+
+from __future__ import annotations
+
+import secrets
+
+from flask import current_app
+from sqlalchemy import func, select
+
+from config import DEMO_CLINIKO_KEY
+from webapp.errors import AppError
+from webapp.extensions import db
+from webapp.models import Role, User
+from webapp.services import organizations, people
+
+ADMIN = "admin@surfrehab.example"
+CLINIC = "Surf Rehab"
+
+
+def seed() -> str:
+    """Make the demo's clinic and admin if nobody is there yet; the words to print.
+
+    Raises AppError outside a demo, for a known key must not stand beside real clinics.
+    """
+    if not current_app.config["DEMO"]:
+        raise AppError("This is no demo: a Cliniko is configured, or DEMO=0 is set.")
+    if db.session.scalar(select(func.count()).select_from(User)):
+        return (
+            f"Sign in as {ADMIN}. The password was shown at the first start; forgotten? "
+            f"flask --app webapp set-password {ADMIN}"
+        )
+    password = "-".join(secrets.token_hex(3) for _ in range(4))
+    organizations.add(CLINIC, DEMO_CLINIKO_KEY)
+    people.create(ADMIN, password, role=Role.ADMIN)
+    return f"Sign in as {ADMIN} with the password {password} (shown only this once)."

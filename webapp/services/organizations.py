@@ -1,0 +1,145 @@
+"""The clinics: add one, give it a key, and the figures that the clinics page shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from webapp.cliniko.errors import ClinikoError, InvalidKey
+from webapp.cliniko.shard import shard_of
+from webapp.cliniko.throttle import AT_ONCE
+from webapp.clock import now
+from webapp.errors import ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import Organization, Patient, SyncLog, SyncStatus, User
+from webapp.services import connection, credentials
+
+MAX_NAME = 200
+
+
+@dataclass(frozen=True)
+class ClinicFigures:
+    """A row of the clinics page."""
+
+    organization: Organization
+    patients: int
+    latest: SyncLog | None
+    last_synced: datetime | None
+
+
+def visible_to(user: User) -> list[Organization]:
+    """The clinics that a person may see, by name."""
+    query = select(Organization).order_by(func.lower(Organization.name), Organization.id)
+    if user.organization_id is not None:
+        query = query.where(Organization.id == user.organization_id)
+    return list(db.session.scalars(query))
+
+
+def add(name: str, api_key: str | None = None) -> Organization:
+    """Add a clinic, with its key if there is one already.
+
+    Raises ValidationError for a name or key that cannot be used.
+    """
+    name = _checked_name(name)
+    key = _checked_key(api_key) if api_key else None
+    with transaction() as session:
+        organization = Organization(name=name)
+        session.add(organization)
+        session.flush()
+        if key is not None:
+            _store_key(organization, key)
+    return organization
+
+
+def rename(organization: Organization, name: str) -> None:
+    """Give a clinic another name. Raises ValidationError for an empty or overlong one."""
+    name = _checked_name(name)
+    with transaction():
+        organization.name = name
+
+
+def replace_key(organization: Organization, api_key: str) -> None:
+    """Store a new key after asking Cliniko whose it is.
+
+    If Cliniko cannot be asked the key is stored all the same: each sync asks again before it
+    stores a patient. Raises ValidationError for a key of impossible form, AccountMismatch for one
+    of another account, AuthFailed or Forbidden if Cliniko refuses it.
+    """
+    key = _checked_key(api_key)
+    client, _ = connection.client_with(key, policy=AT_ONCE)
+    account = None
+    try:
+        with client:
+            account = client.account()
+    except ClinikoError as error:
+        if not error.retryable:
+            raise
+    if account is not None:
+        connection.check_account(organization, account)
+    with transaction():
+        _store_key(organization, key)
+        if account is not None:
+            organization.cliniko_id = account.id
+            organization.cliniko_name = account.name
+
+
+def figures(organizations: list[Organization]) -> list[ClinicFigures]:
+    """Counts, latest and last completed sync of each clinic, in three queries for all."""
+    ids = [organization.id for organization in organizations]
+    counts = db.session.execute(
+        select(Patient.organization_id, func.count())
+        .where(Patient.organization_id.in_(ids))
+        .group_by(Patient.organization_id)
+    )
+    patients = {row[0]: row[1] for row in counts}
+    newest = select(func.max(SyncLog.id)).where(SyncLog.organization_id.in_(ids))
+    latest = {
+        log.organization_id: log
+        for log in db.session.scalars(
+            select(SyncLog).where(SyncLog.id.in_(newest.group_by(SyncLog.organization_id)))
+        )
+    }
+    ends = db.session.execute(
+        select(SyncLog.organization_id, func.max(SyncLog.completed_at))
+        .where(SyncLog.organization_id.in_(ids), SyncLog.status == SyncStatus.COMPLETED)
+        .group_by(SyncLog.organization_id)
+    )
+    last_synced = {row[0]: row[1] for row in ends}
+    return [
+        ClinicFigures(
+            organization,
+            patients.get(organization.id, 0),
+            latest.get(organization.id),
+            last_synced.get(organization.id),
+        )
+        for organization in organizations
+    ]
+
+
+def _store_key(organization: Organization, api_key: str) -> None:
+    organization.encrypted_api_key = credentials.encrypt(organization.id, api_key)
+    organization.shard = shard_of(api_key)
+    organization.api_key_hint = api_key.rpartition("-")[0][-4:] or api_key[-4:]
+    organization.credentials_saved_at = now()
+    organization.connection_checked_at = None
+    organization.connection_error_code = None
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise ValidationError(
+            f"Give the clinic a name of 1 to {MAX_NAME} printable characters.", parameter="name"
+        )
+    return name
+
+
+def _checked_key(api_key: str) -> str:
+    api_key = api_key.strip()
+    try:
+        shard_of(api_key)
+    except InvalidKey as error:
+        raise ValidationError(str(error), parameter="api_key") from error
+    return api_key

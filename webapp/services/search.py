@@ -1,0 +1,71 @@
+"""What patients are found by: text without case and accents, phone numbers as digits. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Letters that Unicode does not take apart into a base letter and an accent.
+_PLAIN = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "\u0131": "i"}
+)
+
+# The calling code of the region that a shard serves, and the prefix that national numbers there
+# begin with. "eu" spans countries, so national numbers of that shard are kept as they are.
+_CALLING_CODES = {"au": ("61", "0"), "uk": ("44", "0"), "ca": ("1", ""), "us": ("1", "")}
+
+# Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
+_PHONE_RUN = re.compile(r"\+?\(?\d(?:[\s().\-/]*\d)+")
+MIN_DIGITS = 4
+
+
+def fold(text: str) -> str:
+    """Text without case and accents: `Müller-O'Brien` is `muller-o'brien`."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
+
+
+def search_text(*parts: str) -> str:
+    """What the words of a search are looked for in."""
+    return " ".join(fold(part) for part in parts if part)
+
+
+def sort_key(last_name: str, first_name: str) -> str:
+    """Last name, then first name; the tab sorts before letters, so `Van` precedes `Van Dyke`."""
+    return f"{fold(last_name).strip()}\t{fold(first_name).strip()}"
+
+
+def search_digits(numbers: list[str], shard: str | None) -> str:
+    """Each phone number as digits, in its international and in its national form."""
+    forms: list[str] = []
+    for number in numbers:
+        digits = "".join(c for c in number if c.isascii() and c.isdigit())
+        if digits:
+            forms.extend(_both_forms(digits, number.strip().startswith(("+", "00")), shard))
+    return " ".join(dict.fromkeys(forms))
+
+
+def terms(search: str) -> list[str]:
+    """A search taken apart: words folded, each phone number, however grouped, one run of digits."""
+
+    def joined(match: re.Match[str]) -> str:
+        return " " + re.sub(r"\D", "", match.group()) + " "
+
+    return fold(_PHONE_RUN.sub(joined, search)).split()
+
+
+def is_number(term: str) -> bool:
+    """Whether a term also matches phone numbers."""
+    return len(term) >= MIN_DIGITS and term.isascii() and term.isdigit()
+
+
+def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
+    code, trunk = _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
+    if international:
+        digits = digits.removeprefix("00")
+        if code and digits.startswith(code):
+            return [digits, trunk + digits.removeprefix(code)]
+        return [digits]
+    if code and trunk and digits.startswith(trunk):
+        return [digits, code + digits.removeprefix(trunk)]
+    return [digits]

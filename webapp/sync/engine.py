@@ -1,0 +1,113 @@
+"""Running a sync: from the moment a worker picks it up to its last word."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from rq.timeouts import JobTimeoutException
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from webapp.cliniko.errors import ClinikoError
+from webapp.errors import AppError, ErrorCode
+from webapp.extensions import db, transaction
+from webapp.models import Organization, SyncLog, SyncPhase
+from webapp.services.connection import client_for
+from webapp.sync import lease, recovery
+from webapp.sync.passes import Passes
+from webapp.sync.reader import Reader, StoppableWaiter
+from webapp.sync.recorder import Recorder, SyncTimeout
+from webapp.sync.start import CANCELLED
+
+log = structlog.get_logger()
+
+# Set when this worker is told to end: the sync goes to another worker after the page at hand.
+hand_over_requested = threading.Event()
+
+
+class HandOver(Exception):
+    """The worker ends; the sync is to go on elsewhere."""
+
+
+def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
+    """Bring one clinic in step, or close the sync with the reason why not.
+
+    Does nothing if another worker has the sync, or has had this attempt already. Nothing is
+    raised: the sync's row says how it ended.
+    """
+    structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
+    try:
+        sync_log = lease.claim(sync_log_id, attempt, worker)
+    except lease.LeaseLost:
+        log.info("sync_not_ours")
+        return
+    log.info("sync_begins", organization_id=sync_log.organization_id)
+    try:
+        _run(sync_log)
+        log.info("sync_completed")
+    except lease.LeaseLost:
+        log.warning("sync_taken_over")
+    except HandOver:
+        recovery.hand_over(sync_log_id, attempt, interrupted=False)
+        log.info("sync_handed_over")
+    except lease.CancelRequested:
+        _fail(sync_log_id, attempt, ErrorCode.SYNC_CANCELLED, CANCELLED)
+    except (AppError, ClinikoError) as error:
+        _fail(sync_log_id, attempt, error.error_code, error.message)
+    except (SyncTimeout, JobTimeoutException):
+        _fail(sync_log_id, attempt, ErrorCode.SYNC_TIMEOUT, _TIMEOUT)
+    except DBAPIError as error:
+        log.exception("sync_database_error")
+        _fail(sync_log_id, attempt, *_of_database(error))
+    except Exception:
+        log.exception("sync_failed_unexpectedly")
+        _fail(sync_log_id, attempt, ErrorCode.INTERNAL_ERROR, _INTERNAL)
+
+
+def _run(sync_log: SyncLog) -> None:
+    organization = db.session.get_one(Organization, sync_log.organization_id)
+    waiter = StoppableWaiter()
+    client, budget = client_for(organization, waiter)
+    with client:
+        recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
+
+        def idle() -> None:
+            _leave_if_told()
+            recorder.beat(reader.waiting_until)
+
+        recorder.enter(SyncPhase.CONNECTING)
+        with Reader.opened(client, waiter, idle) as reader:
+            passes = Passes(client, reader, recorder, before_each_page=_leave_if_told)
+            passes.read_everything(organization)
+
+
+def _leave_if_told() -> None:
+    if hand_over_requested.is_set():
+        raise HandOver
+
+
+def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None:
+    """Close the sync as failed, if it is still this attempt's to close."""
+    log.warning("sync_failed", error_code=str(error_code))
+    with transaction() as session:
+        sync_log = session.get(SyncLog, sync_log_id, with_for_update=True)
+        if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
+            recovery.close(sync_log, error_code, message)
+            sync_log.lease_expires_at = None
+
+
+def _of_database(error: DBAPIError) -> tuple[ErrorCode, str]:
+    text = str(error.orig).lower()
+    if "disk is full" in text or "no space left" in text or "could not extend" in text:
+        return ErrorCode.STORAGE_FULL, _FULL
+    if isinstance(error, OperationalError):
+        return ErrorCode.DATABASE_UNAVAILABLE, _UNAVAILABLE
+    return ErrorCode.DATABASE_CONSTRAINT_ERROR, _CONSTRAINT
+
+
+_KEPT = "What was stored until then is kept."
+_TIMEOUT = f"The sync took too long and was ended. {_KEPT} Start it again."
+_INTERNAL = f"The sync ended on an error of ours. {_KEPT} The worker's log tells more."
+_FULL = f"The disk of the database is full. {_KEPT} Make room, then start the sync again."
+_UNAVAILABLE = f"The database could not be reached or stayed locked. {_KEPT} Start the sync again."
+_CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the database migration."

@@ -1,0 +1,160 @@
+"""Reading syncs: the latest, the list, one with its failed records, and the summary of a clinic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+
+from sqlalchemy import Select, func, inspect, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import make_transient
+
+from webapp.cliniko.records import PatientState
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, Patient, SyncFailure, SyncLog, SyncStatus
+from webapp.sync import recovery
+
+UNKNOWN_DURATION = "30-120 seconds"
+
+
+@dataclass(frozen=True)
+class SyncPage:
+    """Some syncs, newest first, and how many match in all."""
+
+    logs: list[SyncLog]
+    total: int
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class StatusSummary:
+    """Where a clinic stands. `latest` None: never synced. Counts are of active patients."""
+
+    latest: SyncLog | None
+    last_completed: SyncLog | None
+    total_in_cliniko: int | None
+    synced_to_database: int
+
+    @property
+    def success_rate(self) -> float | None:
+        """Percent of the latest sync's records that were stored, rounded down, so that it is 100.0
+        only when nothing failed; None if never synced."""
+        if self.latest is None:
+            return None
+        if self.latest.records_processed == 0:
+            return 100.0 if self.latest.status == SyncStatus.COMPLETED else 0.0
+        return floor(self.latest.records_success * 1000 / self.latest.records_processed) / 10
+
+
+def find(
+    organization: Organization,
+    *,
+    limit: int,
+    offset: int = 0,
+    status: SyncStatus | None = None,
+    operation_type: OperationType | None = None,
+) -> SyncPage:
+    """The syncs of a clinic that match, newest first."""
+    settle_abandoned(organization)
+    conditions = [SyncLog.organization_id == organization.id]
+    if status is not None:
+        conditions.append(SyncLog.status == status)
+    if operation_type is not None:
+        conditions.append(SyncLog.operation_type == operation_type)
+    total = db.session.scalar(select(func.count()).select_from(SyncLog).where(*conditions)) or 0
+    query = select(SyncLog).where(*conditions).order_by(SyncLog.id.desc())
+    logs = list(db.session.scalars(query.limit(limit).offset(offset)))
+    return SyncPage(logs, total, has_more=offset + len(logs) < total)
+
+
+def get(organization: Organization, sync_log_id: int) -> SyncLog | None:
+    """One sync of this clinic; None if there is none, or if the sync is another clinic's."""
+    log = db.session.scalar(
+        select(SyncLog).where(SyncLog.organization_id == organization.id, SyncLog.id == sync_log_id)
+    )
+    return log and _as_it_is(log)
+
+
+def latest(organization: Organization) -> SyncLog | None:
+    """The newest sync, running or not."""
+    log = db.session.scalar(_newest(organization))
+    return log and _as_it_is(log)
+
+
+def last_completed(organization: Organization) -> SyncLog | None:
+    """The newest sync that completed."""
+    return db.session.scalar(_newest(organization, SyncStatus.COMPLETED))
+
+
+def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
+    """The records that a sync could not store, in the order they came."""
+    return list(
+        db.session.scalars(
+            select(SyncFailure)
+            .where(SyncFailure.sync_log_id == log.id)
+            .order_by(SyncFailure.id)
+            .limit(limit)
+            .offset(offset)
+        )
+    )
+
+
+def summary(organization: Organization) -> StatusSummary:
+    """Where a clinic stands with Cliniko."""
+    completed = last_completed(organization)
+    active = db.session.scalar(
+        select(func.count())
+        .select_from(Patient)
+        .where(Patient.organization_id == organization.id, Patient.state == PatientState.ACTIVE)
+    )
+    return StatusSummary(
+        latest(organization),
+        completed,
+        completed.progress.get("active_found") if completed else organization.cliniko_patients,
+        active or 0,
+    )
+
+
+def expected_duration(organization: Organization) -> str:
+    """How long a sync will take, as `30-120 seconds`: from the last completed one, if any."""
+    completed = last_completed(organization)
+    if completed is None or completed.duration_seconds is None:
+        return UNKNOWN_DURATION
+    seconds = completed.duration_seconds
+    shortest = max(1, floor(seconds))
+    return f"{shortest}-{max(shortest + 1, round(seconds * 2))} seconds"
+
+
+def settle_abandoned(organization: Organization) -> None:
+    """Close the clinic's running sync if its worker is gone for good, before it is read of."""
+    log = db.session.scalar(_newest(organization, SyncStatus.RUNNING))
+    if log is not None:
+        _as_it_is(log)
+
+
+def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[tuple[SyncLog]]:
+    query = select(SyncLog).where(SyncLog.organization_id == organization.id)
+    if status is not None:
+        query = query.where(SyncLog.status == status)
+    return query.order_by(SyncLog.id.desc()).limit(1)
+
+
+def _as_it_is(log: SyncLog) -> SyncLog:
+    """The sync as it truly stands: one without a living worker is closed, and if the database
+    cannot be written to it is at least shown as closed."""
+    moment = now()
+    closing = recovery.closing_for(log, moment)
+    if closing is None:
+        return log
+    log_id = log.id
+    try:
+        recovery.settle(log_id)
+        return db.session.get_one(SyncLog, log_id)
+    except OperationalError:
+        db.session.rollback()
+        shown = db.session.get_one(SyncLog, log_id)
+        if inspect(shown).persistent:
+            make_transient(shown)
+        recovery.close(shown, closing.error_code, closing.message, moment)
+        return shown

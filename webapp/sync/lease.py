@@ -1,0 +1,119 @@
+"""The right to work on a sync: held until a time, renewed with every write, proven by the attempt.
+
+A worker that was replaced while it hung is not told so; its next write simply finds no row.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import SyncLog, SyncStatus
+
+# Long enough for a page to wait on a busy database, short enough that a dead worker is replaced
+# within half a minute.
+LEASE = timedelta(seconds=20)
+
+# How long a sync whose worker is gone may still be taken over. After that it is closed, and shown
+# as closed even if nobody is left who could write that down.
+ABANDONED_AFTER = timedelta(seconds=35)
+
+# How long a sync may wait in the queue for a worker that never comes.
+QUEUE_LIMIT = timedelta(minutes=5)
+
+
+class LeaseLost(Exception):
+    """Another attempt owns the sync, or it is closed: stop without a word, and write nothing."""
+
+
+class CancelRequested(Exception):
+    """Somebody asked for this sync to be cancelled."""
+
+
+def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
+    """Take a sync that nobody works on. Raises LeaseLost if it is not there to be taken.
+
+    A second delivery of the same job, or a job of an earlier attempt, ends here.
+    """
+    with transaction() as session:
+        moment = database_now()
+        claimed = session.execute(
+            update(SyncLog)
+            .where(
+                SyncLog.id == sync_log_id,
+                SyncLog.attempt == attempt,
+                SyncLog.status == SyncStatus.RUNNING,
+                SyncLog.worker.is_(None),
+            )
+            .values(worker=worker, lease_expires_at=moment + LEASE)
+        )
+        if claimed.rowcount != 1:
+            raise LeaseLost
+    return db.session.get_one(SyncLog, sync_log_id)
+
+
+def prove(sync_log_id: int, attempt: int) -> None:
+    """First thing in a transaction that stores patients: from here to its end nobody else can write
+    to this sync. Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it
+    is to be cancelled."""
+    row = db.session.execute(
+        select(SyncLog.attempt, SyncLog.status, SyncLog.cancel_requested_at)
+        .where(SyncLog.id == sync_log_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None or row.attempt != attempt or row.status != SyncStatus.RUNNING:
+        raise LeaseLost
+    if row.cancel_requested_at is not None:
+        raise CancelRequested
+
+
+def write(sync_log_id: int, attempt: int, **values: Any) -> None:
+    """Renew the lease and write `values` to the sync, inside the caller's transaction.
+
+    Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
+    cancelled.
+    """
+    row = db.session.execute(
+        update(SyncLog)
+        .where(
+            SyncLog.id == sync_log_id,
+            SyncLog.attempt == attempt,
+            SyncLog.status == SyncStatus.RUNNING,
+        )
+        .values(lease_expires_at=database_now() + LEASE, **values)
+        .returning(SyncLog.cancel_requested_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost
+    if row.cancel_requested_at is not None:
+        raise CancelRequested
+
+
+def expire(sync_log_id: int, attempt: int) -> None:
+    """Give up the lease of an attempt whose worker is known to be gone."""
+    with transaction() as session:
+        session.execute(
+            update(SyncLog)
+            .where(
+                SyncLog.id == sync_log_id,
+                SyncLog.attempt == attempt,
+                SyncLog.status == SyncStatus.RUNNING,
+            )
+            .values(lease_expires_at=database_now())
+        )
+
+
+def database_now() -> datetime:
+    """The database's own time: workers on several machines must not disagree about a lease.
+
+    SQLite has no clock but the one of the machine that every process of it runs on.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return now()
+    moment: datetime = db.session.scalar(select(func.clock_timestamp()))
+    return moment

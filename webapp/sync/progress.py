@@ -1,0 +1,79 @@
+"""How far a sync is, in the numbers and words of the API. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import floor
+from typing import Any
+
+from webapp.clock import iso
+from webapp.durations import remaining_words
+from webapp.models import OperationType, SyncPhase
+
+NOT_DONE = 99.9
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One moment of a sync. `found` counts every record of every listing the sync reads."""
+
+    sync_type: OperationType
+    phase: SyncPhase = SyncPhase.QUEUED
+    found: int = 0
+    active_found: int | None = None
+    success: int = 0
+    failed: int = 0
+    current_page: int = 0
+    total_pages: int = 0
+    requests_made: int = 0
+    percent: float = 0.0
+    remaining_seconds: float | None = None
+    waiting_until: datetime | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """The `metadata` object of a sync log."""
+        seconds = self.remaining_seconds
+        return {
+            "patients_found": self.found,
+            "patients_stored": self.success,
+            "sync_type": str(self.sync_type),
+            "current_page": self.current_page,
+            "total_pages": self.total_pages,
+            "progress_percent": self.percent,
+            "estimated_remaining": None if seconds is None else remaining_words(seconds),
+            "estimated_remaining_seconds": None if seconds is None else max(1, round(seconds)),
+            "phase": str(self.phase),
+            "waiting_until": None if self.waiting_until is None else iso(self.waiting_until),
+            "active_found": self.active_found,
+            "requests_made": self.requests_made,
+        }
+
+
+def percent(processed: int, found: int, *, before: float) -> float:
+    """Percent done of a sync that still runs: one decimal, never falling, from 0.1 once a record
+    was processed (documented clients take 0 for absent) and at most 99.9."""
+    if found <= 0 or processed <= 0:
+        return before
+    exact = floor(processed / found * 1000 + 0.5) / 10
+    return max(before, 0.1, min(exact, NOT_DONE))
+
+
+def remaining_seconds(
+    *,
+    processed: int,
+    left: int,
+    elapsed: float,
+    pages_left: int,
+    requests_left: int,
+    per_minute: int,
+) -> float | None:
+    """Seconds until the end, at the rate so far and with the waiting that Cliniko's limit forces.
+
+    `elapsed` is the time in which `processed` records came; `requests_left` of Cliniko's minute may
+    still go at once. None until a rate is known.
+    """
+    if processed <= 0 or elapsed <= 0:
+        return None
+    beyond = max(0, pages_left - requests_left)
+    return max(left * elapsed / processed, beyond / per_minute * 60, 0.0)

@@ -1,0 +1,177 @@
+"""Several requests to Cliniko at once, their answers one after the other in the caller's thread.
+
+Only this thread touches the database, so pages are stored while the next ones are on their way,
+and never more than one page a range waits in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from webapp.cliniko.client import Cliniko, Listing, Page
+from webapp.cliniko.listing import (
+    IdPage,
+    IdRange,
+    OrderIgnored,
+    plan_starts,
+    read_on,
+    read_start,
+    walk_links,
+)
+from webapp.cliniko.throttle import WaitReason
+from webapp.clock import now
+
+REQUESTS_AT_ONCE = 8
+Answer = TypeVar("Answer")
+
+_LOOK_UP_SECONDS = 0.5
+_WORTH_SAYING_SECONDS = 1.5
+
+
+class Stopped(Exception):
+    """The sync is over for this worker; raised in the threads that still wait or ask."""
+
+
+class StoppableWaiter:
+    """Waits for Cliniko's limit or a retry, tells until when, and stops at once when told to.
+
+    Fulfils `webapp.cliniko.throttle.Waiter`.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._waits: dict[int, datetime] = {}
+
+    def wait(self, seconds: float, reason: WaitReason) -> None:
+        """Wait in a thread that asks Cliniko. Raises Stopped when the sync has ended meanwhile."""
+        me = threading.get_ident()
+        if seconds >= _WORTH_SAYING_SECONDS:
+            self._waits[me] = now() + timedelta(seconds=seconds)
+        try:
+            if self._stop.wait(seconds):
+                raise Stopped
+        finally:
+            self._waits.pop(me, None)
+
+    def stop(self) -> None:
+        """End all waiting."""
+        self._stop.set()
+
+    def waiting_until(self, in_flight: int) -> datetime | None:
+        """Until when nothing will happen; None while at least one request is really on its way."""
+        waits = list(self._waits.values())
+        return min(waits) if waits and len(waits) >= in_flight else None
+
+
+class Reader:
+    """Reads the listings of one client.
+
+    `idle` is called twice a second while answers are awaited; what it raises ends the reading.
+    """
+
+    def __init__(self, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None]) -> None:
+        self._client = client
+        self._waiter = waiter
+        self._idle = idle
+        self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
+        self._in_flight = 0
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None]
+    ) -> Iterator[Reader]:
+        """A reader whose threads are ended whatever happens."""
+        reader = cls(client, waiter, idle)
+        try:
+            yield reader
+        finally:
+            waiter.stop()
+            reader._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def waiting_until(self) -> datetime | None:
+        """Until when every request waits; None while one is on its way."""
+        return self._waiter.waiting_until(self._in_flight)
+
+    def ask(self, *questions: Callable[[], Answer]) -> list[Answer]:
+        """Put several questions at once; the answers in the same order."""
+        futures = [self._pool.submit(question) for question in questions]
+        left: set[Future[Answer]] = set(futures)
+        while left:
+            left -= self._next_finished(left)
+        return [future.result() for future in futures]
+
+    def starts(self, listing: Listing, first: IdPage) -> list[tuple[IdRange, IdPage]]:
+        """The ranges of a listing whose first page has been read, each with its own first page.
+
+        Raises OrderIgnored.
+        """
+        plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
+        others = self.ask(*(partial(read_start, self._client, listing, start) for start in plan))
+        if not all(page.in_order for page in (first, *others)):
+            raise OrderIgnored
+        pages = [first, *sorted((p for p in others if p.first_id), key=lambda p: p.first_id or 0)]
+        ranges = []
+        for page, following in zip(pages, [*pages[1:], None], strict=True):
+            after = 0 if page is first else (page.first_id or 1) - 1
+            ranges.append(
+                (IdRange(listing, after, following.first_id if following else None), page)
+            )
+        return ranges
+
+    def walk(
+        self, ranges: Iterable[IdRange], first_pages: Iterable[IdPage | None]
+    ) -> Iterator[tuple[IdRange, IdPage]]:
+        """Every page of the ranges as it comes; within a range in order. A first page that was read
+        already is passed on, and the next one is asked for before it is."""
+        pending: dict[Future[IdPage], IdRange] = {}
+        ready: list[tuple[IdRange, IdPage]] = []
+
+        def go_on(part: IdRange, after: int) -> None:
+            pending[self._pool.submit(read_on, self._client, part, after)] = part
+
+        for part, page in zip(ranges, first_pages, strict=True):
+            if page is None:
+                go_on(part, part.after)
+                continue
+            if not part.is_read_by(page):
+                go_on(part, page.last_id)
+            ready.append((part, page))
+        yield from ready
+        while pending:
+            for future in self._next_finished(pending.keys()):
+                part = pending.pop(future)
+                page = future.result()
+                if not part.is_read_by(page):
+                    go_on(part, page.last_id)
+                yield part, page
+
+    def walk_links(self, listing: Listing) -> Iterator[Page]:
+        """The pages of a listing by its links, one at a time."""
+        pages = walk_links(self._client, listing)
+
+        def following() -> Page | None:
+            return next(pages, None)
+
+        while (page := self.ask(following)[0]) is not None:
+            yield page
+
+    def _next_finished(self, futures: Iterable[Future[Answer]]) -> set[Future[Answer]]:
+        waiting_for = set(futures)
+        self._in_flight = len(waiting_for)
+        looked_up = time.monotonic()
+        while True:
+            done, _ = wait(waiting_for, timeout=_LOOK_UP_SECONDS, return_when=FIRST_COMPLETED)
+            if done:
+                return done
+            if time.monotonic() - looked_up >= _LOOK_UP_SECONDS:
+                self._idle()
+                looked_up = time.monotonic()

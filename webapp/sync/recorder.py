@@ -1,0 +1,222 @@
+"""Writing down what a sync has read: patients, counters, checkpoint, lease in one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import OperationalError
+
+from webapp.cliniko.client import Account
+from webapp.cliniko.errors import BadResponse
+from webapp.cliniko.listing import PER_PAGE
+from webapp.cliniko.records import PatientRecord
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
+from webapp.services.budget import SharedBudget
+from webapp.sync import lease
+from webapp.sync.progress import Progress, percent, remaining_seconds
+from webapp.sync.upsert import Refusal, Stored, Target, store_page
+
+_BEAT_SECONDS = 2.0
+_TRIES = 3
+
+# A sync has this long, and as long again as Cliniko's limit forces it to wait.
+TIME_LIMIT = timedelta(minutes=15)
+
+# Half of the records malformed, among so many or more, is not their fault: the format has changed.
+_MANY = 20
+
+Answer = TypeVar("Answer")
+
+
+class SyncTimeout(Exception):
+    """The sync has taken longer than any sync may."""
+
+
+class Recorder:
+    """The one who writes for an attempt at a sync. Every write proves the lease and renews it."""
+
+    def __init__(
+        self,
+        sync_log: SyncLog,
+        organization: Organization,
+        budget: SharedBudget,
+        requests_made: Callable[[], int],
+    ) -> None:
+        self.target = Target(organization.id, sync_log.id, organization.shard)
+        self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
+        self._attempt = sync_log.attempt
+        self._started_at = sync_log.started_at
+        self._budget = budget
+        self._requests_made = requests_made
+        self._requests_before = int(sync_log.progress.get("requests_made") or 0)
+        self.progress = Progress(
+            OperationType(sync_log.operation_type),
+            SyncPhase.CONNECTING,
+            found=int(self.checkpoint.get("found", 0)),
+            active_found=self.checkpoint.get("active_found"),
+            success=sync_log.records_success,
+            failed=sync_log.records_failed,
+            current_page=int(sync_log.progress.get("current_page") or 0),
+            total_pages=int(sync_log.progress.get("total_pages") or 0),
+            percent=float(sync_log.progress.get("progress_percent") or 0.0),
+        )
+        self._processed_before = sync_log.records_processed
+        self._first_page_at: float | None = None
+        self._written_at = 0.0
+
+    def enter(self, phase: SyncPhase) -> None:
+        """Say what the sync does from now on."""
+        self.progress = replace(self.progress, phase=phase)
+        self._in_transaction(self._write)
+
+    def connected(self, account: Account, *, active: int, others: int, listings: int) -> None:
+        """Write down whose account it is and how much there is to read."""
+        found = active + others
+        self.checkpoint.update(found=found, active_found=active)
+        self.progress = replace(
+            self.progress,
+            phase=SyncPhase.FETCHING,
+            found=found,
+            active_found=active,
+            total_pages=ceil(active / PER_PAGE) + ceil(others / PER_PAGE) + listings,
+        )
+
+        def write() -> None:
+            self._write()
+            organization = db.session.get_one(Organization, self.target.organization_id)
+            organization.cliniko_id = organization.cliniko_id or account.id
+            organization.cliniko_name = account.name
+            organization.cliniko_patients = active
+            organization.connection_checked_at = now()
+            organization.connection_error_code = None
+
+        self._in_transaction(write)
+
+    def store(self, records: Sequence[PatientRecord], refusals: Sequence[Refusal]) -> Stored:
+        """Store a page. Raises BadResponse if most records that came so far are malformed."""
+        page = self.progress.current_page + 1
+        self._first_page_at = self._first_page_at or time.monotonic()
+
+        def write() -> tuple[Stored, Progress]:
+            lease.prove(self.target.sync_log_id, self._attempt)
+            stored = store_page(self.target, records, refusals, page=page, seen_at=now())
+            progress = self._advanced(stored, page)
+            self._write(progress)
+            return stored, progress
+
+        stored, self.progress = self._in_transaction(write)
+        processed = self.progress.success + self.progress.failed
+        if processed >= _MANY and self.progress.failed * 2 >= processed:
+            raise BadResponse(
+                "Half of the patient records from Cliniko or more could not be read, so their form "
+                "seems to have changed. Nothing was marked deleted. See the failed records."
+            )
+        return stored
+
+    def beat(self, waiting_until: datetime | None = None) -> None:
+        """Renew the lease and say until when nothing will happen; at most every two seconds."""
+        if time.monotonic() - self._written_at < _BEAT_SECONDS:
+            return
+        if now() > self._started_at + TIME_LIMIT + self._forced_time():
+            raise SyncTimeout
+        shown = self._estimated(self.progress, waiting_until)
+        if waiting_until is not None:
+            shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
+        self._in_transaction(lambda: self._write(shown))
+
+    def finish(self, marks: Sequence[PatientRecord], held: int) -> None:
+        """Mark deleted what is to be marked, and close the sync as completed: one transaction."""
+
+        def write() -> None:
+            lease.prove(self.target.sync_log_id, self._attempt)
+            stored = store_page(
+                self.target, marks, [], page=self.progress.current_page, seen_at=now()
+            )
+            progress = self._advanced(stored, self.progress.current_page)
+            processed = progress.success + progress.failed
+            progress = replace(
+                progress,
+                phase=SyncPhase.FINISHED,
+                found=processed,
+                percent=100.0,
+                total_pages=progress.current_page,
+                remaining_seconds=None,
+            )
+            self._write(progress, removals_held=held)
+            sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
+            sync_log.status = SyncStatus.COMPLETED
+            sync_log.completed_at = now()
+            sync_log.lease_expires_at = None
+            sync_log.checkpoint = None
+
+        self._in_transaction(write)
+
+    def _advanced(self, stored: Stored, page: int) -> Progress:
+        before = self.progress
+        success, failed = before.success + stored.success, before.failed + stored.failed
+        found = max(before.found, success + failed)
+        moved = replace(
+            before,
+            found=found,
+            success=success,
+            failed=failed,
+            current_page=page,
+            total_pages=max(before.total_pages, page),
+            percent=percent(success + failed, found, before=before.percent),
+        )
+        return self._estimated(moved, None)
+
+    def _estimated(self, progress: Progress, waiting_until: datetime | None) -> Progress:
+        processed = progress.success + progress.failed
+        elapsed = time.monotonic() - self._first_page_at if self._first_page_at else 0.0
+        left = max(0, progress.total_pages - progress.current_page)
+        seconds = remaining_seconds(
+            processed=processed - self._processed_before,
+            left=progress.found - processed,
+            elapsed=elapsed,
+            pages_left=left,
+            requests_left=self._budget.left() if left > PER_PAGE else left,
+            per_minute=self._budget.per_minute,
+        )
+        if waiting_until is not None:
+            seconds = max(seconds or 0.0, (waiting_until - now()).total_seconds())
+        return replace(
+            progress,
+            remaining_seconds=seconds,
+            requests_made=self._requests_before + self._requests_made(),
+        )
+
+    def _forced_time(self) -> timedelta:
+        return timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
+
+    def _write(self, progress: Progress | None = None, **extra: Any) -> None:
+        progress = progress or self.progress
+        lease.write(
+            self.target.sync_log_id,
+            self._attempt,
+            records_success=progress.success,
+            records_failed=progress.failed,
+            progress=progress.metadata() | extra,
+            checkpoint=self.checkpoint,
+        )
+
+    def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
+        """Do it in one transaction; a database that is locked for a moment is asked again."""
+        for tried in range(1, _TRIES + 1):
+            try:
+                with transaction():
+                    answer = write()
+                self._written_at = time.monotonic()
+                return answer
+            except OperationalError:
+                if tried == _TRIES:
+                    raise
+                time.sleep(tried)
+        raise AssertionError("unreachable")

@@ -1,0 +1,164 @@
+"""Syncs whose worker is gone: handed to another worker, or closed in words that are true.
+
+Every worker looks every few seconds, so that any living one takes over; the database decides
+between two that look at the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, select, update
+
+from webapp.clock import now
+from webapp.errors import ErrorCode
+from webapp.extensions import db, transaction
+from webapp.models import SyncLog, SyncPhase, SyncStatus
+from webapp.queue import enqueue_sync, is_queued, workers_connected
+from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
+
+MAX_INTERRUPTIONS = 3
+
+# A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
+LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a sync that nobody works on any more is closed."""
+
+    error_code: ErrorCode
+    message: str
+
+
+LOST = Closing(
+    ErrorCode.SYNC_INTERRUPTED,
+    "The worker of this sync was lost and no other could take over. "
+    "What was stored is kept; start the sync again.",
+)
+POISON = Closing(
+    ErrorCode.SYNC_INTERRUPTED,
+    f"The worker of this sync was lost {MAX_INTERRUPTIONS} times, so it was not tried again. "
+    "What was stored is kept. Look at the worker's log before you start the sync again.",
+)
+NEVER_PICKED_UP = Closing(
+    ErrorCode.QUEUE_UNAVAILABLE,
+    "No worker picked up this sync within 5 minutes, and none is connected. "
+    "Start a worker, then start the sync again.",
+)
+
+
+def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
+    """How a sync has to be closed at this moment; None while it may live."""
+    if log.status != SyncStatus.RUNNING:
+        return None
+    if log.worker is None:
+        # Behind another clinic's long sync it may wait; without any worker it may not.
+        too_long = moment > _waiting_since(log) + QUEUE_LIMIT
+        return NEVER_PICKED_UP if too_long and not workers_connected() else None
+    if log.lease_expires_at is None or moment <= log.lease_expires_at:
+        return None
+    if log.interruptions + 1 >= MAX_INTERRUPTIONS:
+        return POISON
+    return LOST if moment > log.lease_expires_at + ABANDONED_AFTER else None
+
+
+def recover_stale_syncs() -> list[int]:
+    """Close what must be closed, hand over what can go on, queue again what Redis lost.
+
+    Returns the ids of the syncs that were handed over.
+    """
+    handed_over = []
+    for log_id, attempt in _stale():
+        if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
+            handed_over.append(log_id)
+    for log_id, attempt in _waiting_long():
+        # A new attempt, for Redis may still hold a broken job under the name of this one.
+        if settle(log_id) is None and not is_queued(log_id, attempt):
+            hand_over(log_id, attempt, interrupted=False)
+    return handed_over
+
+
+def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
+    """Give a sync to whichever worker is free. False if it was not this attempt's to give.
+
+    `interrupted` counts towards the three losses after which a sync is not tried again; a worker
+    that is told to stop hands over without counting.
+    """
+    conditions: list[ColumnElement[bool]] = [
+        SyncLog.id == sync_log_id,
+        SyncLog.attempt == attempt,
+        SyncLog.status == SyncStatus.RUNNING,
+    ]
+    with transaction() as session:
+        moment = database_now()
+        if interrupted:
+            conditions.append(SyncLog.lease_expires_at <= moment)
+        given = session.execute(
+            update(SyncLog)
+            .where(*conditions)
+            .values(
+                attempt=attempt + 1,
+                interruptions=SyncLog.interruptions + int(interrupted),
+                worker=None,
+                lease_expires_at=moment,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        if given.rowcount != 1:
+            return False
+    enqueue_sync(sync_log_id, attempt + 1)
+    return True
+
+
+def settle(sync_log_id: int) -> Closing | None:
+    """Close one sync if it has to be closed; says how it was."""
+    with transaction() as session:
+        log = session.get(SyncLog, sync_log_id, with_for_update=True)
+        if log is None:
+            return None
+        moment = database_now()
+        closing = closing_for(log, moment)
+        if closing is not None:
+            close(log, closing.error_code, closing.message, moment)
+        return closing
+
+
+def close(log: SyncLog, error_code: str, message: str, moment: datetime | None = None) -> None:
+    """Mark a sync failed, inside the caller's transaction (or on a row that is only shown)."""
+    log.status = SyncStatus.FAILED
+    log.completed_at = moment or now()
+    log.error_code = str(error_code)
+    log.error_message = message
+    log.progress = {
+        **log.progress,
+        "phase": str(SyncPhase.FINISHED),
+        "estimated_remaining": None,
+        "estimated_remaining_seconds": None,
+        "waiting_until": None,
+    }
+
+
+def _stale() -> list[tuple[int, int]]:
+    query = select(SyncLog.id, SyncLog.attempt).where(
+        SyncLog.status == SyncStatus.RUNNING,
+        SyncLog.worker.is_not(None),
+        SyncLog.lease_expires_at <= database_now(),
+    )
+    return [(row.id, row.attempt) for row in db.session.execute(query)]
+
+
+def _waiting_long() -> list[tuple[int, int]]:
+    query = select(SyncLog).where(SyncLog.status == SyncStatus.RUNNING, SyncLog.worker.is_(None))
+    moment = database_now()
+    return [
+        (log.id, log.attempt)
+        for log in db.session.scalars(query)
+        if moment - _waiting_since(log) > LOOK_IN_QUEUE_AFTER
+    ]
+
+
+def _waiting_since(log: SyncLog) -> datetime:
+    """Since when a sync without a worker waits: its start, or the last worker's handing over."""
+    return log.lease_expires_at or log.started_at

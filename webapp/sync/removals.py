@@ -1,0 +1,122 @@
+"""Patients that are gone from Cliniko. Absence never means deleted.
+
+Only a tombstone in Cliniko's list of deleted patients, or a plain "no such patient" about one that
+stands in no list, marks a patient deleted, and only when the sync completes. A sync that would mark
+suspiciously many marks none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select
+
+from webapp.cliniko.client import Cliniko, Listing
+from webapp.cliniko.listing import IdRange
+from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import Patient
+from webapp.sync.reader import Reader
+from webapp.sync.upsert import Target
+
+HOLD_ABOVE = 20
+HOLD_ABOVE_SHARE = 0.05
+
+# Each needs a request of its own, so a sync asks about so many and leaves the rest to the next one.
+MOST_SINGLE_QUESTIONS = 100
+_IDS_IN_A_QUESTION = 100
+_KEYS_IN_A_QUERY = 1000
+
+
+class Removals:
+    """Collects the patients that this sync would mark deleted."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._marks: dict[str, PatientRecord] = {}
+
+    def sift(self, records: Sequence[PatientRecord]) -> list[PatientRecord]:
+        """The tombstones that can be stored at once: of patients we never held, or hold as deleted.
+
+        The others are kept for the end.
+        """
+        living = self._living([record.cliniko_patient_id for record in records])
+        for record in records:
+            if record.cliniko_patient_id in living:
+                self._marks[record.cliniko_patient_id] = record
+        return [record for record in records if record.cliniko_patient_id not in living]
+
+    def missing(self) -> list[str]:
+        """Ids of patients that we hold as living and that no listing of this sync has shown."""
+        rows = db.session.scalars(
+            select(Patient.cliniko_patient_id)
+            .where(
+                Patient.organization_id == self._target.organization_id,
+                Patient.state != PatientState.DELETED,
+                Patient.last_sync_id != self._target.sync_log_id,
+            )
+            .order_by(Patient.id)
+        )
+        return [key for key in rows if key not in self._marks]
+
+    def ask_about(
+        self,
+        missing: Sequence[str],
+        client: Cliniko,
+        reader: Reader,
+        store: Callable[[Listing, Sequence[Any]], None],
+    ) -> None:
+        """Ask Cliniko about patients that no listing has shown; `store` takes those that it has.
+
+        Who stands in no list and is answered with "no such patient" will be marked.
+        """
+        for begin in range(0, len(missing), _IDS_IN_A_QUESTION):
+            some = missing[begin : begin + _IDS_IN_A_QUESTION]
+            for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
+                part = IdRange(listing, filters=(f"id:={','.join(some)}",))
+                for _, page in reader.walk([part], [None]):
+                    store(listing, page.records)
+        unknown = self.missing()[:MOST_SINGLE_QUESTIONS]
+        answers = reader.ask(*(partial(client.patient, key) for key in unknown))
+        for key, answer in zip(unknown, answers, strict=True):
+            if answer is None:
+                self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
+
+    def to_mark(self) -> tuple[list[PatientRecord], int]:
+        """The patients to mark deleted now, and how many marks are held back for being too many."""
+        living = self._living(list(self._marks))
+        marks = [record for key, record in self._marks.items() if key in living]
+        if len(marks) > HOLD_ABOVE and len(marks) > HOLD_ABOVE_SHARE * self._held():
+            return [], len(marks)
+        return marks, 0
+
+    def _living(self, keys: list[str]) -> set[str]:
+        living: set[str] = set()
+        for begin in range(0, len(keys), _KEYS_IN_A_QUERY):
+            some = keys[begin : begin + _KEYS_IN_A_QUERY]
+            living.update(
+                db.session.scalars(
+                    select(Patient.cliniko_patient_id).where(
+                        Patient.organization_id == self._target.organization_id,
+                        Patient.cliniko_patient_id.in_(some),
+                        Patient.state != PatientState.DELETED,
+                    )
+                )
+            )
+        return living
+
+    def _held(self) -> int:
+        return (
+            db.session.scalar(
+                select(func.count())
+                .select_from(Patient)
+                .where(
+                    Patient.organization_id == self._target.organization_id,
+                    Patient.state != PatientState.DELETED,
+                )
+            )
+            or 0
+        )

@@ -1,0 +1,179 @@
+"""Starting and cancelling a sync: what the button, the API and the command line call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from webapp.clock import iso, now
+from webapp.errors import (
+    ClinikoNotConfigured,
+    ErrorCode,
+    QueueUnavailable,
+    RateLimited,
+    SyncAlreadyRunning,
+    SyncNotRunning,
+)
+from webapp.extensions import db, transaction
+from webapp.models import (
+    OperationType,
+    Organization,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+    User,
+)
+from webapp.queue import enqueue_sync
+from webapp.sync.progress import Progress
+from webapp.sync.recovery import close, closing_for
+
+START_WINDOW = timedelta(minutes=5)
+_LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
+
+
+@dataclass(frozen=True)
+class StartWindow:
+    """The limit of one accepted start in five minutes, as one clinic stands to it now."""
+
+    remaining: int
+    resets_at: datetime
+    limit: int = 1
+
+
+def start_sync(
+    organization: Organization,
+    operation_type: OperationType,
+    *,
+    actor: User | None,
+    origin: SyncOrigin,
+) -> SyncLog:
+    """Start a sync and wake a worker. The row is committed before anybody is told of it.
+
+    Raises ClinikoNotConfigured, SyncAlreadyRunning (details: the running sync), RateLimited
+    (details: `retry_at`) or QueueUnavailable; then nothing is left running.
+    """
+    organization_id = organization.id
+    actor_id = actor.id if actor else None
+    details = {"organization_id": organization_id, "operation_type": str(operation_type)}
+    try:
+        with transaction() as session:
+            # The lock makes "is one running" and "when was the last" one question on PostgreSQL.
+            session.get_one(Organization, organization_id, with_for_update=True)
+            if not organization.is_configured:
+                raise ClinikoNotConfigured(**details)
+            _refuse_second(organization_id, details)
+            if origin in _LIMITED_ORIGINS:
+                _refuse_early(organization, details)
+            log = SyncLog(
+                organization_id=organization_id,
+                operation_type=operation_type,
+                origin=origin,
+                started_by_id=actor_id,
+                started_at=now(),
+                progress=Progress(operation_type).metadata(),
+            )
+            session.add(log)
+    except IntegrityError:
+        # Lost the race for the one running row: the winner is there now.
+        _refuse_second(organization_id, details)
+        raise
+    try:
+        enqueue_sync(log.id, log.attempt)
+    except QueueUnavailable as error:
+        _close_unqueued(log, error)
+        raise QueueUnavailable(**details) from error
+    return log
+
+
+def cancel_sync(organization: Organization) -> SyncLog:
+    """Ask the running sync to stop; one that no worker has begun is closed at once.
+
+    Raises SyncNotRunning.
+    """
+    with transaction():
+        log = _running(organization.id, lock=True)
+        if log is None:
+            raise SyncNotRunning(organization_id=organization.id)
+        log.cancel_requested_at = log.cancel_requested_at or now()
+        if log.worker is None:
+            close(log, ErrorCode.SYNC_CANCELLED, CANCELLED)
+    return log
+
+
+CANCELLED = "The sync was cancelled. What was stored until then is kept."
+
+
+def start_window(organization: Organization) -> StartWindow:
+    """How the clinic stands to its limit of starts now."""
+    blocking = _last_counted(organization)
+    if blocking is None:
+        return StartWindow(1, now() + START_WINDOW)
+    return StartWindow(0, blocking.started_at + START_WINDOW)
+
+
+def _refuse_second(organization_id: int, details: dict[str, object]) -> None:
+    log = _running(organization_id)
+    if log is None:
+        return
+    closing = closing_for(log, now())
+    if closing is not None:
+        close(log, closing.error_code, closing.message)
+        db.session.flush()
+        return
+    error = SyncAlreadyRunning(
+        **details,
+        sync_log_id=log.id,
+        progress_percent=log.progress.get("progress_percent", 0.0),
+        started_at=iso(log.started_at),
+    )
+    error.retry_after = max(1, round(log.progress.get("estimated_remaining_seconds") or 2))
+    raise error
+
+
+def _refuse_early(organization: Organization, details: dict[str, object]) -> None:
+    blocking = _last_counted(organization)
+    if blocking is None:
+        return
+    retry_at = blocking.started_at + START_WINDOW
+    raise RateLimited(
+        "This clinic was synced less than five minutes ago. The next sync can be started at "
+        f"{retry_at:%H:%M:%S} UTC.",
+        retry_after=ceil((retry_at - now()).total_seconds()),
+        retry_at=iso(retry_at),
+        **details,
+    )
+
+
+def _last_counted(organization: Organization) -> SyncLog | None:
+    """The start that uses up the clinic's window; a failed sync or a new key gives it back."""
+    since = now() - START_WINDOW
+    if organization.credentials_saved_at is not None:
+        since = max(since, organization.credentials_saved_at)
+    return db.session.scalar(
+        select(SyncLog)
+        .where(
+            SyncLog.organization_id == organization.id,
+            SyncLog.origin.in_(_LIMITED_ORIGINS),
+            SyncLog.status != SyncStatus.FAILED,
+            SyncLog.started_at > since,
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
+
+
+def _running(organization_id: int, *, lock: bool = False) -> SyncLog | None:
+    query = select(SyncLog).where(
+        SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
+    )
+    return db.session.scalar(query.with_for_update() if lock else query)
+
+
+def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:
+    with transaction():
+        if log.is_running and log.worker is None:
+            close(log, error.error_code, error.message)

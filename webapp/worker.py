@@ -1,0 +1,134 @@
+"""The RQ worker of this system: an application context for each job, and a quick eye for the dead.
+
+RQ alone notices a lost worker after 800 seconds and does not run its job again. Here the database
+holds a lease on every running sync, and every worker looks for leases that have run out: between
+jobs, and beside a running one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import structlog
+from flask import Flask
+from rq import Queue, Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
+
+import webapp.jobs  # noqa: F401  (loaded before the fork, so that no work-horse has to)
+from webapp.errors import QueueUnavailable
+from webapp.extensions import db
+from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
+from webapp.sync import engine, lease, recovery
+
+log = structlog.get_logger()
+
+LOOK_EVERY_SECONDS = 5
+_PR_SET_PDEATHSIG = 1
+
+ALLOWED_JOBS = frozenset({RUN_SYNC})
+
+
+class SyncWorker(Worker):
+    """Runs our own jobs only, ends its work-horse with itself, and takes over lost syncs."""
+
+    def __init__(self, app: Flask) -> None:
+        connection = worker_connection(app.config["REDIS_URL"])
+        super().__init__(
+            [Queue(SYNC_QUEUE, connection=connection, serializer=JSONSerializer)],
+            connection=connection,
+            serializer=JSONSerializer,
+            job_monitoring_interval=LOOK_EVERY_SECONDS,
+            maintenance_interval=LOOK_EVERY_SECONDS,
+            worker_ttl=15 + LOOK_EVERY_SECONDS,
+            log_job_description=False,
+        )
+        self._app = app
+        self._looked_at = 0.0
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Refuse anything in the queue that is not a job of ours: who can write to Redis must not
+        be able to run code here."""
+        if job.func_name not in ALLOWED_JOBS:
+            log.error("foreign_job_refused", job_id=job.id)
+            job.delete()
+            return
+        super().execute_job(job, queue)
+
+    def perform_job(self, job: Job, queue: Queue, *args: Any) -> bool:
+        """In the work-horse: the connections of the parent are not ours to use."""
+        with self._app.app_context():
+            db.engine.dispose(close=False)
+            return bool(super().perform_job(job, queue, *args))
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """RQ beats every few seconds, idle or busy: the moment to look for lost syncs."""
+        super().heartbeat(*args, **kwargs)
+        if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
+            self._looked_at = time.monotonic()
+            self._recover()
+
+    def handle_work_horse_killed(self, job: Job, *args: Any) -> None:
+        """The work-horse died alone: nobody needs to wait for its lease to run out."""
+        super().handle_work_horse_killed(job, *args)
+        with self._in_database():
+            sync_log_id, attempt = job.args
+            lease.expire(sync_log_id, attempt)
+        self._recover()
+
+    def setup_work_horse_signals(self) -> None:
+        """The work-horse dies with this process, and can be told to hand its sync over."""
+        super().setup_work_horse_signals()
+        _die_with_parent()
+        if os.getppid() != self.pid:
+            os._exit(1)
+        signal.signal(signal.SIGUSR1, _hand_over)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Told to end: the sync goes on elsewhere after the page at hand."""
+        super().handle_warm_shutdown_request()
+        if self.horse_pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGUSR1)
+
+    def _recover(self) -> None:
+        with self._in_database():
+            for sync_log_id in recovery.recover_stale_syncs():
+                log.warning("sync_given_to_another_worker", sync_log_id=sync_log_id)
+
+    @contextmanager
+    def _in_database(self) -> Iterator[None]:
+        """Look into the database from the process that forks: leave no connection for a child to
+        inherit, and let trouble pass, for the next look is a few seconds away."""
+        with self._app.app_context():
+            try:
+                yield
+            except (SQLAlchemyError, QueueUnavailable) as error:
+                log.warning("could_not_look_for_stale_syncs", error=type(error).__name__)
+            finally:
+                db.session.remove()
+                db.engine.dispose()
+
+
+def start(app: Flask) -> None:
+    """Work until told to stop."""
+    SyncWorker(app).work(logging_level="WARNING")
+
+
+def _hand_over(_signal: int, _frame: FrameType | None) -> None:
+    engine.hand_over_requested.set()
+
+
+def _die_with_parent() -> None:
+    """Linux only; elsewhere an orphan finds its lease lost at the next write and ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
