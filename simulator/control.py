@@ -52,7 +52,7 @@ def _state(simulator: "Simulator", said: Any) -> Answer:
             "accounts": [_account_state(account) for account in simulator.accounts],
             "settings": {name: getattr(simulator, name) for name in _SETTINGS},
             "faults": [asdict(fault) for fault in simulator.faults],
-            "answered": simulator.answered,
+            "answered": simulator.answered.copy(),
         }
     )
 

@@ -68,7 +68,7 @@ class Shelf:
                 low = max(low, _LOWER[comparison](self._ids, bound))
             else:
                 high = min(high, _UPPER[comparison](self._ids, bound))
-        return range(low, max(low, high))
+        return range(low, high)
 
     def _in_order(self, sort: Sort) -> list[Patient]:
         if self._shuffles_equals:

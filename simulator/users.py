@@ -33,7 +33,7 @@ class ClinikoUser:
 
     def state_of(self, user_name: str) -> KeyState | None:
         """Return the state of the key given as Basic user name; None if it is not this user's."""
-        for key, state in self.keys.items():
+        for key, state in tuple(self.keys.items()):  # keys may be added meanwhile
             if user_name in _spellings(key):
                 return state
         return None

@@ -122,10 +122,18 @@ def settings(environment: dict[str, str], tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, redis_url: str) -> Iterator[Flask]:
+def factory() -> Callable[[Settings], Flask]:
+    """What makes the application; where a worker's is enough, it is `create_core`."""
+    return create_app
+
+
+@pytest.fixture
+def app(
+    settings: Settings, redis_url: str, factory: Callable[[Settings], Flask]
+) -> Iterator[Flask]:
     """The application on a fresh database and an empty Redis, inside an application context."""
     Redis.from_url(redis_url).flushdb()
-    app = create_app(settings)
+    app = factory(settings)
     app.config["TESTING"] = True
     with app.app_context():
         yield app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -28,7 +29,7 @@ def init_app(app: Flask) -> None:
         app.cli.add_command(command)
 
 
-def _in_sentences(command: Callable[P, R]) -> Callable[P, R]:
+def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
     """An expected error ends a command with its sentence, not with a trace."""
 
     @wraps(command)
@@ -43,17 +44,16 @@ def _in_sentences(command: Callable[P, R]) -> Callable[P, R]:
 
 def _secret(prompt: str, *, confirm: bool = False) -> str:
     """A secret from the terminal without echo, or the first line of standard input."""
-    stream = click.get_text_stream("stdin")
-    if stream.isatty():
+    if sys.stdin.isatty():
         return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
-    return stream.readline().rstrip("\n")
+    return sys.stdin.readline().rstrip("\n")
 
 
 @click.command("create-user")
 @click.argument("email")
 @click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
 @click.option("--organization", "organization_id", type=int, help="For managers and viewers.")
-@_in_sentences
+@in_sentences
 def create_user(email: str, role: str, organization_id: int | None) -> None:
     """Add a person who may sign in. The password is asked for, or read from standard input."""
     password = _secret("Password", confirm=True)
@@ -63,7 +63,7 @@ def create_user(email: str, role: str, organization_id: int | None) -> None:
 
 @click.command("set-password")
 @click.argument("email")
-@_in_sentences
+@in_sentences
 def set_password(email: str) -> None:
     """Give a person another password; it is asked for, or read from standard input."""
     user = people.by_email(email)
@@ -75,7 +75,7 @@ def set_password(email: str) -> None:
 
 @click.command("create-organization")
 @click.argument("name")
-@_in_sentences
+@in_sentences
 def create_organization(name: str) -> None:
     """Add a clinic. Its Cliniko API key is asked for, or read from standard input."""
     organization = organizations.add(name, _secret("Cliniko API key"))
@@ -84,7 +84,7 @@ def create_organization(name: str) -> None:
 
 @click.command("issue-token")
 @click.argument("email")
-@_in_sentences
+@in_sentences
 def issue_token(email: str) -> None:
     """Print a bearer token for the API that acts for a person, valid for an hour."""
     user = people.by_email(email)
@@ -97,7 +97,7 @@ def issue_token(email: str) -> None:
 @click.command("sync")
 @click.argument("organization_id", type=int)
 @click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
-@_in_sentences
+@in_sentences
 def sync(organization_id: int, wait: bool) -> None:
     """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed."""
     organization = db.session.get(Organization, organization_id)
@@ -135,7 +135,7 @@ def _last_words(log: SyncLog) -> str:
 
 
 @click.command("seed-demo")
-@_in_sentences
+@in_sentences
 def seed_demo() -> None:
     """Make the clinic and the admin of a first run, once; prints how to sign in."""
     click.echo(demo.seed())

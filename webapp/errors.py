@@ -64,7 +64,7 @@ class AppError(Exception):
         "Something went wrong on our side. Try again; if it stays, tell support."
     )
 
-    def __init__(self, message: str | None = None, **details: object) -> None:
+    def __init__(self, message: str | None = None, /, **details: object) -> None:
         self.message = message or self.default_message
         self.details = details
         self.retry_after: int | None = None
@@ -75,7 +75,7 @@ class ValidationError(AppError):
     error_code = ErrorCode.VALIDATION_ERROR
     default_message = "The request is not valid."
 
-    def __init__(self, message: str, *, parameter: str, **details: object) -> None:
+    def __init__(self, message: str, /, *, parameter: str, **details: object) -> None:
         super().__init__(message, parameter=parameter, **details)
         self.parameter = parameter
 
@@ -111,7 +111,7 @@ class RateLimited(AppError):
     error_code = ErrorCode.RATE_LIMITED
     default_message = "Too many requests. Wait until the time in the header Retry-After has passed."
 
-    def __init__(self, message: str, *, retry_after: int, **details: object) -> None:
+    def __init__(self, message: str, /, *, retry_after: int, **details: object) -> None:
         super().__init__(message, **details)
         self.retry_after = max(1, retry_after)
 
@@ -122,7 +122,7 @@ class QueueUnavailable(AppError):
         "The job queue cannot be reached, so nothing was started. Try again in half a minute."
     )
 
-    def __init__(self, message: str | None = None, **details: object) -> None:
+    def __init__(self, message: str | None = None, /, **details: object) -> None:
         super().__init__(message, **details)
         self.retry_after = 30
 

@@ -79,7 +79,7 @@ class SyncWorker(Worker):
 
     def handle_work_horse_killed(self, job: Job, *args: Any) -> None:
         """The work-horse died alone: nobody needs to wait for its lease to run out."""
-        super().handle_work_horse_killed(job, *args)
+        super().handle_work_horse_killed(job, *args)  # type: ignore[no-untyped-call]
         with self._in_database():
             sync_log_id, attempt = job.args
             lease.expire(sync_log_id, attempt)
@@ -87,7 +87,7 @@ class SyncWorker(Worker):
 
     def setup_work_horse_signals(self) -> None:
         """The work-horse dies with this process, and can be told to hand its sync over."""
-        super().setup_work_horse_signals()
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         _die_with_parent()
         if os.getppid() != self.pid:
             os._exit(1)
@@ -95,7 +95,7 @@ class SyncWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Told to end: the sync goes on elsewhere after the page at hand."""
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGUSR1)

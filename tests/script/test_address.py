@@ -3,14 +3,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseRequestHandler, StreamRequestHandler, TCPServer
 
 import pytest
 
 from script.address import Address, AddressUnusable, free_port
 
 
-class Health(BaseHTTPRequestHandler):
+class Healthy(BaseHTTPRequestHandler):
     """Answers /healthz with 200, everything else with 404."""
 
     def do_GET(self) -> None:
@@ -21,13 +23,29 @@ class Health(BaseHTTPRequestHandler):
         """Keep the output of the tests clean."""
 
 
-@pytest.fixture
-def healthy_port() -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), Health) as server:
-        thread = threading.Thread(target=server.serve_forever)
+class Ill(Healthy):
+    """Answers everything with 503."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+
+
+class Foreign(StreamRequestHandler):
+    """Speaks another protocol."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example\r\n")
+
+
+@contextmanager
+def server(handler: type[BaseRequestHandler]) -> Iterator[int]:
+    """The port of a server that answers with this handler."""
+    with TCPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_port
-        server.shutdown()
+        yield running.server_address[1]
+        running.shutdown()
         thread.join()
 
 
@@ -48,8 +66,15 @@ def test_a_name_that_means_nothing_cannot_be_used() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
-def test_a_server_that_answers_is_healthy(healthy_port: int, host: str) -> None:
-    assert Address(host, healthy_port).is_healthy()
+def test_a_server_that_answers_is_healthy(host: str) -> None:
+    with server(Healthy) as port:
+        assert Address(host, port).is_healthy()
+
+
+@pytest.mark.parametrize("handler", [Ill, Foreign])
+def test_another_answer_is_not_healthy(handler: type[BaseRequestHandler]) -> None:
+    with server(handler) as port:
+        assert not Address("127.0.0.1", port).is_healthy()
 
 
 def test_nobody_there_is_not_healthy() -> None:

@@ -69,13 +69,16 @@ def account() -> ClinikoAccount:
         ("old_reference_id:~~%_1", "3"),
     ],
 )
-def test_a_filter_finds(ask: Ask, filter_: str, ids: str) -> None:
-    assert ask.found(filter_) == set(ids)
+@pytest.mark.parametrize("sort", ["created_at", "id"])  # ids in their order take a way of their own
+def test_a_filter_finds(ask: Ask, filter_: str, ids: str, sort: str) -> None:
+    assert ask.ids(filters=[filter_], sort=sort) == list(ids)
 
 
-def test_all_filters_apply(ask: Ask) -> None:
-    assert ask.found("id:>1", "id:<=3", "last_name:=O'Brien") == {"2"}
-    assert ask.found("id:>3", "id:<2") == set()
+@pytest.mark.parametrize("sort", ["created_at", "id"])
+def test_all_filters_apply(ask: Ask, sort: str) -> None:
+    assert ask.ids(filters=["id:>1", "id:<=3", "last_name:=O'Brien"], sort=sort) == ["2"]
+    assert ask.ids(filters=["id:>2", "id:>1", "id:<4", "id:<=4"], sort=sort) == ["3"]
+    assert ask.ids(filters=["id:>3", "id:<2"], sort=sort) == []
 
 
 def test_one_filter_may_leave_out_the_brackets(ask: Ask) -> None:

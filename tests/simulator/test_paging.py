@@ -36,6 +36,10 @@ def test_a_link_that_does_not_apply_is_absent(ask: Ask) -> None:
     ]
 
 
+def test_a_full_last_page_has_no_next_one(ask: Ask) -> None:
+    assert set(ask.json("/patients", {"per_page": 60, "page": 2})["links"]) == {"self", "previous"}
+
+
 def test_an_only_page_has_no_other_links(ask: Ask) -> None:
     assert set(ask.json("/patients/archived")["links"]) == {"self"}
 

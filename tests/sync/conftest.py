@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from redis import Redis
 
 from config import Settings
 from simulator.account import ClinikoAccount
@@ -26,14 +25,8 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def app(settings: Settings, redis_url: str) -> Iterator[Flask]:
-    """What a worker has: the application without its edge, on a fresh database and Redis."""
-    Redis.from_url(redis_url).flushdb()
-    app = create_core(settings)
-    with app.app_context():
-        yield app
-        db.session.remove()
-        db.engine.dispose()
+def factory() -> Callable[[Settings], Flask]:
+    return create_core
 
 
 @pytest.fixture

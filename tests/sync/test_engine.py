@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
-import time_machine
-from simulator.server import Simulator
+from flask import Flask
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
+from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.support.processes import wait_until
 from tests.sync.copies import copy_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, SyncLog
+from webapp.models import OperationType, Organization, SyncLog
 from webapp.services import credentials, patients
-from webapp.sync import engine, history
+from webapp.sync import engine, history, lease, recovery
+from webapp.sync.start import cancel_sync
 
 Sync = Callable[..., SyncLog]
 InStep = Callable[[], bool]
@@ -109,17 +112,20 @@ def test_a_deleted_patient_keeps_what_we_knew(
 
 
 def test_a_patient_in_no_list_is_asked_for_and_kept_while_cliniko_knows_them(
-    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+    sync: Sync, in_step: InStep, surf_account: ClinikoAccount, cliniko: Simulator
 ) -> None:
-    """The list leaves a patient out: absence never means deleted."""
+    """The list shows somebody's neighbour twice in their place: absence never means deleted."""
     sync()
-    somebody = surf_account.ids(State.ACTIVE)[50]
-    cliniko.faults.add("wrong_total", on="/patients", query="page=2", total=602)
-    cliniko.before_request = None
+    neighbour, left_out = surf_account.ids(State.ACTIVE)[50:52]
+    record = surf_account.patient(neighbour).record()
+    cliniko.faults.add("replace_record", on="/patients", query="page=1", record=record, at=51)
 
-    sync()
+    log = sync()
 
-    assert copy_of(cast.surf)[somebody].state == "active"
+    asked = [r for r in cliniko.requests if f"id:={left_out}" in r.params.get("q[]", [])]
+    assert asked
+    assert (log.status, log.records_success) == ("completed", 648)
+    assert in_step()
 
 
 def test_suspiciously_many_deletions_are_held(
@@ -276,13 +282,14 @@ def test_a_short_trouble_of_cliniko_is_ridden_out(
 def test_cliniko_says_slow_down_and_the_sync_waits_as_long(
     sync: Sync, in_step: InStep, cliniko: Simulator
 ) -> None:
-    cliniko.faults.add("rate_limited", on="/patients", nth=3, reset_in=2)
+    cliniko.faults.add("rate_limited", on="/patients", nth=3, retry_after=2)
 
     log = sync()
 
+    refused = next(r for r in cliniko.requests if r.status == 429)
     assert log.status == "completed"
-    assert log.duration_seconds is not None
-    assert log.duration_seconds >= 1
+    assert [r.status for r in cliniko.requests].count(429) == 1
+    assert max(r.time for r in cliniko.requests) - refused.time >= 2
     assert in_step()
 
 
@@ -323,22 +330,101 @@ def test_two_clinics_do_not_mix(sync: Sync, cast: Cast) -> None:
     assert patients.find(cast.northside, patients.PatientFilter(None), limit=10).total == 0
 
 
-def test_a_cancelled_sync_stops_and_keeps_what_is_stored(
-    begin: Callable[..., SyncLog], cast: Cast, cliniko: Simulator
+def test_a_cancelled_sync_stops_within_seconds_even_while_it_waits(
+    begin: Callable[..., SyncLog], app: Flask, cast: Cast, cliniko: Simulator
 ) -> None:
+    cliniko.faults.add("rate_limited", on="/patients", nth=4, retry_after=60)
     log = begin()
+    surf_id = cast.surf.id
 
-    def cancel(path: str, _params: dict[str, list[str]], _number: int) -> None:
-        if path == "/patients/archived" and "sort" in _params and "per_page" in _params:
-            with time_machine.travel(now(), tick=True):
-                pass
+    def cancel_when_it_waits() -> datetime:
+        with app.app_context():
+            surf = db.session.get_one(Organization, surf_id)
+            wait_until(lambda: _phase(surf) == "waiting")
+            cancel_sync(surf)
+            return now()
 
-    cliniko.before_request = cancel
-    with transaction():
-        log.cancel_requested_at = now()
-    engine.run(log.id, log.attempt, worker="test")
-    db.session.expire_all()
+    with ThreadPoolExecutor() as pool:
+        cancelled = pool.submit(cancel_when_it_waits)
+        engine.run(log.id, log.attempt, worker="test")
+        db.session.expire_all()
 
     assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
     assert log.completed_at is not None
-    assert log.completed_at - log.started_at < timedelta(seconds=5)
+    assert (log.completed_at - cancelled.result()).total_seconds() < 5
+    kept = patients.find(cast.surf, patients.PatientFilter(None), limit=1).total
+    assert kept == log.records_success
+
+
+def test_a_worker_that_is_told_to_end_hands_its_sync_over(
+    begin: Callable[..., SyncLog], in_step: InStep, cliniko: Simulator
+) -> None:
+    log = begin()
+    cliniko.before_request = _at_request(12, engine.hand_over_requested.set)
+    engine.run(log.id, 1, worker="told to end")
+    engine.hand_over_requested.clear()
+    db.session.expire_all()
+    assert (log.status, log.attempt, log.interruptions) == ("running", 2, 0)
+    stored = log.records_success
+    asked_before = len(cliniko.requests)
+
+    engine.run(log.id, 2, worker="the next")
+    db.session.expire_all()
+
+    assert log.status == "completed"
+    assert 0 < stored < log.records_success == 648
+    assert len(cliniko.requests) - asked_before < 14
+    assert in_step()
+
+
+def test_a_worker_that_was_replaced_writes_nothing_any_more(
+    begin: Callable[..., SyncLog], app: Flask, in_step: InStep, cast: Cast, cliniko: Simulator
+) -> None:
+    log = begin()
+    log_id = log.id
+
+    def replace() -> None:
+        with app.app_context():
+            lease.expire(log_id, 1)
+            recovery.hand_over(log_id, 1, interrupted=True)
+
+    cliniko.before_request = _at_request(12, replace)
+    engine.run(log_id, 1, worker="the replaced one")
+    db.session.expire_all()
+    stored = patients.find(cast.surf, patients.PatientFilter(None), limit=1).total
+    assert (log.status, log.attempt, log.worker) == ("running", 2, None)
+    assert stored == log.records_success
+
+    engine.run(log_id, 1, worker="a second delivery of the old job")
+    engine.run(log_id, 2, worker="the next")
+    db.session.expire_all()
+
+    assert (log.status, log.records_success) == ("completed", 648)
+    assert in_step()
+
+
+def test_most_records_malformed_means_that_their_form_has_changed(
+    sync: Sync, cast: Cast, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    for somebody in surf_account.ids(State.ACTIVE)[:400]:
+        surf_account.edit(somebody, first_name=["a", "list"])
+
+    log = sync()
+
+    assert (log.status, log.error_code) == ("failed", "CLINIKO_BAD_RESPONSE")
+
+
+def _phase(organization: Organization) -> str | None:
+    db.session.rollback()
+    log = history.latest(organization)
+    return log and log.progress["phase"]
+
+
+def _at_request(number: int, act: Callable[[], object]) -> Callable[..., None]:
+    """Do something when the simulator gets its so-manieth request, before it answers."""
+
+    def hook(_path: str, _params: dict[str, list[str]], count: int) -> None:
+        if count == number:
+            act()
+
+    return hook

@@ -133,7 +133,7 @@ def settle_abandoned(organization: Organization) -> None:
         _as_it_is(log)
 
 
-def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[tuple[SyncLog]]:
+def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[SyncLog]:
     query = select(SyncLog).where(SyncLog.organization_id == organization.id)
     if status is not None:
         query = query.where(SyncLog.status == status)

@@ -13,14 +13,15 @@ from sqlalchemy import func, select, update
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
+from webapp.models.types import UtcDateTime
 
 # Long enough for a page to wait on a busy database, short enough that a dead worker is replaced
 # within half a minute.
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=15)
 
 # How long a sync whose worker is gone may still be taken over. After that it is closed, and shown
 # as closed even if nobody is left who could write that down.
-ABANDONED_AFTER = timedelta(seconds=35)
+ABANDONED_AFTER = timedelta(seconds=30)
 
 # How long a sync may wait in the queue for a worker that never comes.
 QUEUE_LIMIT = timedelta(minutes=5)
@@ -41,7 +42,7 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
     """
     with transaction() as session:
         moment = database_now()
-        claimed = session.execute(
+        claimed = session.scalar(
             update(SyncLog)
             .where(
                 SyncLog.id == sync_log_id,
@@ -50,8 +51,9 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
                 SyncLog.worker.is_(None),
             )
             .values(worker=worker, lease_expires_at=moment + LEASE)
+            .returning(SyncLog.id)
         )
-        if claimed.rowcount != 1:
+        if claimed is None:
             raise LeaseLost
     return db.session.get_one(SyncLog, sync_log_id)
 
@@ -115,5 +117,4 @@ def database_now() -> datetime:
     """
     if db.engine.dialect.name == "sqlite":
         return now()
-    moment: datetime = db.session.scalar(select(func.clock_timestamp()))
-    return moment
+    return db.session.execute(select(func.clock_timestamp(type_=UtcDateTime()))).scalar_one()

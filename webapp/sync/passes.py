@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.errors import BadResponse
+from webapp.cliniko.errors import BadResponse, MalformedRecord
 from webapp.cliniko.listing import (
     PER_PAGE,
     IdPage,
@@ -23,7 +23,7 @@ from webapp.cliniko.listing import (
     id_of,
     read_start,
 )
-from webapp.cliniko.records import MalformedRecord, PatientRecord, parse_patient, parse_tombstone
+from webapp.cliniko.records import PatientRecord, parse_patient, parse_tombstone
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
@@ -61,7 +61,7 @@ class Passes:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
         full = self._recorder.progress.sync_type is OperationType.FULL_PATIENTS
         if self._done("active"):
-            check_account(organization, self._reader.ask(self._client.account)[0])
+            check_account(organization, self._reader.answer(self._reader.put(self._client.account)))
         else:
             self._read_active(organization, full)
         if full:
@@ -75,12 +75,12 @@ class Passes:
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""
-        count = partial(self._client.get_page, per_page=1)
-        first, account, *counts = self._reader.ask(
-            partial(self._first_page, Listing.ACTIVE),
-            self._client.account,
-            *([partial(count, Listing.ARCHIVED), partial(count, Listing.DELETED)] if full else []),
-        )
+        reader, count = self._reader, partial(self._client.get_page, per_page=1)
+        asked = reader.put(partial(self._first_page, Listing.ACTIVE))
+        whose = reader.put(self._client.account)
+        others = [Listing.ARCHIVED, Listing.DELETED] if full else []
+        counts = reader.ask(partial(count, listing) for listing in others)
+        account, first = reader.answer(whose), reader.answer(asked)
         check_account(organization, account)
         self._recorder.checkpoint.setdefault("read_from", iso(first.served_at or now()))
         self._recorder.connected(
@@ -94,7 +94,7 @@ class Passes:
 
     def _read_others(self) -> None:
         archived, deleted = self._reader.ask(
-            partial(self._first_page, Listing.ARCHIVED), partial(self._first_page, Listing.DELETED)
+            partial(self._first_page, listing) for listing in (Listing.ARCHIVED, Listing.DELETED)
         )
         if not self._done("archived"):
             self._read(Listing.ARCHIVED, archived)

@@ -7,13 +7,12 @@ and never more than one page a range waits in memory.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from webapp.cliniko.client import Cliniko, Listing, Page
 from webapp.cliniko.listing import (
@@ -81,7 +80,7 @@ class Reader:
         self._waiter = waiter
         self._idle = idle
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
-        self._in_flight = 0
+        self._unanswered: set[Future[Any]] = set()
 
     @classmethod
     @contextmanager
@@ -99,15 +98,23 @@ class Reader:
     @property
     def waiting_until(self) -> datetime | None:
         """Until when every request waits; None while one is on its way."""
-        return self._waiter.waiting_until(self._in_flight)
+        return self._waiter.waiting_until(min(len(self._unanswered), REQUESTS_AT_ONCE))
 
-    def ask(self, *questions: Callable[[], Answer]) -> list[Answer]:
+    def put(self, question: Callable[[], Answer]) -> Future[Answer]:
+        """Put a question; its answer comes meanwhile."""
+        future = self._pool.submit(question)
+        self._unanswered.add(future)
+        future.add_done_callback(self._unanswered.discard)
+        return future
+
+    def answer(self, future: Future[Answer]) -> Answer:
+        """The answer to a question that was put, or what it has raised."""
+        self._next_finished([future])
+        return future.result()
+
+    def ask(self, questions: Iterable[Callable[[], Answer]]) -> list[Answer]:
         """Put several questions at once; the answers in the same order."""
-        futures = [self._pool.submit(question) for question in questions]
-        left: set[Future[Answer]] = set(futures)
-        while left:
-            left -= self._next_finished(left)
-        return [future.result() for future in futures]
+        return [self.answer(future) for future in [self.put(question) for question in questions]]
 
     def starts(self, listing: Listing, first: IdPage) -> list[tuple[IdRange, IdPage]]:
         """The ranges of a listing whose first page has been read, each with its own first page.
@@ -115,7 +122,7 @@ class Reader:
         Raises OrderIgnored.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
-        others = self.ask(*(partial(read_start, self._client, listing, start) for start in plan))
+        others = self.ask(partial(read_start, self._client, listing, start) for start in plan)
         if not all(page.in_order for page in (first, *others)):
             raise OrderIgnored
         pages = [first, *sorted((p for p in others if p.first_id), key=lambda p: p.first_id or 0)]
@@ -136,7 +143,7 @@ class Reader:
         ready: list[tuple[IdRange, IdPage]] = []
 
         def go_on(part: IdRange, after: int) -> None:
-            pending[self._pool.submit(read_on, self._client, part, after)] = part
+            pending[self.put(partial(read_on, self._client, part, after))] = part
 
         for part, page in zip(ranges, first_pages, strict=True):
             if page is None:
@@ -161,17 +168,13 @@ class Reader:
         def following() -> Page | None:
             return next(pages, None)
 
-        while (page := self.ask(following)[0]) is not None:
+        while (page := self.answer(self.put(following))) is not None:
             yield page
 
     def _next_finished(self, futures: Iterable[Future[Answer]]) -> set[Future[Answer]]:
         waiting_for = set(futures)
-        self._in_flight = len(waiting_for)
-        looked_up = time.monotonic()
         while True:
             done, _ = wait(waiting_for, timeout=_LOOK_UP_SECONDS, return_when=FIRST_COMPLETED)
             if done:
                 return done
-            if time.monotonic() - looked_up >= _LOOK_UP_SECONDS:
-                self._idle()
-                looked_up = time.monotonic()
+            self._idle()

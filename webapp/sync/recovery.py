@@ -95,7 +95,7 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
         moment = database_now()
         if interrupted:
             conditions.append(SyncLog.lease_expires_at <= moment)
-        given = session.execute(
+        given = session.scalar(
             update(SyncLog)
             .where(*conditions)
             .values(
@@ -104,9 +104,10 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
                 worker=None,
                 lease_expires_at=moment,
             )
+            .returning(SyncLog.id)
             .execution_options(synchronize_session=False)
         )
-        if given.rowcount != 1:
+        if given is None:
             return False
     enqueue_sync(sync_log_id, attempt + 1)
     return True

@@ -80,7 +80,7 @@ class Removals:
                 for _, page in reader.walk([part], [None]):
                     store(listing, page.records)
         unknown = self.missing()[:MOST_SINGLE_QUESTIONS]
-        answers = reader.ask(*(partial(client.patient, key) for key in unknown))
+        answers = reader.ask(partial(client.patient, key) for key in unknown)
         for key, answer in zip(unknown, answers, strict=True):
             if answer is None:
                 self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())

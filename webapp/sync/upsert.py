@@ -16,7 +16,8 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
-from webapp.cliniko.records import MalformedRecord, PatientRecord, PatientState, content_hash
+from webapp.cliniko.errors import MalformedRecord
+from webapp.cliniko.records import PatientRecord, PatientState, content_hash
 from webapp.extensions import db
 from webapp.models import Patient, PatientSyncStatus, SyncFailure
 from webapp.services import search
@@ -111,7 +112,7 @@ def _newest_of_each(records: Sequence[PatientRecord]) -> dict[str, PatientRecord
     return newest
 
 
-def _known(target: Target, keys: list[str]) -> dict[str, Row[Any]]:
+def _known(target: Target, keys: list[str]) -> dict[str, Row[*tuple[Any, ...]]]:
     rows = db.session.execute(
         select(
             Patient.cliniko_patient_id,
@@ -129,9 +130,9 @@ def _known(target: Target, keys: list[str]) -> dict[str, Row[Any]]:
     return {row.cliniko_patient_id: row for row in rows}
 
 
-def _supersedes(record: PatientRecord, row: Row[Any], target: Target) -> bool:
+def _supersedes(record: PatientRecord, row: Row[*tuple[Any, ...]], target: Target) -> bool:
     """Whether the record says something that the row does not, and is not older than it."""
-    seen_in_this_sync = row.last_sync_id == target.sync_log_id
+    seen_in_this_sync: bool = row.last_sync_id == target.sync_log_id
     if record.state is PatientState.DELETED:
         if row.state == PatientState.DELETED:
             return False
@@ -142,7 +143,7 @@ def _supersedes(record: PatientRecord, row: Row[Any], target: Target) -> bool:
         return not (seen_in_this_sync and not _is_older(row.deleted_at, record.updated_at))
     if _is_older(record.updated_at, row.cliniko_updated_at):
         return False
-    return (
+    return bool(
         row.content_hash != content_hash(record)
         or row.state != record.state
         or row.merged_into != record.merged_into
@@ -156,7 +157,10 @@ def _is_older(one: datetime | None, other: datetime | None) -> bool:
 
 
 def _write(
-    target: Target, records: list[PatientRecord], known: dict[str, Row[Any]], seen_at: datetime
+    target: Target,
+    records: list[PatientRecord],
+    known: dict[str, Row[*tuple[Any, ...]]],
+    seen_at: datetime,
 ) -> list[Refusal]:
     """Insert or update; if the database refuses the lot, one by one, each in its own savepoint."""
     tombstones, living = [], []

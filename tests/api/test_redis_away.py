@@ -1,0 +1,105 @@
+"""The API while Redis is away: reading goes on and stays limited, nothing is started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+
+from tests.api.envelope import details_of
+from tests.cast import PASSWORD, Cast
+from tests.support.redis_server import RedisServer
+from webapp.sync import history
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of this test alone, which can be killed."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis: RedisServer) -> str:
+    return redis.url
+
+
+def test_reading_goes_on_at_once_and_stays_limited(
+    bob: FlaskClient, cast: Cast, redis: RedisServer
+) -> None:
+    url = f"/api/v1/cliniko/sync-logs/{cast.surf.id}"
+    assert bob.get(url).status_code == 200
+    redis.stop(signal.SIGKILL)
+
+    began = time.monotonic()
+    answers = [bob.get(url) for _ in range(60)]
+
+    assert time.monotonic() - began < 10
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[-1].headers["X-RateLimit-Remaining"] == "0"
+    details_of(bob.get(url), 429, "RATE_LIMITED")
+
+
+def test_a_redis_that_hangs_holds_nobody_up_for_long(
+    bob: FlaskClient, cast: Cast, redis: RedisServer
+) -> None:
+    url = f"/api/v1/cliniko/status/{cast.surf.id}"
+    bob.get(url)
+    process_id = Redis.from_url(redis.url).info("server")["process_id"]
+
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        statuses = {bob.get(url).status_code for _ in range(5)}
+        took = time.monotonic() - began
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+
+    assert statuses == {200}
+    assert took < 4
+
+
+def test_a_start_is_refused_and_leaves_nothing_running(
+    bob: FlaskClient, cast: Cast, redis: RedisServer
+) -> None:
+    redis.stop(signal.SIGKILL)
+
+    answer = bob.post(f"/api/v1/cliniko/sync-all/{cast.surf.id}")
+
+    details = details_of(answer, 503, "QUEUE_UNAVAILABLE")
+    assert details["organization_id"] == cast.surf.id
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["X-RateLimit-Remaining"] == "1"
+    log = history.latest(cast.surf)
+    assert log is not None
+    assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
+
+
+def test_after_redis_is_back_a_start_works(
+    bob: FlaskClient, cast: Cast, redis: RedisServer
+) -> None:
+    url = f"/api/v1/cliniko/sync-all/{cast.surf.id}"
+    redis.stop()
+    assert bob.post(url).status_code == 503
+
+    redis.start()
+
+    assert bob.post(url).status_code == 200
+
+
+def test_passwords_can_still_not_be_guessed(
+    client: FlaskClient, cast: Cast, redis: RedisServer
+) -> None:
+    redis.stop(signal.SIGKILL)
+
+    def ask(password: str) -> int:
+        body = {"email": "bob@example.com", "password": password}
+        return client.post("/api/v1/auth/token", json=body).status_code
+
+    assert ask(PASSWORD) == 200
+    assert [ask("wrong") for _ in range(11)] == [401] * 10 + [429]

@@ -1,0 +1,231 @@
+"""Real workers, real forks, real kills: a sync outlives whoever works on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from config import Settings
+from simulator.account import ClinikoAccount
+from simulator.server import Simulator
+from tests.cast import Cast
+from tests.support.processes import descendants, is_alive, wait_until
+from tests.sync.copies import copy_of, truth_of
+from webapp import create_core, queue
+from webapp.extensions import db
+from webapp.models import OperationType, SyncLog, SyncOrigin, SyncStatus
+from webapp.sync import history
+from webapp.sync.start import start_sync
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Worker = subprocess.Popen[bytes]
+Hire = Callable[[], Worker]
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def factory() -> Callable[[Settings], Flask]:
+    return create_core
+
+
+@pytest.fixture
+def hire(app: Flask, environment: dict[str, str]) -> Iterator[Hire]:
+    """Starts workers as an operator would; whoever is left at the end is killed."""
+    workers: list[Worker] = []
+
+    def hire() -> Worker:
+        alive = queue.workers_connected() or 0
+        worker = subprocess.Popen(
+            [sys.executable, "worker.py"], cwd=ROOT, env=os.environ | environment
+        )
+        workers.append(worker)
+        wait_until(lambda: (queue.workers_connected() or 0) > alive)
+        return worker
+
+    yield hire
+    for worker in workers:
+        for pid in [*descendants(worker.pid), worker.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        worker.wait()
+
+
+@pytest.fixture
+def start(cast: Cast) -> Callable[[], int]:
+    def start() -> int:
+        return start_sync(
+            cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+        ).id
+
+    return start
+
+
+def row(sync_log_id: int) -> SyncLog:
+    db.session.rollback()
+    return db.session.get_one(SyncLog, sync_log_id)
+
+
+def ended(sync_log_id: int) -> Callable[[], bool]:
+    return lambda: row(sync_log_id).status != SyncStatus.RUNNING
+
+
+def work_horse_of(worker: Worker) -> int:
+    wait_until(lambda: bool(descendants(worker.pid)))
+    return next(iter(descendants(worker.pid)))
+
+
+def stored_something(sync_log_id: int) -> Callable[[], bool]:
+    return lambda: row(sync_log_id).records_success > 0
+
+
+@on_both
+def test_a_worker_brings_the_clinic_in_step(
+    hire: Hire, start: Callable[[], int], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    hire()
+    log_id = start()
+
+    wait_until(ended(log_id))
+
+    log = row(log_id)
+    assert (log.status, log.records_success, log.attempt) == ("completed", 648, 1)
+    assert copy_of(cast.surf) == truth_of(surf_account)
+
+
+def test_a_killed_work_horse_is_replaced_at_once(
+    hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    wait_until(stored_something(log_id))
+
+    os.kill(work_horse_of(worker), signal.SIGKILL)
+    wait_until(ended(log_id), seconds=15)
+
+    log = row(log_id)
+    assert (log.status, log.attempt, log.interruptions) == ("completed", 2, 1)
+    assert copy_of(cast.surf) == truth_of(cliniko.accounts[0])
+
+
+@on_both
+@pytest.mark.parametrize("whom", ["the worker alone", "worker and work-horse"])
+def test_a_killed_worker_is_taken_over_by_another(
+    whom: str, hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    wait_until(stored_something(log_id))
+    work_horse = work_horse_of(worker)
+    hire()
+
+    if whom == "worker and work-horse":
+        os.kill(work_horse, signal.SIGKILL)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    wait_until(lambda: not is_alive(work_horse))
+    wait_until(ended(log_id), seconds=60)
+
+    log = row(log_id)
+    assert (log.status, log.attempt) == ("completed", 2)
+    assert copy_of(cast.surf) == truth_of(cliniko.accounts[0])
+
+
+def test_a_worker_that_is_told_to_end_lets_another_go_on(
+    hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    wait_until(stored_something(log_id))
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=10) == 0
+    log = row(log_id)
+    assert (log.status, log.interruptions) == ("running", 0)
+    hire()
+    wait_until(ended(log_id))
+
+    assert row(log_id).status == "completed"
+    assert copy_of(cast.surf) == truth_of(cliniko.accounts[0])
+
+
+def test_a_sync_that_kills_its_worker_each_time_is_given_up(
+    hire: Hire, start: Callable[[], int], cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    for attempt in (1, 2, 3):
+        wait_until(lambda attempt=attempt: _works_on(log_id, attempt))
+        os.kill(work_horse_of(worker), signal.SIGKILL)
+
+    wait_until(ended(log_id), seconds=15)
+
+    log = row(log_id)
+    assert (log.status, log.error_code, log.attempt) == ("failed", "SYNC_INTERRUPTED", 3)
+
+
+def test_without_any_worker_left_the_sync_is_shown_as_failed_within_a_minute(
+    hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    wait_until(stored_something(log_id))
+
+    worker.kill()
+    worker.wait()
+
+    def shown() -> str:
+        db.session.rollback()
+        log = history.get(cast.surf, log_id)
+        assert log is not None
+        return log.status
+
+    wait_until(lambda: shown() == "failed", seconds=60)
+    assert row(log_id).error_code == "SYNC_INTERRUPTED"
+
+
+def test_a_job_that_is_not_ours_is_refused(hire: Hire, redis_url: str, tmp_path: Path) -> None:
+    hire()
+    witness = tmp_path / "run"
+    foreign = Queue(
+        queue.SYNC_QUEUE, connection=Redis.from_url(redis_url), serializer=JSONSerializer
+    )
+
+    job = foreign.enqueue("os.system", f"touch {witness}")
+    wait_until(lambda: not Redis.from_url(redis_url).exists(job.key))
+
+    assert not witness.exists()
+
+
+def test_a_sync_that_redis_has_forgotten_is_queued_again(
+    hire: Hire, start: Callable[[], int], redis_url: str
+) -> None:
+    log_id = start()
+    Redis.from_url(redis_url).flushdb()
+    hire()
+
+    wait_until(ended(log_id), seconds=60)
+
+    assert row(log_id).status == "completed"
+
+
+def _works_on(sync_log_id: int, attempt: int) -> bool:
+    log = row(sync_log_id)
+    return log.attempt == attempt and log.worker is not None
