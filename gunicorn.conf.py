@@ -4,6 +4,7 @@ wsgi_app = "webapp:create_app()"
 worker_class = "gthread"
 workers = 2
 threads = 4
+preload_app = True  # one import for all; nothing is connected before the fork
 keepalive = 10  # seconds; a page asks for its progress every two
 graceful_timeout = 10
 control_socket_disable = True  # it would leave files in the home folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +26,9 @@ class Program:
     copies: int = 1
 
 
-def tethered(*command: str) -> list[str]:
-    """This command, ended when its parent ends. `-m MODULE` and files.py run with our Python."""
-    return [sys.executable, tether.__file__, sys.executable, *command]
+def tethered(*arguments: str, by: signal.Signals = signal.SIGTERM) -> list[str]:
+    """The command line for our Python with these arguments, ended when its parent ends."""
+    return [sys.executable, tether.__file__, by.name, sys.executable, *arguments]
 
 
 def programs(settings: Settings, *, simulator: Sequence[str] = ()) -> list[Program]:
@@ -44,7 +45,10 @@ def programs(settings: Settings, *, simulator: Sequence[str] = ()) -> list[Progr
         chosen.append(Program("simulator", tethered("-m", "simulator", *simulator)))
     web = tethered("-m", "gunicorn", "--bind", str(Address(settings.host, settings.port)))
     chosen.append(Program("web", web))
-    chosen.append(Program("worker", tethered("worker.py"), copies=settings.workers))
+    # A worker told to end wants to tell Redis, and when our parent dies Redis goes too: it would
+    # wait for minutes. Its sync is taken over as after any crash. Pages go before syncs: nice.
+    worker = ["nice", "-n", "5", *tethered("worker.py", by=signal.SIGKILL)]
+    chosen.append(Program("worker", worker, copies=settings.workers))
     return chosen
 
 

@@ -60,8 +60,7 @@ def _serve(settings: Settings) -> None:
     log.mkdir(exist_ok=True)
 
     _say("Preparing the database")
-    _flask("db", "upgrade", log=log / "database.log")
-    welcome = _flask("seed-demo", log=log / "demo.log") if settings.demo else ""
+    welcome = _prepare(log / "database.log")
     _say("Starting " + ", ".join(f"{program.name} ({program.copies})" for program in chosen))
     with supervised(chosen, settings.instance) as supervisord:
         try:
@@ -87,13 +86,13 @@ def _only_one(instance: Path) -> Iterator[None]:
         yield
 
 
-def _flask(*command: str, log: Path) -> str:
-    """What the command prints for people; the rest goes to the log. Raises CannotServe."""
+def _prepare(log: Path) -> str:
+    """Prepare the database. Returns what people have to know. Raises CannotServe."""
     with log.open("wb") as file:
-        flask = [sys.executable, "-m", "flask", "--app", "webapp", *command]
-        done = subprocess.run(flask, cwd=ROOT, stdout=subprocess.PIPE, stderr=file)
+        command = [sys.executable, "-m", "script.prepare"]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file)
     if done.returncode != 0:
-        raise CannotServe(f"flask {' '.join(command)} has failed; see {log}")
+        raise CannotServe(f"The database could not be prepared; see {log}")
     return done.stdout.decode()
 
 

@@ -1,4 +1,7 @@
-"""Runs a program that ends when its parent does: python tether.py /the/program ARGUMENT..."""
+"""Runs a program that ends when its parent does: python tether.py SIGTERM /the/program ARGUMENT...
+
+It ends by that signal.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ PARENT = "TETHER_PARENT"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def hold_on() -> None:
-    """Have SIGTERM sent to this process when its parent is gone, however that happened.
+def hold_on(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have this signal sent to this process when its parent is gone, however that happened.
 
     The tether outlives exec, but is not handed on to children. It belongs to the parent's thread
     that started us, which must live as long as the parent. Only Linux knows how: elsewhere this
@@ -24,7 +27,7 @@ def hold_on() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
         sys.exit("The process that started this one is gone.")
 
@@ -40,5 +43,5 @@ def become(program: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    hold_on()
-    become(sys.argv[1:])
+    hold_on(signal.Signals[sys.argv[1]])
+    become(sys.argv[2:])

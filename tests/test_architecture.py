@@ -33,8 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": DATA | LEAVES | {"queue", "sync", "jobs"},
     "cli": DATA | LEAVES | {"services", "sync"},
     "request_ids": set(),
-    "limits": DATA | LEAVES | {"auth", "queue", "security"},
-    "security": DATA | LEAVES | {"auth", "htmx"},
+    "limits": DATA | LEAVES | {"auth", "queue", "security", "services"},
+    "security": DATA | LEAVES | {"auth", "htmx", "request_ids"},
     "api": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
     "pages": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
 }

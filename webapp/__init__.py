@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Flask
 
 from config import Settings, load
-from webapp.extensions import db, migrate, prepare_engine
+from webapp.extensions import db, prepare_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +43,6 @@ def create_core(settings: Settings | None = None) -> Flask:
 
     logging_setup.init_app(app)
     db.init_app(app)
-    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     with app.app_context():
         prepare_engine(db.engine)
     return app

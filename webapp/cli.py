@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 from flask import Flask
+from flask_migrate import Migrate
 
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError, OrganizationNotFound
@@ -19,12 +21,15 @@ from webapp.services import demo, organizations, people, tokens
 from webapp.sync import history
 from webapp.sync.start import start_sync
 
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def init_app(app: Flask) -> None:
-    """Register the commands."""
+    """Register the commands, those of the migrations included."""
+    Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
     for command in (create_user, set_password, create_organization, issue_token, sync, seed_demo):
         app.cli.add_command(command)
 

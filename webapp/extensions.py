@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import DeclarativeBase, scoped_session
@@ -28,7 +27,6 @@ class Base(DeclarativeBase):
 Base.metadata.naming_convention = NAMING_CONVENTION
 
 db = SQLAlchemy(model_class=Base)
-migrate = Migrate(compare_type=True)
 
 
 @contextmanager

@@ -1,10 +1,28 @@
-"""Which htmx the pages load; templates and the Content-Security-Policy take it from here."""
+"""Which htmx the pages load and how it is set; templates and the Content-Security-Policy use it."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from flask import request
 
 HTMX_VERSION: Final = "4.0.1"
 HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/htmx.min.js"
 # The digest of dist/htmx.min.js in the package that npm serves for this version.
 HTMX_INTEGRITY: Final = "sha384-Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
+
+# The content of <meta name="htmx-config">. What htmx 4 could evaluate (hx-on, js:, filters of
+# triggers) needs `eval`, which has no setting any more: the Content-Security-Policy refuses it.
+HTMX_CONFIG: Final[dict[str, Any]] = {
+    "mode": "same-origin",  # of fetch: no attribute can send a request elsewhere
+    "history": False,  # nothing of a page is kept or fetched again for the Back button
+    "prefix": "",  # attributes are hx-..., and data-hx-... mean nothing
+    "includeIndicatorCSS": False,
+    "noSwap": [204, 304, "4xx", "5xx"],  # htmx 4 would draw an error in the place of the answer
+    "defaultTimeout": 30_000,
+}
+
+
+def asked_by_htmx() -> bool:
+    """Whether the request at hand wants a fragment, not a page."""
+    return request.headers.get("HX-Request") == "true"

@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5
 _PR_SET_PDEATHSIG = 1
+_M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD = -1
 
 ALLOWED_JOBS = frozenset({RUN_SYNC})
 
@@ -89,6 +92,7 @@ class SyncWorker(Worker):
         """The work-horse dies with this process, and can be told to hand its sync over."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         _die_with_parent()
+        _use_memory_sparingly()
         if os.getppid() != self.pid:
             os._exit(1)
         signal.signal(signal.SIGUSR1, _hand_over)
@@ -126,6 +130,15 @@ def start(app: Flask) -> None:
 
 def _hand_over(_signal: int, _frame: FrameType | None) -> None:
     engine.hand_over_requested.set()
+
+
+def _use_memory_sparingly() -> None:
+    """Keep glibc from giving each thread a heap of its own, and from keeping what pages needed."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
 
 
 def _die_with_parent() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
 import pytest
 from argon2 import PasswordHasher
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -25,7 +28,7 @@ BOB = "bob@example.com"
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, cast: Cast) -> Iterator[None]:
     """Password hashes are slow on purpose; not so where dozens of passwords are tried."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8))
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 8, 1))
     passwords._nobodys_hash.cache_clear()
     people.set_password(cast.bob, PASSWORD)
     yield
@@ -182,9 +185,29 @@ def test_one_ipv6_customer_counts_as_one_address(client: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_an_ipv4_address_that_is_written_as_ipv6_is_one_address(client: FlaskClient) -> None:
+    for guess in range(20):
+        ask(client, f"nobody{guess}@example.com", "wrong", address="::ffff:192.0.2.1")
+
+    details_of(ask(client, BOB, PASSWORD, "192.0.2.1"), 429, "RATE_LIMITED")
+    assert ask(client, BOB, PASSWORD, "::ffff:192.0.2.2").status_code == 200
+
+
+@pytest.mark.usefixtures("quick")
 def test_right_passwords_use_nothing_up(client: FlaskClient) -> None:
     for _ in range(25):
         assert ask(client, BOB, PASSWORD).status_code == 200
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_many_guesses_at_once_only_ten_are_told_that_they_are_wrong(app: Flask) -> None:
+    def guess(_: int) -> int:
+        return ask(app.test_client(), BOB, "wrong").status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = Counter(threads.map(guess, range(30)))
+
+    assert answers == {401: 10, 429: 20}
 
 
 @pytest.mark.usefixtures("quick")

@@ -15,6 +15,7 @@ from tests.api.envelope import details_of
 from tests.cast import Cast
 from tests.conftest import as_user
 from webapp.clock import iso, now
+from webapp.limits import RATES
 
 LIMITS = [
     ("sync-logs", 60),
@@ -52,6 +53,10 @@ def test_so_many_pass_and_the_next_is_told_when(
         assert int(answer.headers["X-RateLimit-Reset"]) == start.timestamp() + 60
         clock.shift(41)
         assert bob.get(url).status_code == 200
+
+
+def test_every_endpoint_in_the_table_of_rates_exists(app: Flask) -> None:
+    assert set(RATES) <= set(app.view_functions)
 
 
 def exhaust(client: FlaskClient, cast: Cast) -> None:

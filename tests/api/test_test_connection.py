@@ -95,13 +95,13 @@ def test_clinikos_own_limit_says_when_to_come_back(
 @pytest.mark.parametrize(
     ("answers", "status", "error_code"),
     [
-        ({"status": 500, "body": "<html>trouble</html>"}, 502, "CLINIKO_UNAVAILABLE"),
+        ({"status": 500, "body": "<html>canary</html>"}, 502, "CLINIKO_UNAVAILABLE"),
         ({"status": 504}, 502, "CLINIKO_UNAVAILABLE"),
         ({"body": requests.ConnectionError("refused")}, 502, "CLINIKO_UNAVAILABLE"),
         ({"body": requests.ReadTimeout("slow")}, 504, "CLINIKO_UNAVAILABLE"),
-        ({"status": 200, "body": "<html>hello</html>"}, 502, "CLINIKO_BAD_RESPONSE"),
+        ({"status": 200, "body": "<html>canary</html>"}, 502, "CLINIKO_BAD_RESPONSE"),
         ({"status": 200, "body": "[]"}, 502, "CLINIKO_BAD_RESPONSE"),
-        ({"status": 418, "body": "teapot"}, 502, "CLINIKO_BAD_RESPONSE"),
+        ({"status": 418, "body": "canary"}, 502, "CLINIKO_BAD_RESPONSE"),
     ],
 )
 def test_trouble_at_cliniko_is_told_apart_from_our_own(
@@ -117,7 +117,7 @@ def test_trouble_at_cliniko_is_told_apart_from_our_own(
         answer = bob.get(url)
 
     details_of(answer, status, error_code)
-    assert "trouble" not in answer.get_data(as_text=True)
+    assert "canary" not in answer.get_data(as_text=True)
 
 
 def test_without_a_key_there_is_nothing_to_test(alice: FlaskClient) -> None:

@@ -7,16 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from config import ROOT
-from script.address import free_port
+from script.address import Address, free_port
+from tests.support.processes import descendants, is_alive, wait_until
+
+COMMAND = [sys.executable, "-m", "script.serve"]
+
+
+def environment(folder: Path, **environ: str) -> dict[str, str]:
+    """What a start finds, with an instance folder of its own."""
+    return {"PATH": os.environ["PATH"], "INSTANCE_DIR": str(folder), **environ}
 
 
 def serve(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Start in an instance folder of its own; for starts that are refused."""
-    variables = {"PATH": os.environ["PATH"], "INSTANCE_DIR": str(folder), **environ}
-    command = [sys.executable, "-m", "script.serve"]
+    """A start that is refused."""
     return subprocess.run(
-        command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60
+        COMMAND,
+        cwd=ROOT,
+        env=environment(folder, **environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -41,3 +54,41 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
         done = serve(tmp_path, PORT=str(free_port()))
     assert done.returncode == 1
     assert done.stderr == f"Patient Sync already runs with the folder {tmp_path}.\n"
+
+
+def test_a_database_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    url = f"postgresql://127.0.0.1:{free_port()}/clinics"
+    done = serve(tmp_path, PORT=str(free_port()), DATABASE_URL=url)
+    assert done.returncode == 1
+    log = tmp_path / "log" / "database.log"
+    assert done.stderr == f"The database could not be prepared; see {log}\n"
+    assert "Connection refused" in log.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes")
+def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> None:
+    output, web = tmp_path / "output", Address("127.0.0.1", free_port())
+    with (
+        output.open("w") as file,
+        subprocess.Popen(
+            COMMAND,
+            cwd=ROOT,
+            env=environment(tmp_path / "instance", PORT=str(web.port)),
+            stdout=file,
+            stderr=file,
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: "Ctrl-C" in output.read_text(), seconds=90)
+            assert f"Ready: http://localhost:{web.port}\n" in output.read_text()
+            assert "password" in output.read_text()
+            assert web.is_healthy()
+            started = descendants(process.pid)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    assert output.read_text().endswith("Stopping\n")
+    # supervisord, Redis, the simulator, the web server with two workers, two workers
+    assert len(started) == 8
+    assert not any(map(is_alive, started))
+    assert not web.is_healthy()

@@ -13,7 +13,7 @@ from tests.support.processes import is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the tether")
 
-TETHERED = [sys.executable, tether.__file__]
+TETHERED = [sys.executable, tether.__file__, "SIGTERM"]
 
 
 def test_the_program_ends_with_its_parent(tmp_path: Path) -> None:

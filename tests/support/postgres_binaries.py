@@ -36,7 +36,7 @@ def as_server_user(*command: str | Path) -> list[str]:
 
     What it starts ends when this process ends.
     """
-    prefix = [sys.executable, tether.__file__]
+    prefix = [sys.executable, tether.__file__, "SIGTERM"]
     if os.getuid() == 0:
         user = pwd.getpwnam(server_user())
         prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]

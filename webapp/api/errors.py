@@ -55,7 +55,7 @@ _OF_HTTP = {
         ErrorCode.METHOD_NOT_ALLOWED,
         "This method is not allowed here. The header Allow says which ones are.",
     ),
-    413: (ErrorCode.PAYLOAD_TOO_LARGE, "The body is too large. Send at most 1 MiB."),
+    413: (ErrorCode.PAYLOAD_TOO_LARGE, "The body is too large."),
     415: (
         ErrorCode.VALIDATION_ERROR,
         "Send the body as JSON, with the header Content-Type: application/json.",
@@ -67,7 +67,6 @@ _DATABASE_UNAVAILABLE = (
     "The database cannot be reached or is too busy. Try again in a moment.",
 )
 _INTERNAL_ERROR = (ErrorCode.INTERNAL_ERROR, AppError.default_message)
-_PASSED_ON = ("Allow", "Retry-After")
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _of_cliniko(error: ClinikoError) -> _Failure:
 
 def _of_http(error: HTTPException) -> _Failure:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    headers = {name: value for name, value in error.get_headers() if name in _PASSED_ON}
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     told = _INTERNAL_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _BAD_REQUEST
     return _Failure(status, *_OF_HTTP.get(status, told), headers=headers)
 

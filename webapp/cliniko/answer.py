@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from functools import partial
 from typing import Any, NoReturn
 
 import requests
@@ -31,14 +32,20 @@ def body_of(response: requests.Response, *, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def object_in(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON object in a body. Raises BadResponse for anything else, ambiguous JSON included."""
+def object_in(body: bytes, headers: Mapping[str, str], *, keep: Set[str]) -> dict[str, Any]:
+    """The JSON object in a body, and of every object in it only the keys to keep.
+
+    Notes and the like end here, before they are held in memory beside a hundred others. Raises
+    BadResponse for anything that is no JSON object, ambiguous JSON included.
+    """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadResponse("Cliniko sent something that is not JSON. Try again later.")
     try:
         content = json.loads(
-            body.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_distinct
+            body.decode("utf-8"),
+            parse_constant=_no_number,
+            object_pairs_hook=partial(_distinct, keep),
         )
     except (ValueError, RecursionError) as error:
         raise BadResponse("Cliniko sent JSON that cannot be read. Try again later.") from error
@@ -51,8 +58,7 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) != len(pairs):
+def _distinct(keep: Set[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
         raise ValueError("a key stands twice in one object")
-    return content
+    return {key: value for key, value in pairs if key in keep}

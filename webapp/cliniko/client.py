@@ -26,6 +26,7 @@ from webapp.cliniko.errors import (
     TimedOut,
     Unavailable,
 )
+from webapp.cliniko.records import FIELDS
 from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
@@ -40,6 +41,10 @@ from webapp.cliniko.throttle import (
 )
 
 PRODUCT = "Patient Sync"
+
+# What is read of an answer; everything else is let go unread.
+_KEPT = FIELDS | {"patients", "total_entries", "next", "account", "name", "subdomain"}
+_KEPT |= {"country", "time_zone"}
 
 
 class Listing(StrEnum):
@@ -204,7 +209,7 @@ class Cliniko:
                 if response.status_code == 404 and may_be_absent:
                     return None, date_of(response.headers)
                 _check_status(response)
-                content = object_in(body, response.headers)
+                content = object_in(body, response.headers, keep=_KEPT)
                 if holds_list:
                     _check_list(content)
                 return content, date_of(response.headers)
@@ -235,7 +240,7 @@ class Cliniko:
             self._waiter.wait(seconds, WaitReason.BUDGET)
 
     def _try(self, url: str, params: list[tuple[str, str]]) -> tuple[requests.Response, bytes]:
-        """One request. Raises Unavailable, TimedOut or BadResponse, never what the libraries raise."""
+        """One request. Raises Unavailable, TimedOut or BadResponse, never what libraries raise."""
         policy = self._policy
         deadline = time.monotonic() + policy.total_timeout
         with self._lock:

@@ -18,6 +18,13 @@ MAX_PHONE = 100
 MAX_PHONES = 50
 EARLIEST_BIRTH = date(1850, 1, 1)
 
+# The keys of Cliniko's JSON that a record is made from.
+FIELDS = frozenset(
+    {"id", "links", "self", "first_name", "last_name", "preferred_first_name", "email"}
+    | {"patient_phone_numbers", "phone_type", "number", "date_of_birth", "created_at"}
+    | {"updated_at", "archived_at", "deleted_at", "merged_at", "merged_with_patient"}
+)
+
 _ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 _BAD_CHARACTER = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 

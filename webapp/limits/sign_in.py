@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItemPerMinute
 
+from webapp.durations import remaining_words
 from webapp.errors import RateLimited
 from webapp.limits import limiter
 from webapp.services import people
@@ -52,13 +53,17 @@ def _each_within(ask: Callable[..., bool], email: str) -> None:
         resets = stats(PER_ADDRESS, address).reset_time
     seconds = max(1, ceil(resets - time.time()))
     raise RateLimited(
-        f"Too many failed attempts to sign in. Try again in {ceil(seconds / 60)} minutes.",
+        f"Too many failed attempts to sign in. Try again in {remaining_words(seconds)}.",
         retry_after=seconds,
     )
 
 
 def _network(address: str) -> str:
     """Who an address belongs to: one IPv6 customer has a whole /64 to choose addresses from."""
-    if ip_address(address).version == 4:
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # a proxy on a socket
         return address
-    return str(ip_network(f"{address}/64", strict=False))
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((int(parsed), 64), strict=False))
+    return address

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis import Redis
 from redis.exceptions import RedisError
@@ -29,6 +29,12 @@ class _Window(RateLimitItemPerMinute):
 
     def get_expiry(self) -> int:
         return WINDOW_SECONDS
+
+
+class _Storage(RedisStorage):
+    """Loads no client of another server beside redis-py: three megabytes in each worker."""
+
+    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}  # noqa: RUF012 (the base's own form)
 
 
 class SharedBudget:
@@ -51,7 +57,7 @@ class SharedBudget:
         self._window = _Window(per_minute)
         self._memory = MovingWindowRateLimiter(MemoryStorage())
         self._held_until = 0.0
-        storage: Storage = RedisStorage("redis://", connection_pool=redis.connection_pool)
+        storage = _Storage("redis://", connection_pool=redis.connection_pool)
         self._shared = MovingWindowRateLimiter(storage)
 
     def acquire(self) -> float:

@@ -22,6 +22,7 @@ LIFETIME = timedelta(hours=1)
 MAX_LIFETIME = timedelta(days=366)
 LEEWAY = timedelta(seconds=30)
 MAX_LENGTH = 4096
+_HEADER = {"alg": ALGORITHM, "typ": TYPE}
 _REQUIRED = ["exp", "iat", "nbf", "aud", "iss", "sub", "jti"]
 
 
@@ -71,7 +72,8 @@ def _claims(token: str) -> dict[str, Any]:
     except jwt.PyJWTError as error:
         raise AuthenticationRequired() from error
     claims: dict[str, Any] = decoded["payload"]
-    if decoded["header"].get("typ") != TYPE or not _is_plain_number(claims["sub"]):
+    # No `kid`, `jku` or the like: nothing in a header may choose how it is checked.
+    if decoded["header"] != _HEADER or not _is_plain_number(claims["sub"]):
         raise AuthenticationRequired()
     if claims["exp"] - claims["iat"] > MAX_LIFETIME.total_seconds():
         raise AuthenticationRequired()

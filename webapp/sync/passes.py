@@ -27,7 +27,7 @@ from webapp.cliniko.records import PatientRecord, parse_patient, parse_tombstone
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
-from webapp.sync.reader import Reader
+from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
 from webapp.sync.upsert import Refusal
@@ -110,9 +110,9 @@ class Passes:
             if not self._in_order:
                 return  # two walks that agreed have caught up already
             before = self._rewritten
-            ranges = [IdRange(listing, filters=changed) for listing in listings]
+            parts: list[Part] = [(IdRange(listing, filters=changed), None) for listing in listings]
             try:
-                for part, page in self._reader.walk(ranges, [None] * len(ranges)):
+                for part, page in self._reader.walk(parts):
                     self._store(part.listing, page.records)
             except OrderIgnored:
                 for listing in listings:
@@ -132,13 +132,9 @@ class Passes:
         """Read a whole listing, or what an earlier attempt has left of it."""
         left = self._left_of(listing)
         try:
-            pairs: list[tuple[IdRange, IdPage | None]] = (
-                [*self._reader.starts(listing, first)]
-                if left is None
-                else [(part, None) for part in left]
-            )
-            ranges = [part for part, _ in pairs]
-            for part, page in self._reader.walk(ranges, [page for _, page in pairs]):
+            parts = left if left is not None else self._reader.starts(listing, first)
+            ranges = [part for part, _ in parts]
+            for part, page in self._reader.walk(parts):
                 part.move_to(page)
                 self._recorder.checkpoint["reading"] = str(listing)
                 self._recorder.checkpoint["ranges"] = [
@@ -173,13 +169,13 @@ class Passes:
             records = self._removals.sift(records)
         self._rewritten += self._recorder.store(records, refusals).rewritten
 
-    def _left_of(self, listing: Listing) -> list[IdRange] | None:
+    def _left_of(self, listing: Listing) -> list[Part] | None:
         """The ranges that an earlier attempt has left. The tombstones are always read afresh: those
         that would mark somebody are kept in memory until the end."""
         checkpoint = self._recorder.checkpoint
         if listing is Listing.DELETED or checkpoint.get("reading") != listing:
             return None
-        return [IdRange.from_json(values) for values in checkpoint["ranges"]]
+        return [(IdRange.from_json(values), None) for values in checkpoint["ranges"]]
 
     def _done(self, stage: str) -> bool:
         return stage in self._recorder.checkpoint.get("done", ())

@@ -30,6 +30,9 @@ from webapp.clock import now
 REQUESTS_AT_ONCE = 8
 Answer = TypeVar("Answer")
 
+# A range to read, with its first page if that has been read already.
+Part = tuple[IdRange, IdPage | None]
+
 _LOOK_UP_SECONDS = 0.5
 _WORTH_SAYING_SECONDS = 1.5
 
@@ -116,7 +119,7 @@ class Reader:
         """Put several questions at once; the answers in the same order."""
         return [self.answer(future) for future in [self.put(question) for question in questions]]
 
-    def starts(self, listing: Listing, first: IdPage) -> list[tuple[IdRange, IdPage]]:
+    def starts(self, listing: Listing, first: IdPage) -> list[Part]:
         """The ranges of a listing whose first page has been read, each with its own first page.
 
         Raises OrderIgnored.
@@ -126,33 +129,32 @@ class Reader:
         if not all(page.in_order for page in (first, *others)):
             raise OrderIgnored
         pages = [first, *sorted((p for p in others if p.first_id), key=lambda p: p.first_id or 0)]
-        ranges = []
+        parts: list[Part] = []
         for page, following in zip(pages, [*pages[1:], None], strict=True):
             after = 0 if page is first else (page.first_id or 1) - 1
-            ranges.append(
-                (IdRange(listing, after, following.first_id if following else None), page)
-            )
-        return ranges
+            parts.append((IdRange(listing, after, following.first_id if following else None), page))
+        return parts
 
-    def walk(
-        self, ranges: Iterable[IdRange], first_pages: Iterable[IdPage | None]
-    ) -> Iterator[tuple[IdRange, IdPage]]:
-        """Every page of the ranges as it comes; within a range in order. A first page that was read
-        already is passed on, and the next one is asked for before it is."""
+    def walk(self, parts: list[Part]) -> Iterator[tuple[IdRange, IdPage]]:
+        """Every page of some ranges as it comes; within a range in order.
+
+        A first page that was read already is passed on, and the next one is asked for before it
+        is. The list is emptied on the way, so that no page stays in memory.
+        """
         pending: dict[Future[IdPage], IdRange] = {}
-        ready: list[tuple[IdRange, IdPage]] = []
 
         def go_on(part: IdRange, after: int) -> None:
             pending[self.put(partial(read_on, self._client, part, after))] = part
 
-        for part, page in zip(ranges, first_pages, strict=True):
-            if page is None:
+        for part, first in parts:
+            if first is None:
                 go_on(part, part.after)
-                continue
-            if not part.is_read_by(page):
-                go_on(part, page.last_id)
-            ready.append((part, page))
-        yield from ready
+            elif not part.is_read_by(first):
+                go_on(part, first.last_id)
+        while parts:
+            part, first = parts.pop(0)
+            if first is not None:
+                yield part, first
         while pending:
             for future in self._next_finished(pending.keys()):
                 part = pending.pop(future)

@@ -77,7 +77,7 @@ class Removals:
             some = missing[begin : begin + _IDS_IN_A_QUESTION]
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
-                for _, page in reader.walk([part], [None]):
+                for _, page in reader.walk([(part, None)]):
                     store(listing, page.records)
         unknown = self.missing()[:MOST_SINGLE_QUESTIONS]
         answers = reader.ask(partial(client.patient, key) for key in unknown)

@@ -1,0 +1,209 @@
+"""Authorization: Bearer TOKEN, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from simulator.server import Simulator
+from tests.auth.tokens_made_wrong import Forge
+from tests.cast import PASSWORD, Cast
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import Role
+from webapp.services import people, tokens
+
+URL = "/api/v1/organizations"
+# Wrong though the signature is good: the database has to be asked about them.
+KNOWN_ONLY_TO_THE_DATABASE = {"sub unknown", "epoch missing", "epoch of the past"}
+
+
+@pytest.fixture
+def forge(app: Flask, cast: Cast) -> Forge:
+    return Forge(f"api-token:{app.config['SECRET_KEY']}".encode(), cast.bob.id)
+
+
+@pytest.fixture
+def queries(app: Flask, cast: Cast) -> Iterator[list[str]]:
+    """Every statement that the database is asked to execute from now on."""
+    seen: list[str] = []
+
+    def note(_c: Any, _k: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    db.session.rollback()
+    db.session.expunge_all()
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(db.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def ask(client: FlaskClient) -> Callable[[str], int]:
+    """The status of the answer to a request with this Authorization header."""
+
+    def ask(authorization: str) -> int:
+        return client.get(URL, headers={"Authorization": authorization}).status_code
+
+    return ask
+
+
+def test_a_token_as_we_make_them_is_good(forge: Forge, ask: Callable[[str], int]) -> None:
+    assert ask(f"Bearer {forge.token()}") == 200
+
+
+def test_the_scheme_is_good_in_any_case(forge: Forge, ask: Callable[[str], int]) -> None:
+    assert ask(f"bearer {forge.token()}") == 200
+
+
+def test_no_wrong_token_is_good(
+    forge: Forge,
+    client: FlaskClient,
+    cliniko: Simulator,
+    queries: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bodies = {client.get(URL).get_data()}
+    for wrong, token in forge.wrong_ones(cliniko.url).items():
+        queries.clear()
+
+        answer = client.get(URL, headers={"Authorization": f"Bearer {token}"})
+
+        assert answer.status_code == 401, wrong
+        assert answer.headers["WWW-Authenticate"] == "Bearer", wrong
+        assert not queries or wrong in KNOWN_ONLY_TO_THE_DATABASE, wrong
+        assert not token or token not in caplog.text, wrong
+        bodies.add(answer.get_data())
+
+    assert len(bodies) == 1
+    assert b'"AUTHENTICATION_REQUIRED"' in bodies.pop()
+    assert cliniko.requests == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{token}",
+        "Bearer",
+        "Bearer ",
+        "Bearer  ",
+        "Basic {token}",
+        "Token {token}",
+        "Bearer {token} {token}",
+        "Bearer {token},Bearer {token}",
+        "Bearer {token}, Bearer {token}",
+        'Bearer "{token}"',
+        "Bearer: {token}",
+        "Bearer\t{token}",
+        "Bearer token={token}",
+    ],
+)
+def test_no_other_form_of_the_header_is_good(
+    forge: Forge, ask: Callable[[str], int], header: str
+) -> None:
+    assert ask(header.format(token=forge.token())) == 401
+
+
+def test_two_headers_are_refused(client: FlaskClient, forge: Forge) -> None:
+    header = ("Authorization", f"Bearer {forge.token()}")
+
+    assert client.get(URL, headers=[header, header]).status_code == 401
+
+
+def test_a_token_elsewhere_does_not_count(client: FlaskClient, forge: Forge) -> None:
+    token = forge.token()
+    client.set_cookie("access_token", token)
+    client.set_cookie("Authorization", f"Bearer {token}")
+
+    answer = client.get(f"{URL}?access_token={token}", headers={"X-Authorization": token})
+
+    assert answer.status_code == 401
+
+
+def test_a_session_cookie_does_not_count(client: FlaskClient, cast: Cast) -> None:
+    with client.session_transaction() as session:
+        session["_user_id"] = str(cast.alice.id)
+        session["_fresh"] = True
+
+    assert client.get(URL).status_code == 401
+    post = client.post(f"/api/v1/cliniko/sync-all/{cast.surf.id}")
+    assert post.status_code == 401
+
+
+def test_beside_a_session_the_token_alone_decides(
+    client: FlaskClient, forge: Forge, cast: Cast
+) -> None:
+    with client.session_transaction() as session:
+        session["_user_id"] = str(cast.alice.id)
+
+    good = client.get(URL, headers={"Authorization": f"Bearer {forge.token()}"})
+    bad = client.get(URL, headers={"Authorization": "Bearer nonsense"})
+
+    assert [each["id"] for each in good.get_json()["organizations"]] == [cast.surf.id]
+    assert bad.status_code == 401
+
+
+def test_no_answer_of_the_api_sets_a_cookie(client: FlaskClient, forge: Forge) -> None:
+    for header in ({}, {"Authorization": f"Bearer {forge.token()}"}):
+        assert "Set-Cookie" not in client.get(URL, headers=header).headers
+
+
+def test_a_right_that_was_taken_away_is_gone_at_once(
+    client: FlaskClient, forge: Forge, cast: Cast
+) -> None:
+    url = f"/api/v1/cliniko/active-patients/{cast.surf.id}"
+    header = {"Authorization": f"Bearer {forge.token()}"}
+    assert client.get(url, headers=header).status_code == 200
+
+    with transaction():
+        cast.bob.role = Role.VIEWER
+
+    assert client.get(url, headers=header).status_code == 403
+
+
+def test_who_was_switched_off_is_out_at_once(
+    forge: Forge, ask: Callable[[str], int], cast: Cast
+) -> None:
+    with transaction():
+        cast.bob.active = False
+
+    assert ask(f"Bearer {forge.token()}") == 401
+
+
+def test_another_password_ends_every_token(
+    forge: Forge, ask: Callable[[str], int], cast: Cast
+) -> None:
+    people.set_password(cast.bob, PASSWORD)
+
+    assert ask(f"Bearer {forge.token()}") == 401
+
+
+def test_another_secret_ends_every_token(app: Flask, ask: Callable[[str], int], cast: Cast) -> None:
+    token, _ = tokens.issue(cast.bob)
+    app.config["SECRET_KEY"] = "another secret, as long as the first one was"
+
+    assert ask(f"Bearer {token}") == 401
+
+
+def test_a_token_lasts_until_its_end_and_no_longer(forge: Forge, ask: Callable[[str], int]) -> None:
+    moment = int(now().timestamp())
+
+    almost = forge.token(exp=moment - 20)  # clocks differ a little: 30 seconds are let pass
+    past = forge.token(exp=moment - 40)
+
+    assert (ask(f"Bearer {almost}"), ask(f"Bearer {past}")) == (200, 401)
+
+
+def test_a_token_for_a_year_is_the_longest(forge: Forge, ask: Callable[[str], int]) -> None:
+    moment = int(now().timestamp())
+
+    year = forge.token(exp=moment + int(timedelta(days=366).total_seconds()))
+    longer = forge.token(exp=moment + int(timedelta(days=366).total_seconds()) + 1)
+
+    assert (ask(f"Bearer {year}"), ask(f"Bearer {longer}")) == (200, 401)

@@ -1,0 +1,141 @@
+"""Tokens that look like ours and must not be taken for ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from webapp.clock import now
+
+Claims = dict[str, Any]
+
+
+class Forge:
+    """Makes tokens for one user: right ones with our secret, and wrong ones."""
+
+    def __init__(self, secret: bytes, user_id: int) -> None:
+        self.secret = secret
+        self.user_id = user_id
+
+    def claims(self, **changes: Any) -> Claims:
+        """What a right token says; a value of None leaves the claim out."""
+        moment = int(now().timestamp())
+        claims: Claims = {
+            "iss": "patient-sync",
+            "aud": "patient-sync-api",
+            "sub": str(self.user_id),
+            "iat": moment,
+            "nbf": moment,
+            "exp": moment + 600,
+            "jti": "0123456789abcdef0123456789abcdef",
+            "epoch": 0,
+        }
+        return {name: value for name, value in (claims | changes).items() if value is not None}
+
+    def token(self, header: Claims | None = None, **changes: Any) -> str:
+        """A token signed with our secret; `header` and `changes` say what is wrong with it."""
+        headers = {"alg": "HS256", "typ": "at+jwt"} | (header or {})
+        parts = [_part({k: v for k, v in headers.items() if v is not None})]
+        parts.append(_part(self.claims(**changes)))
+        return _signed(parts, self.secret, hashlib.sha256)
+
+    def wrong_ones(self, listener: str) -> dict[str, str]:
+        """Every wrong token, by what is wrong with it. `listener` is an address to be lured to."""
+        moment = int(now().timestamp())
+        head, body, signature = self.token().split(".")
+        edited = _part(self.claims(role="admin", sub="1"))
+        return {
+            "empty": "",
+            "garbage": "not.a.token",
+            "one part": "eyJhbGciOiJIUzI1NiJ9",
+            "8 kB": "a" * 8192,
+            "deep header": f"{_encode(b'[' * 2000)}.{body}.{signature}",
+            "signature stripped": f"{head}.{body}.",
+            "signature missing": f"{head}.{body}",
+            "bit flipped": f"{head}.{body}.{_flipped(signature)}",
+            "payload edited": f"{head}.{edited}.{signature}",
+            "other secret": _signed([head, body], b"staging" * 8, hashlib.sha256),
+            "bare secret": _signed([head, body], self.secret.partition(b":")[2], hashlib.sha256),
+            **{f"alg {alg}": f"{_part({'alg': alg, 'typ': 'at+jwt'})}.{body}." for alg in _NONES},
+            "HS512": self._hs512(),
+            "RS256": self._asymmetric("RS256", _RSA),
+            "EdDSA": self._asymmetric("EdDSA", ed25519.Ed25519PrivateKey.generate()),
+            "RS256 with our secret": _signed(
+                [_part({"alg": "RS256", "typ": "at+jwt"}), body], self.secret, hashlib.sha256
+            ),
+            "signed with a public key": _signed([head, body], _PUBLIC_PEM, hashlib.sha256),
+            "unknown kid": self.token({"kid": "2019"}),
+            "kid as path": self.token({"kid": "../../dev/null"}),
+            "kid as SQL": self.token({"kid": "' UNION SELECT 'secret"}),
+            "jku": self.token({"jku": f"{listener}/keys"}),
+            "x5u": self.token({"x5u": f"{listener}/certificate"}),
+            "jwk": self.token({"jwk": {"kty": "oct", "k": _encode(b"mine" * 8)}}),
+            "crit": self.token({"crit": ["exp"], "exp": 1}),
+            "typ missing": self.token({"typ": None}),
+            "typ JWT": self.token({"typ": "JWT"}),
+            "typ of a reset": self.token({"typ": "reset+jwt"}),
+            "exp missing": self.token(exp=None),
+            "expired": self.token(iat=moment - 100, nbf=moment - 100, exp=moment - 31),
+            "exp as text": self.token(exp="tomorrow"),
+            "exp in 100 years": self.token(exp=moment + 100 * 365 * 86400),
+            "exp infinite": self.token(exp=float("inf")),
+            "not yet": self.token(nbf=moment + 35),
+            "issued later": self.token(iat=moment + 600),
+            "iat missing": self.token(iat=None),
+            "nbf missing": self.token(nbf=None),
+            "jti missing": self.token(jti=None),
+            "aud other": self.token(aud="another-api"),
+            "aud list": self.token(aud=["patient-sync-api", "another-api"]),
+            "aud missing": self.token(aud=None),
+            "iss other": self.token(iss="another-issuer"),
+            "iss prefix": self.token(iss="patient-syn"),
+            "iss missing": self.token(iss=None),
+            "sub a number": self.token(sub=self.user_id),
+            "sub missing": self.token(sub=None),
+            "sub unknown": self.token(sub="999999"),
+            "sub negative": self.token(sub="-1"),
+            "sub huge": self.token(sub="9" * 30),
+            "sub full-width": self.token(sub="\uff11"),
+            "sub text": self.token(sub="alice@example.com"),
+            "epoch missing": self.token(epoch=None),
+            "epoch of the past": self.token(epoch=-1),
+        }
+
+    def _hs512(self) -> str:
+        parts = [_part({"alg": "HS512", "typ": "at+jwt"}), _part(self.claims())]
+        return _signed(parts, self.secret, hashlib.sha512)
+
+    def _asymmetric(self, algorithm: str, key: Any) -> str:
+        return jwt.encode(self.claims(), key, algorithm=algorithm, headers={"typ": "at+jwt"})
+
+
+_NONES = ("none", "None", "nOnE", "NONE")
+_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+_PUBLIC_PEM = _RSA.public_key().public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _part(content: Claims) -> str:
+    return _encode(json.dumps(content).encode())
+
+
+def _signed(parts: list[str], secret: bytes, digest: Callable[..., Any]) -> str:
+    text = ".".join(parts)
+    return f"{text}.{_encode(hmac.new(secret, text.encode(), digest).digest())}"
+
+
+def _flipped(signature: str) -> str:
+    return ("B" if signature[0] == "A" else "A") + signature[1:]

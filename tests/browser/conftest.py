@@ -1,0 +1,124 @@
+"""A real Chromium, a real web server, a real worker in another process, and a Cliniko."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+from config import ROOT
+from script import tether
+from tests.cast import PASSWORD, Cast
+from tests.support.browser import BrowserUnavailable, launch
+from tests.support.htmx_package import HtmxUnavailable, htmx_file
+from tests.support.web_server import web_server
+from webapp.htmx import HTMX_URL
+from webapp.models import User
+
+
+@dataclass(frozen=True)
+class Live:
+    """The system, running."""
+
+    url: str
+    cast: Cast
+
+
+class Visitor:
+    """Somebody at a browser: a page, and every complaint that the browser made meanwhile."""
+
+    def __init__(self, page: Page, live: Live) -> None:
+        self.page = page
+        self.live = live
+        self.complaints: list[str] = []
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self._note("error", str(error)))
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.live.url + path)
+
+    def sign_in(self, user: User) -> None:
+        """Sign in as a person does."""
+        self.open("/sign-in")
+        self.page.get_by_label("E-mail address").fill(user.email)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/clinics")
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(text)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The machine's Chromium, for the whole run."""
+    with sync_playwright() as playwright:
+        try:
+            browser = launch(playwright)
+        except BrowserUnavailable as reason:
+            pytest.skip(str(reason))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def htmx(request: pytest.FixtureRequest) -> bytes:
+    """What the CDN would serve."""
+    cache = request.config.cache
+    assert cache is not None
+    try:
+        return htmx_file(cache.mkdir("htmx"))
+    except HtmxUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def live(app: Flask, cast: Cast) -> Iterator[Live]:
+    """The web server, without a worker yet."""
+    with web_server(app) as url:
+        yield Live(url, cast)
+
+
+@pytest.fixture
+def worker(live: Live, environment: dict[str, str]) -> Iterator[None]:
+    """A worker in a process of its own, as `python worker.py` starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "worker.py"],
+        cwd=ROOT,
+        env=tether.environ(os.environ | environment),
+        stderr=subprocess.DEVNULL,
+    )
+    yield
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture
+def visit(browser: Browser, live: Live, htmx: bytes) -> Iterator[Callable[..., Visitor]]:
+    """Opens a browser window; `cdn=False` blocks the CDN, other options are Playwright's."""
+    contexts: list[BrowserContext] = []
+
+    def visit(*, cdn: bool = True, **options: object) -> Visitor:
+        context = browser.new_context(**options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.route(lambda url: not url.startswith(live.url), lambda route: route.abort())
+        if cdn:
+            context.route(HTMX_URL, _serve(htmx))
+        context.set_default_timeout(20_000)
+        return Visitor(context.new_page(), live)
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def _serve(content: bytes) -> Callable[[Route], None]:
+    headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "application/javascript"}
+    return lambda route: route.fulfill(body=content, headers=headers)

@@ -1,0 +1,39 @@
+"""The cast, each at a browser and signed in."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.cast import Cast
+from tests.pages.visitor import Visitor
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    """Somebody who has not signed in."""
+    return Visitor(app)
+
+
+@pytest.fixture
+def alice(app: Flask, cast: Cast) -> Visitor:
+    """An admin."""
+    return Visitor(app).signed_in(cast.alice)
+
+
+@pytest.fixture
+def bob(app: Flask, cast: Cast) -> Visitor:
+    """The manager of Surf Rehab."""
+    return Visitor(app).signed_in(cast.bob)
+
+
+@pytest.fixture
+def vera(app: Flask, cast: Cast) -> Visitor:
+    """A viewer of Surf Rehab."""
+    return Visitor(app).signed_in(cast.vera)
+
+
+@pytest.fixture
+def charlie(app: Flask, cast: Cast) -> Visitor:
+    """The manager of another clinic."""
+    return Visitor(app).signed_in(cast.charlie)

@@ -1,0 +1,28 @@
+"""The dashboard: pages and fragments of HTML."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.auth import sessions
+from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints)
+    clinics,
+    connection,
+    errors,
+    health,
+    patients,
+    settings,
+    sign_in,
+    syncs,
+    templating,
+)
+from webapp.pages.blueprints import open_to_all, signed_in
+
+
+def init_app(app: Flask) -> None:
+    """Register the pages, the words of the templates and the answers to errors."""
+    sessions.init_app(app)
+    templating.init_app(app)
+    app.register_blueprint(signed_in)
+    app.register_blueprint(open_to_all)
+    app.extensions["page_errors"] = errors.answer

@@ -1,0 +1,75 @@
+"""The clinics: the list, adding one, and the page of each."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for, require
+from webapp.auth.sessions import current_actor
+from webapp.errors import ValidationError
+from webapp.pages.blueprints import signed_in
+from webapp.pages.card import card_context
+from webapp.pages.outcome import Outcome, outcome
+from webapp.pages.templating import render_clinic
+from webapp.services import organizations
+from webapp.services.organizations import ClinicFigures
+from webapp.sync import history
+
+RECENT = 5
+
+
+@signed_in.get("/")
+def home() -> ResponseReturnValue:
+    return redirect(url_for("pages.clinics"), 303)
+
+
+@signed_in.get("/clinics")
+def clinics() -> str:
+    figures = organizations.figures(organizations.visible_to(current_actor()))
+    attention = sum(map(_needs_attention, figures))
+    return render_template("clinics/index.html", figures=figures, attention=attention)
+
+
+@signed_in.get("/clinics/new")
+def new_clinic() -> str:
+    require(current_actor(), Action.ADD_ORGANIZATION)
+    return render_template("clinics/new.html", name="", errors={})
+
+
+@signed_in.post("/clinics/new")
+def add_clinic() -> ResponseReturnValue:
+    require(current_actor(), Action.ADD_ORGANIZATION)
+    name, api_key = request.form.get("name", ""), request.form.get("api_key", "")
+    try:
+        if not api_key.strip():
+            raise ValidationError("Enter the API key of the clinic.", parameter="api_key")
+        organization = organizations.add(name, api_key)
+    except ValidationError as error:
+        errors = {error.parameter: error.message}
+        return render_template("clinics/new.html", name=name, errors=errors), 422
+    flash(f"{organization.name} was added. Test the connection, then sync its patients.", "ok")
+    return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+
+
+@signed_in.get("/clinics/<org_id>")
+def clinic(org_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    recent = history.find(organization, limit=RECENT).logs
+    return render_clinic(
+        "clinics/show.html",
+        organization,
+        recent=recent,
+        last_completed=history.last_completed(organization),
+        **card_context(recent[0] if recent else None),
+    )
+
+
+def _needs_attention(figures: ClinicFigures) -> bool:
+    """Whether somebody should look: the last sync left something out, or the key is missing."""
+    latest = figures.latest
+    left_out = latest is not None and outcome(latest) in (Outcome.FAILED, Outcome.PARTLY)
+    organization = figures.organization
+    refused = organization.connection_error_code is not None
+    return left_out or refused or not organization.is_configured

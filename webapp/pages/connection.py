@@ -1,0 +1,35 @@
+"""Testing the connection to a clinic's Cliniko."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for
+from webapp.auth.sessions import current_actor
+from webapp.cliniko.errors import ClinikoError
+from webapp.errors import AccountMismatch, ClinikoNotConfigured, CredentialsUnreadable
+from webapp.htmx import asked_by_htmx
+from webapp.models import Organization
+from webapp.pages.blueprints import signed_in
+from webapp.services import connection
+
+
+@signed_in.post("/clinics/<org_id>/connection")
+def test_connection(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.TEST_CONNECTION)
+    problem = _problem_with(organization)
+    if asked_by_htmx():
+        return render_template("clinics/_connection.html", clinic=organization, problem=problem)
+    if problem is not None:
+        flash(problem, "bad")
+    return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+
+
+def _problem_with(organization: Organization) -> str | None:
+    try:
+        connection.test_connection(organization)
+    except (AccountMismatch, ClinikoError, ClinikoNotConfigured, CredentialsUnreadable) as error:
+        return error.message
+    return None

@@ -1,0 +1,110 @@
+"""Errors as the dashboard shows them: a page, or a small notice where htmx asked."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import structlog
+from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from webapp.auth import sessions
+from webapp.errors import (
+    AppError,
+    AuthenticationRequired,
+    InsufficientPermissions,
+    InvalidOrganizationId,
+    NotFound,
+    OrganizationNotFound,
+    QueueUnavailable,
+    RateLimited,
+    ValidationError,
+)
+from webapp.htmx import asked_by_htmx
+
+log = structlog.get_logger()
+
+
+class _Words(NamedTuple):
+    title: str
+    text: str
+
+
+_WORDS = {
+    400: _Words("That cannot be understood", "Check the address or the form, and try again."),
+    403: _Words(
+        "You may not see or do this", "Your role does not allow it. Ask an administrator for help."
+    ),
+    404: _Words("There is nothing here", "Check the address, or begin at the list of clinics."),
+    405: _Words("That does not work here", "Begin again at the list of clinics."),
+    413: _Words("That is too much", "What was sent is too large."),
+    429: _Words("Too often", "Wait a moment, then try again."),
+    500: _Words(
+        "Something went wrong on our side",
+        "Nothing was lost. Try again; if it stays, tell whoever runs Patient Sync.",
+    ),
+    503: _Words(
+        "Patient Sync has trouble just now",
+        "The database or the queue cannot be reached. Try again in a moment.",
+    ),
+}
+_EXPIRED = _Words(
+    "This page was open for too long",
+    "To be safe, nothing was done. Load the page again, then repeat what you did.",
+)
+
+
+def answer(error: Exception) -> ResponseReturnValue:
+    """What a person gets to see of an error."""
+    if isinstance(error, AuthenticationRequired):
+        return _to_sign_in()
+    if isinstance(error, CSRFError):
+        return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED)
+    status = _status_of(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("page_failed", exc_info=error)
+    words = _WORDS.get(status, _WORDS[400 if status < 500 else 500])
+    if isinstance(error, (RateLimited, ValidationError)):
+        words = words._replace(text=error.message)
+    return _show(status, words, retry_after=getattr(error, "retry_after", None))
+
+
+def _status_of(error: Exception) -> int:
+    match error:
+        case InsufficientPermissions():
+            return HTTPStatus.FORBIDDEN
+        case NotFound() | OrganizationNotFound():
+            return HTTPStatus.NOT_FOUND
+        case InvalidOrganizationId() | ValidationError():
+            return HTTPStatus.BAD_REQUEST
+        case RateLimited():
+            return HTTPStatus.TOO_MANY_REQUESTS
+        case QueueUnavailable() | OperationalError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case HTTPException(code=int(code)):
+            return code
+        case AppError() | _:
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _show(status: int, words: _Words, *, retry_after: object = None) -> ResponseReturnValue:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    if asked_by_htmx():
+        return render_template("errors/_notice.html", words=words), status, headers
+    # In trouble of our own nobody is looked up: the database may be what is down.
+    known = status < HTTPStatus.INTERNAL_SERVER_ERROR and sessions.signed_in_user() is not None
+    frame = "base.html" if known else "signed_out.html"
+    page = render_template("errors/page.html", frame=frame, status=int(status), words=words)
+    return page, status, headers
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    """A fragment cannot show the form to sign in, so htmx is told to leave the page."""
+    if asked_by_htmx():
+        return "", HTTPStatus.UNAUTHORIZED, {"HX-Redirect": url_for("open.sign_in")}
+    back = request.path if request.method == "GET" and request.path != "/" else None
+    return redirect(url_for("open.sign_in", next=back), HTTPStatus.SEE_OTHER)

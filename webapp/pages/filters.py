@@ -1,0 +1,83 @@
+"""From values to words: the filters of the templates."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from markupsafe import Markup
+
+from webapp.clock import iso, now
+from webapp.durations import ago_words, duration_words
+from webapp.models import OperationType, SyncLog
+from webapp.pages.outcome import outcome
+
+_TIME = Markup('<time datetime="{}" title="{}">{}</time>')
+_OPERATIONS = {
+    OperationType.FULL_PATIENTS: "Full patient sync",
+    OperationType.ACTIVE_PATIENTS: "Active patients sync",
+}
+_REGIONS = {
+    "au": "Australia",
+    "ca": "Canada",
+    "eu": "Europe",
+    "uk": "United Kingdom",
+    "us": "United States",
+}
+
+
+def moment(value: datetime | None) -> Markup | str:
+    """`23 Nov 2026, 10:30:00 UTC`; a dash for none."""
+    return "—" if value is None else _time(value, f"{_date(value)}, {value:%H:%M:%S} UTC")
+
+
+def clock(value: datetime | str) -> Markup:
+    """`10:30:00 UTC`, for what happens today."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return _time(value, f"{value:%H:%M:%S} UTC")
+
+
+def ago(value: datetime | None) -> Markup | str:
+    """`8 min ago`; `never` for none."""
+    return "never" if value is None else _time(value, ago_words((now() - value).total_seconds()))
+
+
+def day(value: date | None) -> Markup | str:
+    """`21 May 2001`; a dash for none."""
+    if value is None:
+        return "—"
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), _date(value))
+
+
+def took(log: SyncLog) -> str:
+    """How long a sync took, or has been running: `2.4 s`, `4m 22s`."""
+    seconds = max(0.0, ((log.completed_at or now()) - log.started_at).total_seconds())
+    if log.is_running or seconds >= 60:
+        return duration_words(seconds)
+    return f"{seconds:.1f} s"
+
+
+def number(value: int) -> str:
+    """`12,904`."""
+    return f"{value:,}"
+
+
+def operation(operation_type: str) -> str:
+    """What a sync reads, in words."""
+    return _OPERATIONS[OperationType(operation_type)]
+
+
+def region(shard: str) -> str:
+    """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
+    return _REGIONS.get(shard[:2], shard)
+
+
+def _time(value: datetime, words: str) -> Markup:
+    return _TIME.format(iso(value), f"{_date(value)}, {value.astimezone(UTC):%H:%M:%S} UTC", words)
+
+
+def _date(value: date) -> str:
+    return f"{value.day} {value:%b} {value.year:04}"
+
+
+ALL = (moment, clock, ago, day, took, number, operation, region, outcome)

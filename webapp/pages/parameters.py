@@ -1,0 +1,64 @@
+"""Fields of forms and query strings, turned into checked values. All raise ValidationError."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from werkzeug.datastructures import MultiDict
+
+from webapp.errors import NotFound, ValidationError
+
+MAX_TEXT = 100
+
+Source = MultiDict[str, str]
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def page_number(source: Source) -> int:
+    """The page that is asked for; the first is 1."""
+    text = source.get("page", "1")
+    if not re.fullmatch("[1-9][0-9]{0,4}", text, re.ASCII):
+        raise ValidationError("This page number is no number.", parameter="page")
+    return int(text)
+
+
+def choice(source: Source, name: str, kind: type[Choice]) -> Choice | None:
+    """One of the values of an enum; None where nothing is chosen."""
+    text = source.get(name, "")
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValidationError(f"{text!r} is none of the choices.", parameter=name) from error
+
+
+def search(source: Source) -> str:
+    """Words to look for."""
+    text = source.get("search", "")
+    if len(text) > MAX_TEXT or "\0" in text:
+        raise ValidationError(
+            f"Search for at most {MAX_TEXT} characters of text.", parameter="search"
+        )
+    return text
+
+
+def day(source: Source, name: str) -> datetime | None:
+    """The first moment of a day in UTC, as date fields send it; None where none is chosen."""
+    text = source.get(name, "")
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValidationError("This is no date, as in 2026-01-31.", parameter=name) from error
+
+
+def id_of(text: str) -> int:
+    """The id of a sync or a patient in an address. Raises NotFound for what is no id."""
+    if not re.fullmatch("[1-9][0-9]{0,15}", text, re.ASCII):
+        raise NotFound()
+    return int(text)

@@ -1,0 +1,47 @@
+"""The settings of a clinic: its name and its API key, which is written and never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for
+from webapp.auth.sessions import current_actor
+from webapp.cliniko.errors import ClinikoError
+from webapp.errors import AccountMismatch, ValidationError
+from webapp.models import Organization
+from webapp.pages.blueprints import signed_in
+from webapp.pages.templating import render_clinic
+from webapp.services import organizations
+
+
+@signed_in.get("/clinics/<org_id>/settings")
+def clinic_settings(org_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
+    return render_clinic("clinics/settings.html", organization, errors={})
+
+
+@signed_in.post("/clinics/<org_id>/settings/name")
+def rename_clinic(org_id: str) -> ResponseReturnValue:
+    return _save(org_id, "name", organizations.rename, "The name was saved.")
+
+
+@signed_in.post("/clinics/<org_id>/settings/api-key")
+def replace_key(org_id: str) -> ResponseReturnValue:
+    return _save(org_id, "api_key", organizations.replace_key, "The new API key was saved.")
+
+
+def _save(
+    org_id: str, field: str, save: Callable[[Organization, str], None], done: str
+) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
+    try:
+        save(organization, request.form.get(field, ""))
+    except (AccountMismatch, ClinikoError, ValidationError) as error:
+        errors = {field: error.message}
+        return render_clinic("clinics/settings.html", organization, errors=errors), 422
+    flash(done, "ok")
+    return redirect(url_for("pages.clinic_settings", org_id=organization.id), 303)

@@ -1,0 +1,127 @@
+"""Syncs: starting and cancelling one, its live card, the history, and one in detail."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from flask import flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for
+from webapp.auth.sessions import current_actor
+from webapp.errors import (
+    ClinikoNotConfigured,
+    NotFound,
+    QueueUnavailable,
+    RateLimited,
+    SyncAlreadyRunning,
+    SyncNotRunning,
+)
+from webapp.htmx import asked_by_htmx
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.pages import parameters
+from webapp.pages.blueprints import signed_in
+from webapp.pages.card import card_context
+from webapp.pages.templating import render_clinic
+from webapp.sync import history
+from webapp.sync.start import cancel_sync, start_sync
+
+PER_PAGE = 25
+
+
+@signed_in.post("/clinics/<org_id>/syncs")
+def start(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.START_SYNC)
+    try:
+        start_sync(
+            organization,
+            OperationType.FULL_PATIENTS,
+            actor=current_actor(),
+            origin=SyncOrigin.DASHBOARD,
+        )
+    except (SyncAlreadyRunning, QueueUnavailable):
+        pass  # the card shows the one that runs, or why the new one has failed
+    except (ClinikoNotConfigured, RateLimited) as refusal:
+        return _card_or_page(organization, notice=refusal.message)
+    return _card_or_page(organization)
+
+
+@signed_in.post("/clinics/<org_id>/syncs/<sync_id>/cancel")
+def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.CANCEL_SYNC)
+    # An old page must not cancel a newer sync; one that has ended meanwhile is shown as it is.
+    if _sync(organization, sync_id).is_running:
+        with suppress(SyncNotRunning):
+            cancel_sync(organization)
+    return _card_or_page(organization)
+
+
+@signed_in.get("/clinics/<org_id>/syncs/<sync_id>/progress")
+def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    log = _sync(organization, sync_id)
+    answer = make_response(_card(organization, log))
+    if not log.is_running:
+        answer.headers["HX-Trigger"] = "sync-finished"
+    return answer
+
+
+@signed_in.get("/clinics/<org_id>/syncs")
+def syncs(org_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    page = parameters.page_number(request.args)
+    status = parameters.choice(request.args, "status", SyncStatus)
+    operation_type = parameters.choice(request.args, "operation_type", OperationType)
+    found = history.find(
+        organization,
+        limit=PER_PAGE,
+        offset=(page - 1) * PER_PAGE,
+        status=status,
+        operation_type=operation_type,
+    )
+    chosen = {"status": status, "operation_type": operation_type}
+    return render_clinic(
+        "syncs/index.html", organization, found=found, page=page, per_page=PER_PAGE, chosen=chosen
+    )
+
+
+@signed_in.get("/clinics/<org_id>/syncs/<sync_id>")
+def sync(org_id: str, sync_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    log = _sync(organization, sync_id)
+    page = parameters.page_number(request.args)
+    failures = history.failures(log, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    return render_clinic(
+        "syncs/show.html",
+        organization,
+        failures=failures,
+        page=page,
+        per_page=PER_PAGE,
+        **card_context(log),
+    )
+
+
+def _sync(organization: Organization, sync_id: str) -> SyncLog:
+    log = history.get(organization, parameters.id_of(sync_id))
+    if log is None:
+        raise NotFound()
+    return log
+
+
+def _card(organization: Organization, log: SyncLog | None, notice: str | None = None) -> str:
+    return render_template(
+        "syncs/_card.html", clinic=organization, notice=notice, **card_context(log)
+    )
+
+
+def _card_or_page(organization: Organization, *, notice: str | None = None) -> ResponseReturnValue:
+    """The card of the latest sync for htmx, the clinic's page for a plain form."""
+    if not asked_by_htmx():
+        if notice is not None:
+            flash(notice, "warn")
+        return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+    answer = make_response(_card(organization, history.latest(organization), notice))
+    if notice is None:
+        answer.headers["HX-Trigger"] = "sync-changed"  # the rest of the page follows
+    return answer
