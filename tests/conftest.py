@@ -172,7 +172,9 @@ def work(app: Flask) -> Callable[[], None]:
 
 def _migrate(url: str) -> None:
     """Bring an empty database up to the newest migration."""
-    from flask_migrate import upgrade
+    from flask_migrate import Migrate, upgrade
+
+    from webapp.cli import MIGRATIONS
 
     settings = load(
         {
@@ -186,6 +188,7 @@ def _migrate(url: str) -> None:
         instance=Path("instance"),
     )
     app = create_core(settings)
+    Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
         upgrade()
         db.session.remove()

@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Flask
 
 from config import Settings, load
-from webapp.extensions import db, prepare_engine
+from webapp.extensions import db, engine_options, prepare_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +37,7 @@ def create_core(settings: Settings | None = None) -> Flask:
         __name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
     )
     app.config.from_mapping(settings.flask())
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_url)
 
     import webapp.models  # noqa: F401  (the tables must be known before the first query)
     from webapp import logging_setup

@@ -11,6 +11,9 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import DeclarativeBase, scoped_session
 
+LOCK_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 15_000
+
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -46,6 +49,18 @@ def transaction() -> Iterator[scoped_session[Any]]:
     except BaseException:
         db.session.rollback()
         raise
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """Time-outs, so that a lock fails a page and not the worker; and no values in error texts, for
+    they would be names of patients."""
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.startswith("postgresql"):
+        limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        options |= {"pool_pre_ping": True, "connect_args": {"options": limits}}
+    else:
+        options["connect_args"] = {"timeout": LOCK_TIMEOUT_MS / 1000}
+    return options
 
 
 def prepare_engine(engine: Engine) -> None:

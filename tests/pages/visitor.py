@@ -29,10 +29,11 @@ class Visitor:
 
     def signed_in(self, user: User) -> Visitor:
         """With a session of this person; `test_sign_in` proves how one is come by."""
+        session_id = f"{user.id}.{user.session_epoch}"
 
         def write() -> None:
             with self.client.session_transaction() as session:
-                session["_user_id"] = f"{user.id}.{user.session_epoch}"
+                session["_user_id"] = session_id
 
         Context().run(write)
         return self

@@ -1,43 +1,82 @@
-"""Reading one answer: within its time, within its size, and only if it is what was promised."""
+"""One answer: read within its size, and taken only if it is what was promised."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from math import ceil
 from typing import Any, NoReturn
 
 import requests
 
-from webapp.cliniko.errors import BadResponse, TimedOut
+from webapp.cliniko.errors import AuthFailed, BadResponse, Forbidden, RateLimited, Unavailable
+from webapp.cliniko.throttle import date_of, wait_asked
 
 MAX_BODY = 20 * 1024 * 1024  # bytes, after decompression
 _CHUNK = 64 * 1024
 
 
-def body_of(response: requests.Response, *, deadline: float) -> bytes:
-    """The whole body. `deadline` is a time of `time.monotonic`: an answer that comes in drops never
-    runs into a read time-out. Raises TimedOut or BadResponse, or what `requests` raises."""
+@dataclass(frozen=True)
+class Answer:
+    """What came back: of statuses that say it all the body was not read."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def served_at(self) -> datetime | None:
+        """When it was given, by Cliniko's clock."""
+        return date_of(self.headers)
+
+    def content(self, *, keep: Set[str]) -> dict[str, Any]:
+        """The JSON object in it, and of every object in that only the keys to keep.
+
+        Raises what the status stands for, or BadResponse for anything that is no JSON object.
+        """
+        _check_status(self.status, self.headers)
+        return _object_in(self.body, self.headers, keep)
+
+
+def body_of(response: requests.Response) -> bytes:
+    """The whole body. Raises BadResponse if it is too large, or what `requests` raises."""
     parts: list[bytes] = []
     size = 0
-    # One read of the socket at a time: to fill a chunk with drops would take for ever.
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
         size += len(chunk)
         if size > MAX_BODY:
-            raise BadResponse("Cliniko sent an answer that is far too large.")
-        if time.monotonic() > deadline:
-            raise TimedOut
+            raise BadResponse("Cliniko sent an answer that is far too large. Try again later.")
         parts.append(chunk)
     return b"".join(parts)
 
 
-def object_in(body: bytes, headers: Mapping[str, str], *, keep: Set[str]) -> dict[str, Any]:
-    """The JSON object in a body, and of every object in it only the keys to keep.
+def _check_status(status: int, headers: Mapping[str, str]) -> None:
+    """Raise what a status other than 200 stands for."""
+    if status == 200:
+        return
+    if status == 401:
+        raise AuthFailed(http_status=status)
+    if status == 403:
+        raise Forbidden(http_status=status)
+    asked = wait_asked(headers, now=datetime.now(UTC))
+    seconds = None if asked is None else ceil(asked)
+    if status == 429:
+        raise RateLimited(http_status=status, retry_after=seconds)
+    if status >= 500:
+        raise Unavailable(http_status=status, retry_after=seconds if status == 503 else None)
+    if status < 300:
+        raise BadResponse  # an empty answer, perhaps; without its status it is asked for again
+    raise BadResponse(
+        f"Cliniko answered with the unexpected status {status}. Try again later.",
+        http_status=status,
+    )
 
-    Notes and the like end here, before they are held in memory beside a hundred others. Raises
-    BadResponse for anything that is no JSON object, ambiguous JSON included.
-    """
+
+def _object_in(body: bytes, headers: Mapping[str, str], keep: Set[str]) -> dict[str, Any]:
+    """Notes and the like end here, before they are held in memory beside a hundred others."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadResponse("Cliniko sent something that is not JSON. Try again later.")

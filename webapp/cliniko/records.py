@@ -102,6 +102,13 @@ def parse_tombstone(raw: object) -> PatientRecord:
     return PatientRecord(fields.id, PatientState.DELETED, deleted_at=fields.moment("deleted_at"))
 
 
+def id_in(value: object) -> str | None:
+    """An id as text, from JSON's number or text; None for anything that is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return str(value) if _ID.fullmatch(str(value)) else None
+
+
 def content_hash(record: PatientRecord) -> str:
     """A short digest of what a patient's record says, without its state and its times."""
     content = (
@@ -145,7 +152,9 @@ class _Fields:
 
     def phones(self) -> tuple[tuple[str, str], ...]:
         field = "patient_phone_numbers"
-        entries = self._raw.get(field) or []
+        entries = self._raw.get(field)
+        if entries is None or entries == "":
+            return ()
         if not isinstance(entries, list) or len(entries) > MAX_PHONES:
             raise self._malformed(field, f"is not a list of at most {MAX_PHONES} numbers")
         phones = []
@@ -170,12 +179,7 @@ class _Fields:
 
     def _id(self) -> str:
         value = self._raw.get("id")
-        if value is None:
-            found = _linked_id(self._raw)
-        elif isinstance(value, bool) or not isinstance(value, (int, str)):
-            found = None
-        else:
-            found = str(value) if _ID.fullmatch(str(value)) else None
+        found = _linked_id(self._raw) if value is None else id_in(value)
         if found is None:
             raise MalformedRecord(None, "id", "is missing, or is not a whole number")
         return found
@@ -187,16 +191,16 @@ class _Fields:
             raise self._malformed(field, "is not a text")
         if len(value) > longest:
             raise self._malformed(field, f"has more than {longest} characters")
-        value = value.replace("\r\n", " ").replace("\n", " ").replace("\t", " ").strip()
+        value = value.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
         if _BAD_CHARACTER.search(value):
             raise self._malformed(field, "holds a character that cannot be stored")
-        return value
+        return value.strip()
 
     def _parsed(self, field: str, value: str, parse: Callable[[str], Value], reason: str) -> Value:
         try:
             return parse(value)
-        except ValueError as error:
-            raise self._malformed(field, reason) from error
+        except ValueError:
+            raise self._malformed(field, reason) from None  # its text would repeat the value
 
     def _malformed(self, field: str, reason: str) -> MalformedRecord:
         return MalformedRecord(self.id, field, reason)

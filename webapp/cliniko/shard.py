@@ -44,7 +44,7 @@ def base_url(api_key: str, api_url: str = DEFAULT_API_URL) -> str:
     is.
     """
     url = api_url.replace("{shard}", shard_of(api_key)).rstrip("/")
-    if api_url == DEFAULT_API_URL:
+    if "{shard}" in api_url:
         parts = urlsplit(url)
         if parts.scheme != "https" or not _HOST.fullmatch(parts.netloc):
             raise InvalidKey("This key does not lead to a host of Cliniko.")

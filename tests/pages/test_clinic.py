@@ -1,0 +1,85 @@
+"""GET /clinics/<id>"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator.account import ClinikoAccount
+from tests.api.rows import make_log, record, store
+from tests.cast import Cast
+from tests.pages.visitor import Visitor, text_of
+from webapp.cliniko.records import PatientState
+from webapp.clock import now
+from webapp.models import SyncStatus
+from webapp.services import organizations
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}"
+
+
+def test_before_the_first_sync_it_says_what_one_brings(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    assert "Never synced" in words
+    assert "Nothing was copied from Cliniko yet" in words
+    assert "Recent syncs" not in words
+
+
+def test_after_a_sync_everything_is_there(
+    bob: Visitor, path: str, work: Callable[[], None], surf_account: ClinikoAccount
+) -> None:
+    bob.post(f"{path}/syncs")
+    work()
+
+    words = text_of(bob.get(path))
+    assert "100% All 648 patients are in step" in words
+    assert "Patients 648" in words
+    assert "Active 602 Archived 36 Merged 5 Deleted in Cliniko 5" in words
+    assert "Connected" in words
+    assert f"Account {surf_account.name}" in words
+    assert "Active patients there 602" in words
+
+
+def test_recent_syncs_are_the_five_newest(bob: Visitor, path: str, cast: Cast) -> None:
+    logs = [make_log(cast.surf) for _ in range(6)]
+    words = text_of(bob.get(path))
+    assert f"#{logs[5].id}" in words
+    assert f"#{logs[1].id}" in words
+    assert f"#{logs[0].id} " not in words
+
+
+def test_without_javascript_it_refreshes_itself_only_while_a_sync_runs(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    refresh = '<noscript><meta http-equiv="refresh" content="3"></noscript>'
+    assert refresh not in bob.get(path).text
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
+    assert refresh in bob.get(path).text
+
+
+def test_a_clinic_without_a_key_leads_to_its_settings(alice: Visitor) -> None:
+    organization = organizations.add("Lakeview Chiro")
+    page = alice.get(f"/clinics/{organization.id}")
+    assert "no Cliniko API key yet" in text_of(page)
+    assert "Sync all patients" not in text_of(page)
+    assert f'href="/clinics/{organization.id}/settings"' in page.text
+
+
+def test_patients_of_every_state_are_counted(bob: Visitor, path: str, cast: Cast) -> None:
+    store(
+        cast.surf,
+        record(1, "Olivia", "Nguyen"),
+        record(2, "Noah", "Smith", state=PatientState.ARCHIVED),
+        record(3, "Mia", "Tran", state=PatientState.MERGED, merged_into="1"),
+    )
+    assert "Active 1 Archived 1 Merged 1 Deleted in Cliniko 0" in text_of(bob.get(path))
+
+
+def test_a_viewer_sees_how_the_syncs_went(vera: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_FORBIDDEN", error_message="Ask.")
+    words = text_of(vera.get(path))
+    assert "Failed" in words
+    assert "CLINIKO_FORBIDDEN" in words

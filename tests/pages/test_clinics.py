@@ -1,0 +1,90 @@
+"""GET /clinics"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.api.rows import make_log, record, store
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import transaction
+from webapp.models import Organization, SyncStatus
+from webapp.services import organizations
+
+
+def test_the_root_leads_here(alice: Visitor) -> None:
+    assert alice.get("/").headers["Location"] == "/clinics"
+
+
+def test_an_admin_sees_every_clinic(alice: Visitor) -> None:
+    words = text_of(alice.get("/clinics"))
+    assert "Northside Physio au2" in words
+    assert "Surf Rehab au1" in words
+    assert "Clinics 2" in words
+    assert "Add clinic" in words
+
+
+def test_a_manager_sees_their_own_only(bob: Visitor) -> None:
+    words = text_of(bob.get("/clinics"))
+    assert "Surf Rehab" in words
+    assert "Northside" not in words
+    assert "Add clinic" not in words
+
+
+def test_it_counts_patients_syncs_and_trouble(alice: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "Noah", "Smith"))
+    make_log(cast.northside, SyncStatus.FAILED, error_code="CLINIKO_AUTH_FAILED")
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+
+    words = text_of(alice.get("/clinics"))
+    assert "Patients synced 2" in words
+    assert "Syncing now 1" in words
+    assert "Need attention 1" in words
+    assert "CLINIKO_AUTH_FAILED" in words
+
+
+def test_a_running_sync_shows_its_percentage_and_offers_no_second(
+    alice: Visitor, cast: Cast
+) -> None:
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), progress={"progress_percent": 69.4})
+    page = alice.get("/clinics")
+    assert "Running 69%" in text_of(page)
+    assert "Syncing…" in text_of(page)
+    assert f'action="/clinics/{cast.surf.id}/syncs"' not in page.text
+
+
+def test_the_list_looks_after_itself_only_while_something_runs(alice: Visitor, cast: Cast) -> None:
+    assert "every 5s" not in alice.get("/clinics").text
+    log = make_log(
+        cast.surf, SyncStatus.RUNNING, started_at=now(), progress={"progress_percent": 1.0}
+    )
+    assert "every 5s" in alice.get("/clinics").text
+    with transaction():
+        log.status = SyncStatus.COMPLETED
+    assert "every 5s" not in alice.get("/clinics").text
+
+
+def test_it_says_when_each_was_last_synced(alice: Visitor, cast: Cast) -> None:
+    make_log(cast.surf, started_at=now() - timedelta(hours=3))
+    assert "2 h ago" in text_of(alice.get("/clinics"))
+    assert "never" in text_of(alice.get("/clinics"))
+
+
+def test_a_clinic_without_a_key_offers_to_add_one(alice: Visitor) -> None:
+    organization = organizations.add("Lakeview Chiro")
+    page = alice.get("/clinics")
+    assert "No API key" in text_of(page)
+    assert Parsed(page.text).having(href=f"/clinics/{organization.id}/settings")
+
+
+def test_without_a_clinic_it_says_what_to_do(alice: Visitor, cast: Cast) -> None:
+    with transaction() as session:
+        for user in (cast.bob, cast.vera, cast.charlie):
+            session.delete(user)
+        session.flush()
+        for organization in session.query(Organization):
+            session.delete(organization)
+    words = text_of(alice.get("/clinics"))
+    assert "No clinic yet" in words
+    assert "Add a clinic" in words

@@ -1,0 +1,55 @@
+"""POST /clinics/<id>/connection: the button "Test connection" """
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.server import Simulator
+from simulator.users import KeyState
+from tests.cast import SURF_KEY, Cast
+from tests.pages.visitor import Visitor, text_of
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/connection"
+
+
+@pytest.fixture
+def revoked(cliniko: Simulator) -> None:
+    """Somebody has revoked the key in Cliniko."""
+    cliniko.accounts[0].users[0].keys[SURF_KEY] = KeyState.REVOKED
+
+
+def test_a_good_key_shows_the_account_behind_it(bob: Visitor, path: str) -> None:
+    answer = bob.post_fragment(path)
+    words = text_of(answer)
+    assert answer.status_code == 200
+    assert "Connected" in words
+    assert "Account Surf Rehab Active patients there 602" in words
+    assert "Checked just now" in words
+    assert SURF_KEY not in answer.text
+    assert "<html" not in answer.text
+
+
+@pytest.mark.usefixtures("revoked")
+def test_a_refused_key_says_what_to_do(bob: Visitor, path: str) -> None:
+    words = text_of(bob.post_fragment(path))
+    assert "Refused" in words
+    assert "Create a new key in Cliniko" in words
+
+
+@pytest.mark.usefixtures("revoked")
+def test_without_javascript_the_page_of_the_clinic_tells_it(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    answer = bob.post(path)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/clinics/{cast.surf.id}")
+    words = text_of(bob.get(answer.headers["Location"]))
+    assert "Create a new key in Cliniko" in words
+    assert "Refused" in words
+
+
+def test_a_cliniko_that_is_down_is_said_to_be(bob: Visitor, path: str, cliniko: Simulator) -> None:
+    cliniko.stop()
+    assert "Cliniko cannot be reached" in text_of(bob.post_fragment(path))

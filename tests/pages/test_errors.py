@@ -1,0 +1,94 @@
+"""What people see when something goes wrong"""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine
+
+from tests.cast import Cast
+from tests.pages.visitor import Visitor, text_of
+from webapp.extensions import db
+from webapp.pages import clinics as clinics_page
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of clinics hits a mistake of ours."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("the secret of the house")
+
+    monkeypatch.setattr(clinics_page.organizations, "visible_to", fail)
+
+
+def test_an_unknown_address_keeps_the_frame(bob: Visitor) -> None:
+    answer = bob.get("/nothing")
+    assert answer.status_code == 404
+    assert "There is nothing here" in text_of(answer)
+    assert "bob@example.com" in text_of(answer)
+
+
+def test_strangers_get_the_page_without_the_navigation(visitor: Visitor, cast: Cast) -> None:
+    answer = visitor.get("/nothing")
+    assert answer.status_code == 404
+    assert "Sign out" not in text_of(answer)
+
+
+def test_a_refusal_says_whom_to_ask(vera: Visitor, cast: Cast) -> None:
+    answer = vera.get(f"/clinics/{cast.surf.id}/patients")
+    assert answer.status_code == 403
+    assert "Ask an administrator" in text_of(answer)
+
+
+def test_a_wrong_method_is_told(bob: Visitor, cast: Cast) -> None:
+    assert bob.get(f"/clinics/{cast.surf.id}/connection").status_code == 405
+
+
+@pytest.mark.usefixtures("broken")
+def test_our_own_mistake_is_owned_and_not_explained(bob: Visitor) -> None:
+    answer = bob.get("/clinics")
+    assert answer.status_code == 500
+    assert "Something went wrong on our side" in text_of(answer)
+    assert "secret of the house" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_without_a_database_the_page_of_trouble_is_drawn_all_the_same(
+    bob: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(db.engines, None, create_engine("sqlite:////nowhere/at/all.db"))
+    answer = bob.get("/clinics")
+    assert answer.status_code == 503
+    assert "has trouble just now" in text_of(answer)
+
+
+def test_htmx_gets_a_notice_and_no_page(bob: Visitor) -> None:
+    answer = bob.get_fragment("/nothing")
+    assert answer.status_code == 404
+    assert answer.text.startswith('<p class="notice bad">')
+    assert "<html" not in answer.text
+
+
+def test_a_form_that_was_open_too_long_does_nothing_and_says_so(bob: Visitor, cast: Cast) -> None:
+    path = f"/clinics/{cast.surf.id}/settings/name"
+    for token in ("", "nonsense", "IjEi.YQ.x"):
+        answer = bob.client.post(path, data={"csrf_token": token, "name": "Forged"})
+        assert answer.status_code == 400
+        assert "open for too long" in text_of(answer)
+    assert "Forged" not in text_of(bob.get("/clinics"))
+
+
+def test_a_body_that_is_too_large_is_refused(bob: Visitor, cast: Cast) -> None:
+    answer = bob.post(f"/clinics/{cast.surf.id}/settings/name", name="x" * 1_100_000)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/clinics", "/sign-in"])
+def test_every_page_is_kept_nowhere_and_says_what_it_may_load(visitor: Visitor, path: str) -> None:
+    headers = visitor.get(path).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert (
+        "script-src 'self' https://cdn.jsdelivr.net/npm/htmx.org@"
+        in (headers["Content-Security-Policy"])
+    )

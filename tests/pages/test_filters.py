@@ -1,0 +1,74 @@
+"""Values in words"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from webapp.clock import now
+from webapp.models import OperationType, SyncLog, SyncStatus
+from webapp.pages import filters
+from webapp.pages.outcome import Outcome, outcome
+
+MORNING = datetime(2026, 3, 2, 9, 5, 7, tzinfo=UTC)
+
+
+def test_a_moment_is_said_in_utc_and_told_to_machines() -> None:
+    assert filters.moment(MORNING) == (
+        '<time datetime="2026-03-02T09:05:07Z" title="2 Mar 2026, 09:05:07 UTC">'
+        "2 Mar 2026, 09:05:07 UTC</time>"
+    )
+    assert filters.moment(None) == "—"
+
+
+def test_a_clock_takes_moments_and_their_text() -> None:
+    assert ">09:05:07 UTC<" in filters.clock(MORNING)
+    assert filters.clock("2026-03-02T09:05:07Z") == filters.clock(MORNING)
+
+
+def test_ago() -> None:
+    assert ">8 min ago<" in filters.ago(now() - timedelta(minutes=8))
+    assert filters.ago(None) == "never"
+
+
+def test_a_day_has_no_time() -> None:
+    born = '<time datetime="1951-05-05">5 May 1951</time>'
+    assert filters.day(date(1951, 5, 5)) == born
+    assert filters.day(None) == "—"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0.0s"), (2.44, "2.4s"), (59.9, "59.9s"), (262, "4m 22s")]
+)
+def test_how_long_a_sync_took(seconds: float, words: str) -> None:
+    log = SyncLog(
+        status=SyncStatus.COMPLETED,
+        started_at=MORNING,
+        completed_at=MORNING + timedelta(seconds=seconds),
+    )
+    assert filters.took(log) == words
+
+
+def test_numbers_operations_and_regions() -> None:
+    assert filters.number(12904) == "12,904"
+    assert filters.operation(OperationType.ACTIVE_PATIENTS) == "Active patients sync"
+    assert filters.region("uk2") == "United Kingdom"
+    assert filters.region("nz1") == "nz1"
+
+
+@pytest.mark.parametrize(
+    ("status", "failed", "error_code", "expected"),
+    [
+        ("running", 2, None, Outcome.RUNNING),
+        ("completed", 0, None, Outcome.COMPLETED),
+        ("completed", 2, None, Outcome.PARTLY),
+        ("failed", 0, "SYNC_CANCELLED", Outcome.CANCELLED),
+        ("failed", 0, "CLINIKO_FORBIDDEN", Outcome.FAILED),
+    ],
+)
+def test_the_outcome_of_a_sync(
+    status: str, failed: int, error_code: str | None, expected: Outcome
+) -> None:
+    log = SyncLog(status=status, records_failed=failed, error_code=error_code)
+    assert outcome(log) is expected

@@ -1,0 +1,81 @@
+"""GET /clinics/<id>/patients/<id>"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from sqlalchemy import select
+
+from tests.api.rows import record, store
+from tests.cast import Cast
+from tests.pages.visitor import Visitor, text_of
+from webapp.cliniko.records import PatientState
+from webapp.extensions import db, transaction
+from webapp.models import Patient
+
+
+def path_of(cliniko_patient_id: int) -> str:
+    query = select(Patient).where(Patient.cliniko_patient_id == str(cliniko_patient_id))
+    patient = db.session.scalars(query).one()
+    return f"/clinics/{patient.organization_id}/patients/{patient.id}"
+
+
+def test_it_shows_what_is_stored(bob: Visitor, cast: Cast) -> None:
+    store(
+        cast.surf,
+        record(
+            1041015460801215425,
+            "Olivia",
+            "Nguyen",
+            preferred_first_name="Liv",
+            email="olivia@example.com",
+            phones=(("Mobile", "0412 345 678"), ("Fax", "02 5550 1234")),
+            date_of_birth=date(2001, 5, 21),
+            created_at=datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
+        ),
+    )
+    words = text_of(bob.get(path_of(1041015460801215425)))
+    assert "First name Olivia Last name Nguyen Preferred first name Liv" in words
+    assert "Date of birth 21 May 2001 E-mail olivia@example.com" in words
+    assert "Mobile 0412 345 678 Fax 02 5550 1234 Cliniko id 1041015460801215425" in words
+    assert "Created in Cliniko 2 Jan 2020, 03:04:05 UTC" in words
+    assert "Last confirmed by a sync 2 Mar 2026, 09:30:00 UTC" in words
+
+
+def test_the_title_of_the_window_does_not_name_the_patient(bob: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    page = bob.get(path_of(1)).text
+    assert "<title>Patient · Surf Rehab · Patient Sync</title>" in page
+
+
+def test_a_merged_patient_leads_to_the_one_who_stays(bob: Visitor, cast: Cast) -> None:
+    store(
+        cast.surf,
+        record(1, "Olivia", "Nguyen"),
+        record(2, "Liv", "Nguyen", state=PatientState.MERGED, merged_into="1"),
+        record(3, "Lost", "Soul", state=PatientState.MERGED, merged_into="99"),
+    )
+    merged = bob.get(path_of(2))
+    assert "This patient was merged into Olivia Nguyen" in text_of(merged)
+    assert f'href="{path_of(1)}"' in merged.text
+    assert "merged into patient 99, who is not here" in text_of(bob.get(path_of(3)))
+
+
+def test_a_deleted_patient_is_said_to_be_gone(bob: Visitor, cast: Cast) -> None:
+    gone = datetime(2026, 2, 1, 8, tzinfo=UTC)
+    store(cast.surf, record(1, "", "", state=PatientState.DELETED, deleted_at=gone))
+    words = text_of(bob.get(path_of(1)))
+    assert "deleted in Cliniko on 1 Feb 2026, 08:00:00 UTC" in words
+
+
+def test_an_outdated_record_says_that_it_is_one(bob: Visitor, cast: Cast) -> None:
+    log = store(cast.surf, record(1, "Olivia", "Nguyen"))
+    with transaction() as session:
+        session.query(Patient).update({"sync_status": "failed"})
+    page = bob.get(path_of(1))
+    assert "The newest version of this record could not be stored" in text_of(page)
+    assert f"/syncs/{log.id}#failures" in page.text
+
+
+def test_who_is_not_there_is_not_found(bob: Visitor, cast: Cast) -> None:
+    assert bob.get(f"/clinics/{cast.surf.id}/patients/4711").status_code == 404

@@ -1,0 +1,152 @@
+"""GET and POST /clinics/<id>/patients"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from tests.api.rows import record, store
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.cliniko.records import PatientState
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/patients"
+
+
+@pytest.fixture
+def four(cast: Cast) -> None:
+    """Four patients of Surf Rehab, and one of another clinic."""
+    store(
+        cast.surf,
+        record(
+            1,
+            "Olivia",
+            "Nguyễn",
+            email="olivia@example.com",
+            phones=(("Mobile", "0412 345 678"),),
+            date_of_birth=date(2001, 5, 21),
+        ),
+        record(2, "Noah", "Smith"),
+        record(3, "Amelia", "Patel", state=PatientState.ARCHIVED),
+    )
+    store(cast.surf, record(4, "Jack", "O'Brien"), seen_at=datetime(2026, 3, 5, tzinfo=UTC))
+    store(cast.northside, record(5, "Isla", "Northside"))
+
+
+def names(page: str) -> list[str]:
+    shown = ("Olivia Nguyễn", "Noah Smith", "Amelia Patel", "Jack O'Brien", "Isla Northside")
+    return [name for name in shown if name in page]
+
+
+@pytest.mark.usefixtures("four")
+def test_it_lists_all_patients_of_this_clinic_by_last_name(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    places = [words.index(name) for name in ("Nguyễn", "O'Brien", "Patel", "Smith")]
+    assert places == sorted(places)
+    assert "Northside" not in words
+    assert "1\u20134 of 4" in words
+    assert "olivia@example.com 0412 345 678 21 May 2001 Active" in words
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("olivia", ["Olivia Nguyễn"]),
+        ("NGUYEN oliv", ["Olivia Nguyễn"]),
+        ("+61412345678", ["Olivia Nguyễn"]),
+        ("o'brien", ["Jack O'Brien"]),
+        ("northside", []),
+        ("%", []),
+        ("' OR 1=1--", []),
+    ],
+)
+def test_a_search_finds_names_addresses_and_numbers(
+    bob: Visitor, path: str, search: str, found: list[str]
+) -> None:
+    words = text_of(bob.post(path, search=search))
+    assert names(words) == found
+    assert ("No patient matches" in words) == (not found)
+
+
+@pytest.mark.usefixtures("four")
+def test_a_state_and_a_day_narrow_the_list(bob: Visitor, path: str) -> None:
+    assert names(text_of(bob.post(path, state="archived"))) == ["Amelia Patel"]
+    assert names(text_of(bob.post(path, synced_after="2026-03-04"))) == ["Jack O'Brien"]
+    assert names(text_of(bob.post(path, state="archived", synced_after="2026-03-04"))) == []
+
+
+@pytest.mark.usefixtures("four")
+def test_the_form_keeps_what_was_asked_for(bob: Visitor, path: str) -> None:
+    answer = bob.post(path, search='a "quoted" name', state="archived", synced_after="2026-03-04")
+    form = Parsed(answer.text)
+    assert form.having(name="search")[0]["value"] == 'a "quoted" name'
+    assert form.having(name="synced_after")[0]["value"] == "2026-03-04"
+    assert "selected" in form.having(value="archived")[0]
+
+
+@pytest.mark.usefixtures("four")
+def test_words_in_the_address_are_not_looked_for(bob: Visitor, path: str) -> None:
+    assert len(names(text_of(bob.get(f"{path}?search=olivia")))) == 4
+
+
+def test_no_form_sends_a_search_by_address(bob: Visitor, path: str) -> None:
+    (form,) = Parsed(bob.get(path).text).having(id="search")
+    assert form["method"] == "post"
+    assert "hx-get" not in form
+    assert "hx-push-url" not in form
+
+
+def test_pages_hold_fifty_patients(bob: Visitor, path: str, cast: Cast) -> None:
+    store(cast.surf, *(record(n, "Olivia", f"Nguyen {n:03}") for n in range(1, 61)))
+    first = bob.get(path)
+    second = bob.post(path, search="olivia", page="2")
+
+    assert "1\u201350 of 60" in text_of(first)
+    assert Parsed(first.text).having(name="page", value="2", form="search")
+    assert "51\u201360 of 60" in text_of(second)
+    assert "Nguyen 060" in text_of(second)
+    assert Parsed(second.text).having(name="page", value="1")
+    assert not Parsed(second.text).having(name="page", value="3")
+
+
+@pytest.mark.usefixtures("four")
+def test_a_page_beyond_the_end_leads_back(bob: Visitor, path: str) -> None:
+    answer = bob.post(path, page="9")
+    assert "The list has become shorter" in text_of(answer)
+    assert Parsed(answer.text).having(name="page", value="1")
+
+
+def test_before_the_first_sync_it_says_where_they_come_from(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    assert "No patients yet" in words
+    assert "of 0" not in words
+
+
+def test_whoever_has_no_name_can_be_opened_all_the_same(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    store(cast.surf, record(1010101010101010101, "", ""))
+    assert "Patient 1010101010101010101" in text_of(bob.get(path))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"search": "x" * 101},
+        {"search": "a\0b"},
+        {"state": "odd"},
+        {"synced_after": "yesterday"},
+        {"synced_after": "2026-02-30"},
+        {"page": "0"},
+        {"page": "\uff11"},
+    ],
+)
+def test_nonsense_is_refused_in_words(bob: Visitor, path: str, fields: dict[str, str]) -> None:
+    answer = bob.post(path, **fields)
+    assert answer.status_code == 400
+    assert "That cannot be understood" in text_of(answer)

@@ -1,0 +1,81 @@
+"""GET /clinics/<id>/settings and the two forms on it"""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.server import Simulator
+from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.extensions import db
+from webapp.services import connection, credentials
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/settings"
+
+
+def stored_key(cast: Cast) -> str:
+    db.session.refresh(cast.surf)
+    assert cast.surf.encrypted_api_key is not None
+    return credentials.decrypt(cast.surf.id, cast.surf.encrypted_api_key)
+
+
+def test_it_shows_what_the_key_ends_with_and_where_it_leads(bob: Visitor, path: str) -> None:
+    page = bob.get(path)
+    assert "••••••••hhYg" in text_of(page)
+    assert "Australia · au1" in text_of(page)
+    assert SURF_KEY not in page.text
+
+
+def test_a_clinic_can_be_renamed(bob: Visitor, path: str) -> None:
+    answer = bob.post(f"{path}/name", name="  Surf   Rehab Bondi ")
+    assert answer.headers["Location"] == path
+    page = text_of(bob.get(path))
+    assert "Surf Rehab Bondi" in page
+    assert "The name was saved." in page
+
+
+def test_a_name_that_cannot_be_is_told_at_its_field(bob: Visitor, path: str, cast: Cast) -> None:
+    answer = bob.post(f"{path}/name", name="x" * 300)
+    assert answer.status_code == 422
+    assert Parsed(answer.text).having(name="name")[0]["aria-invalid"] == "true"
+    assert "Surf Rehab" in text_of(bob.get(path))
+
+
+def test_a_key_of_the_same_account_is_taken(
+    bob: Visitor, path: str, cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.accounts[0].add_key("another-good-key-au1")
+    connection.test_connection(cast.surf)
+
+    bob.post(f"{path}/api-key", api_key=" another-good-key-au1 ")
+    assert stored_key(cast) == "another-good-key-au1"
+    assert "The new API key was saved." in text_of(bob.get(path))
+
+
+def test_a_key_of_another_account_is_refused(bob: Visitor, path: str, cast: Cast) -> None:
+    connection.test_connection(cast.surf)
+    answer = bob.post(f"{path}/api-key", api_key=NORTHSIDE_KEY)
+    assert answer.status_code == 422
+    assert "another Cliniko account" in text_of(answer)
+    assert stored_key(cast) == SURF_KEY
+
+
+def test_a_key_that_cliniko_refuses_is_not_stored(bob: Visitor, path: str, cast: Cast) -> None:
+    answer = bob.post(f"{path}/api-key", api_key="nobody-knows-this-au1")
+    assert answer.status_code == 422
+    assert "Cliniko does not accept the API key" in text_of(answer)
+    assert "nobody-knows-this" not in answer.text
+    assert stored_key(cast) == SURF_KEY
+
+
+@pytest.mark.parametrize("api_key", ["", "a-evil.example/", "a@b-au1\r\nX: y"])
+def test_a_key_of_impossible_form_is_told_at_its_field(
+    bob: Visitor, path: str, cast: Cast, api_key: str
+) -> None:
+    answer = bob.post(f"{path}/api-key", api_key=api_key)
+    assert answer.status_code == 422
+    assert Parsed(answer.text).having(name="api_key")[0]["aria-invalid"] == "true"
+    assert stored_key(cast) == SURF_KEY

@@ -1,0 +1,196 @@
+"""GET and POST /sign-in, POST /sign-out, and what a session is worth."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+
+from tests.cast import PASSWORD, Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import transaction
+from webapp.models import Role
+from webapp.services import people
+
+BOB = "bob@example.com"
+WRONG = "The e-mail address or the password is wrong."
+
+
+def sign_in(visitor: Visitor, email: str = BOB, password: str = PASSWORD, **fields: str) -> str:
+    """Where the visitor is led to."""
+    answer = visitor.post("/sign-in", email=email, password=password, **fields)
+    assert answer.status_code == 303, text_of(answer)
+    return answer.headers["Location"]
+
+
+def is_signed_in(visitor: Visitor) -> bool:
+    return visitor.get("/clinics").status_code == 200
+
+
+def test_it_leads_to_the_clinics(visitor: Visitor, cast: Cast) -> None:
+    assert sign_in(visitor) == "/clinics"
+    assert "bob@example.com" in text_of(visitor.get("/clinics"))
+
+
+def test_an_address_is_the_same_in_any_case(visitor: Visitor, cast: Cast) -> None:
+    assert sign_in(visitor, email=" Bob@Example.COM ") == "/clinics"
+
+
+def test_the_address_stays_in_the_form_and_the_password_does_not(
+    visitor: Visitor, cast: Cast
+) -> None:
+    answer = visitor.post("/sign-in", email=BOB, password="a wrong password indeed")
+    assert answer.status_code == 401
+    assert WRONG in text_of(answer)
+    assert Parsed(answer.text).having(name="email")[0]["value"] == BOB
+    assert "value" not in Parsed(answer.text).having(name="password")[0]
+    assert not is_signed_in(visitor)
+
+
+@pytest.mark.parametrize(
+    "email", ["nobody@example.com", "gone@example.com", "nul\0@example.com", ""]
+)
+def test_unknown_people_get_the_answer_of_a_wrong_password(
+    visitor: Visitor, cast: Cast, email: str
+) -> None:
+    people.create("gone@example.com", PASSWORD, role=Role.ADMIN)
+    gone = people.by_email("gone@example.com")
+    assert gone is not None
+    with transaction():
+        gone.active = False
+
+    answer = visitor.post("/sign-in", email=email, password=PASSWORD)
+    assert answer.status_code == 401
+    assert WRONG in text_of(answer)
+
+
+def test_after_ten_wrong_passwords_nobody_listens_for_a_while(
+    visitor: Visitor, app: Flask, cast: Cast
+) -> None:
+    for _ in range(10):
+        assert visitor.post("/sign-in", email=BOB, password="wrong").status_code == 401
+
+    refused = visitor.post("/sign-in", email=BOB, password=PASSWORD)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 15 * 60
+    assert "Too many failed attempts" in text_of(refused)
+    assert not is_signed_in(visitor)
+
+
+def test_the_api_and_the_dashboard_count_together(visitor: Visitor, cast: Cast) -> None:
+    for _ in range(10):
+        visitor.client.post("/api/v1/auth/token", json={"email": BOB, "password": "wrong"})
+    assert visitor.post("/sign-in", email=BOB, password=PASSWORD).status_code == 429
+
+
+def test_a_session_takes_nothing_over_from_before(visitor: Visitor, cast: Cast) -> None:
+    with visitor.client.session_transaction() as session:
+        session["planted"] = "by a stranger"
+    sign_in(visitor)
+    with visitor.client.session_transaction() as session:
+        assert "planted" not in session
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(
+    visitor: Visitor, cast: Cast
+) -> None:
+    answer = visitor.post("/sign-in", email=BOB, password=PASSWORD)
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+def test_it_refuses_a_form_without_its_token(visitor: Visitor, cast: Cast) -> None:
+    forged = visitor.client.post("/sign-in", data={"email": BOB, "password": PASSWORD})
+    assert forged.status_code == 303
+    assert forged.headers["Location"] == "/sign-in"
+    assert not is_signed_in(visitor)
+
+
+def test_who_is_signed_in_needs_no_form(bob: Visitor) -> None:
+    assert bob.get("/sign-in").headers["Location"] == "/clinics"
+
+
+@pytest.mark.parametrize(
+    "path", ["/clinics/1", "/clinics/1/patients", "/clinics/1/syncs/7", "/clinics/1/settings"]
+)
+def test_it_leads_back_to_the_page_that_was_asked_for(
+    visitor: Visitor, cast: Cast, path: str
+) -> None:
+    to_sign_in = visitor.get(path).headers["Location"]
+    form = Parsed(visitor.get(to_sign_in).text)
+    next_path = form.having(name="next")[0]["value"]
+    assert next_path == path
+    assert sign_in(visitor, next=next_path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "/%2f/evil.example",
+        "/clinics/1/../../evil",
+        "javascript:alert(1)",
+        "/clinics\r\nSet-Cookie: a=b",
+        "/clinics?search=Olivia",
+        "/clinics/1/patients?search=Olivia",
+        "/clinics#x",
+        "/sign-in",
+        "/sign-out",
+        "/nothing",
+        "/clinics/1/syncs/7/progress",
+        "/clinics/1/connection",
+        "/api/v1/organizations",
+        "/static/app.css",
+        "/healthz",
+        "/clinics/",
+        "clinics",
+        " /clinics/1",
+    ],
+)
+def test_it_leads_nowhere_else(visitor: Visitor, cast: Cast, path: str) -> None:
+    assert sign_in(visitor, next=path) == "/clinics"
+
+
+def test_signing_out_ends_the_session_and_leaves_nothing_in_the_browser(bob: Visitor) -> None:
+    answer = bob.post("/sign-out")
+    assert answer.headers["Location"] == "/sign-in"
+    assert answer.headers["Clear-Site-Data"] == '"cache", "cookies", "storage"'
+    assert not is_signed_in(bob)
+
+
+def test_a_link_cannot_sign_anybody_out(bob: Visitor) -> None:
+    assert bob.get("/sign-out").status_code == 405
+    assert is_signed_in(bob)
+
+
+def test_a_new_password_ends_every_session(bob: Visitor, cast: Cast) -> None:
+    people.set_password(cast.bob, "another battery staple")
+    assert not is_signed_in(bob)
+
+
+def test_who_was_deactivated_is_signed_out(bob: Visitor, cast: Cast) -> None:
+    with transaction():
+        cast.bob.active = False
+    assert not is_signed_in(bob)
+
+
+def test_a_lower_role_counts_at_once(bob: Visitor, cast: Cast) -> None:
+    assert bob.get(f"/clinics/{cast.surf.id}/patients").status_code == 200
+    with transaction():
+        cast.bob.role = Role.VIEWER
+    assert bob.get(f"/clinics/{cast.surf.id}/patients").status_code == 403
+
+
+def test_failures_are_forgotten_after_a_quarter_of_an_hour(visitor: Visitor, cast: Cast) -> None:
+    for _ in range(11):
+        visitor.post("/sign-in", email=BOB, password="wrong")
+    # Counted in memory here: the clock of Redis cannot be moved.
+    with time_machine.travel(now() + timedelta(minutes=16)):
+        assert sign_in(visitor) == "/clinics"

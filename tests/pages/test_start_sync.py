@@ -1,0 +1,112 @@
+"""POST /clinics/<id>/syncs: the button "Sync all patients" """
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+from redis import Redis
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import SyncLog, SyncStatus
+from webapp.services import organizations
+from webapp.sync import history
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/syncs"
+
+
+def latest(cast: Cast) -> SyncLog:
+    db.session.rollback()
+    log = history.latest(cast.surf)
+    assert log is not None
+    return log
+
+
+def test_without_javascript_it_leads_to_the_page_of_the_clinic(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    answer = bob.post(path)
+    log = latest(cast)
+
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == f"/clinics/{cast.surf.id}"
+    assert (log.status, log.operation_type, log.origin) == ("running", "full_patients", "dashboard")
+    assert log.started_by_id == cast.bob.id
+    assert "Queued" in text_of(bob.get(answer.headers["Location"]))
+
+
+def test_htmx_gets_the_card_and_tells_the_rest_of_the_page(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    answer = bob.post_fragment(path)
+    (card,) = Parsed(answer.text).having(id="sync-card")
+
+    assert answer.status_code == 200
+    assert card["hx-get"] == f"{path}/{latest(cast).id}/progress"
+    assert card["hx-trigger"] == "every 2s"
+    assert answer.headers["HX-Trigger"] == "sync-changed"
+    assert "<html" not in answer.text
+
+
+def test_a_second_press_shows_the_running_sync(bob: Visitor, path: str, cast: Cast) -> None:
+    bob.post(path)
+    first = latest(cast).id
+    answer = bob.post_fragment(path)
+
+    assert answer.status_code == 200
+    assert f"#{first}" in text_of(answer)
+    assert latest(cast).id == first
+
+
+def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, started_at=now(), origin="dashboard")
+    answer = bob.post_fragment(path)
+
+    assert answer.status_code == 200
+    assert "synced less than five minutes ago" in text_of(answer)
+    assert "UTC" in text_of(answer)
+    assert "HX-Trigger" not in answer.headers
+    bob.post(path)
+    assert "synced less than five minutes ago" in text_of(bob.get(f"/clinics/{cast.surf.id}"))
+    assert latest(cast).status == SyncStatus.COMPLETED
+
+
+def test_after_five_minutes_it_starts_again(bob: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, started_at=now(), origin="dashboard")
+    with time_machine.travel(now() + timedelta(minutes=5, seconds=1)):
+        bob.post(path)
+        assert latest(cast).is_running
+
+
+def test_without_a_queue_the_card_says_that_nothing_was_started(
+    bob: Visitor, path: str, cast: Cast, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Redis.from_url("unix:///nowhere/redis.sock")
+    monkeypatch.setitem(app.extensions, "redis", gone)
+    answer = bob.post_fragment(path)
+
+    assert "The job queue cannot be reached, so nothing was started" in text_of(answer)
+    assert "hx-get" not in answer.text
+    assert latest(cast).status == SyncStatus.FAILED
+
+
+def test_without_a_key_it_says_where_to_add_one(alice: Visitor) -> None:
+    organization = organizations.add("Lakeview Chiro")
+    answer = alice.post_fragment(f"/clinics/{organization.id}/syncs")
+    assert "Add the key in its settings" in text_of(answer)
+
+
+def test_it_refuses_a_form_without_its_token(bob: Visitor, path: str, cast: Cast) -> None:
+    answer = bob.client.post(path)
+    assert answer.status_code == 400
+    assert "open for too long" in text_of(answer)
+    assert history.latest(cast.surf) is None

@@ -1,0 +1,172 @@
+"""GET /clinics/<id>/syncs/<id>/progress: one fragment for every state of a sync"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from werkzeug.test import TestResponse
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import iso, now
+from webapp.extensions import db
+from webapp.models import SyncStatus
+
+HALFWAY = {
+    "patients_found": 648,
+    "progress_percent": 69.4,
+    "estimated_remaining": "45 seconds",
+    "current_page": 5,
+    "total_pages": 11,
+    "phase": "fetching",
+}
+Card = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def card(cast: Cast, vera: Visitor) -> Card:
+    """The card of a sync of Surf Rehab in this state, as a viewer sees it."""
+
+    def card(status: SyncStatus = SyncStatus.RUNNING, **values: Any) -> TestResponse:
+        values = {
+            "started_at": now() - timedelta(seconds=102),
+            "worker": "w",
+            "records_success": 448,
+            "records_failed": 2,
+        } | values
+        values["progress"] = HALFWAY | values.get("progress", {})
+        log = make_log(cast.surf, status, **values)
+        return vera.get_fragment(f"/clinics/{cast.surf.id}/syncs/{log.id}/progress")
+
+    return card
+
+
+def test_a_running_sync_shows_how_far_it_is(card: Card) -> None:
+    words = text_of(card())
+    assert "Full patient sync Running" in words
+    assert "69.4% about 45 seconds left" in words
+    assert "Processed 450 of 648 Stored 448 Failed 2 see why Page 5 of 11 Elapsed 1m 42s" in words
+
+
+def test_the_bar_can_be_read_by_machines_and_drawn_without_styles(card: Card) -> None:
+    page = Parsed(card().text)
+    (bar,) = page.having(role="progressbar")
+    success, failed = page.having(id="bar-success")[0], page.having(id="bar-failed")[0]
+
+    assert (bar["aria-valuenow"], bar["aria-valuemin"], bar["aria-valuemax"]) == (
+        "69.4",
+        "0",
+        "100",
+    )
+    assert success["width"] == failed["x"] == "68.90%"
+    assert failed["width"] == "0.50%"
+    assert not any("style" in attributes for _, attributes in page.tags)
+
+
+def test_it_polls_only_while_the_sync_runs(card: Card) -> None:
+    running = card()
+    (polling,) = Parsed(running.text).having(id="sync-card")
+    assert polling["hx-trigger"] == "every 2s"
+    assert "HX-Trigger" not in running.headers
+
+
+@pytest.mark.parametrize("status", [SyncStatus.COMPLETED, SyncStatus.FAILED])
+def test_the_end_stops_the_polling_and_tells_the_page(card: Card, status: SyncStatus) -> None:
+    ended = card(status, error_code="CLINIKO_FORBIDDEN", error_message="Ask.")
+    assert "hx-get" not in ended.text
+    assert ended.headers["HX-Trigger"] == "sync-finished"
+
+
+def test_a_queued_sync_waits_for_a_worker(card: Card) -> None:
+    words = text_of(card(started_at=now(), worker=None, progress={"phase": "queued"}))
+    assert "Queued" in words
+    assert "Waiting for a worker" in words
+    assert "No worker is connected" not in words
+
+
+def test_after_half_a_minute_it_says_that_no_worker_is_there(card: Card) -> None:
+    started_at = now() - timedelta(seconds=31)
+    words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
+    assert "No worker is connected" in words
+
+
+def test_it_says_when_it_connects_and_when_it_looks_again(card: Card, cast: Cast) -> None:
+    assert "Connecting to Cliniko" in text_of(card(progress={"phase": "connecting"}))
+
+
+def test_it_says_when_it_looks_for_changes(card: Card) -> None:
+    words = text_of(card(progress={"phase": "reconciling"}))
+    assert "Looking for what changed meanwhile" in words
+
+
+def test_it_says_until_when_cliniko_makes_it_wait(card: Card) -> None:
+    until = now() + timedelta(seconds=30)
+    words = text_of(card(progress={"phase": "waiting", "waiting_until": iso(until)}))
+    assert "Waiting" in words
+    assert f"Cliniko asked us to slow down; going on at {until:%H:%M:%S} UTC ." in words
+
+
+def test_a_completed_sync_says_how_long_it_took(card: Card) -> None:
+    done = {"progress_percent": 100.0}
+    words = text_of(
+        card(SyncStatus.COMPLETED, records_success=648, records_failed=0, progress=done)
+    )
+    assert "100% All 648 patients are in step" in words
+    assert "Took 4m 22s" in words
+
+
+def test_failed_records_are_told_apart_from_a_failed_sync(card: Card) -> None:
+    words = text_of(card(SyncStatus.COMPLETED, progress={"progress_percent": 100.0}))
+    assert "Completed, 2 failed" in words
+    assert "2 records could not be stored" in words
+
+
+def test_a_failed_sync_says_why_and_what_to_do(card: Card) -> None:
+    words = text_of(
+        card(
+            SyncStatus.FAILED,
+            error_code="CLINIKO_AUTH_FAILED",
+            error_message="Cliniko does not accept the API key. Create a new key.",
+        )
+    )
+    assert "Failed" in words
+    assert "Create a new key. CLINIKO_AUTH_FAILED" in words
+
+
+def test_a_cancelled_sync_is_no_failure(card: Card) -> None:
+    words = text_of(card(SyncStatus.FAILED, error_code="SYNC_CANCELLED", error_message="Stopped."))
+    assert "Cancelled; what was stored is kept" in words
+    assert "SYNC_CANCELLED" not in words
+
+
+def test_doubtful_removals_are_told(card: Card) -> None:
+    words = text_of(card(SyncStatus.COMPLETED, progress={"removals_held": 40}))
+    assert "40 patients seem to be gone from Cliniko" in words
+
+
+def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
+    (shown,) = Parsed(card().text).having(id="sync-card")
+    assert shown["data-announce"] == "Full patient sync: 50 percent"
+
+
+def test_a_poll_reads_rows_by_key_and_counts_nothing(vera: Visitor, cast: Cast) -> None:
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    path = f"/clinics/{cast.surf.id}/syncs/{log.id}/progress"
+    statements: list[str] = []
+
+    def remember(_1: object, _2: object, statement: str, *_: object) -> None:
+        statements.append(statement.lower())
+
+    event.listen(db.engine, "before_cursor_execute", remember)
+    try:
+        vera.get_fragment(path)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", remember)
+    reads = [statement for statement in statements if statement.startswith("select")]
+    assert len(reads) == 3  # the person, the clinic, the sync
+    assert not any("count(" in statement or "from patients" in statement for statement in reads)

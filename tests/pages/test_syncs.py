@@ -1,0 +1,70 @@
+"""GET /clinics/<id>/syncs: the history"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.models import OperationType, SyncStatus
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/syncs"
+
+
+def test_before_the_first_sync_it_leads_to_the_overview(vera: Visitor, path: str) -> None:
+    assert "No sync yet" in text_of(vera.get(path))
+
+
+def test_the_newest_comes_first(vera: Visitor, path: str, cast: Cast) -> None:
+    first, second = make_log(cast.surf), make_log(cast.surf)
+    words = text_of(vera.get(path))
+    assert words.index(f"#{second.id}") < words.index(f"#{first.id}")
+    assert "1\u20132 of 2" in words
+
+
+def test_it_can_be_narrowed_to_a_status_and_a_type(vera: Visitor, path: str, cast: Cast) -> None:
+    done = make_log(cast.surf, operation_type=OperationType.ACTIVE_PATIENTS)
+    failed = make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_FORBIDDEN")
+
+    words = text_of(vera.get(f"{path}?status=failed"))
+    assert f"#{failed.id}" in words
+    assert f"#{done.id}" not in words
+    words = text_of(vera.get(f"{path}?operation_type=active_patients&status="))
+    assert f"#{done.id}" in words
+    assert f"#{failed.id}" not in words
+
+
+def test_the_form_shows_what_was_chosen(vera: Visitor, path: str) -> None:
+    form = Parsed(vera.get(f"{path}?status=failed").text)
+    (chosen,) = [option for option in form.having(value="failed") if "selected" in option]
+    assert chosen["value"] == "failed"
+
+
+def test_when_nothing_matches_it_offers_all(vera: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf)
+    assert "No sync matches" in text_of(vera.get(f"{path}?status=failed"))
+
+
+def test_pages_keep_what_was_chosen(vera: Visitor, path: str, cast: Cast) -> None:
+    for _ in range(30):
+        make_log(cast.surf)
+    first = vera.get(f"{path}?status=completed")
+    (following,) = Parsed(first.text).having(rel="next")
+
+    assert "1\u201325 of 30" in text_of(first)
+    assert following["href"] == f"{path}?page=2&status=completed"
+    second = vera.get(following["href"] or "")
+    assert "26\u201330 of 30" in text_of(second)
+    assert Parsed(second.text).having(rel="prev")
+    assert not Parsed(second.text).having(rel="next")
+
+
+@pytest.mark.parametrize("query", ["status=odd", "operation_type=x", "page=0", "page=-1", "page=x"])
+def test_nonsense_is_refused_in_words(vera: Visitor, path: str, query: str) -> None:
+    answer = vera.get(f"{path}?{query}")
+    assert answer.status_code == 400
+    assert "That cannot be understood" in text_of(answer)

@@ -1,0 +1,78 @@
+"""The requests of one Cliniko user, shared by everybody who uses the key."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from redis import Redis
+
+from webapp.queue import web_connection
+from webapp.services.budget import SharedBudget
+
+KEY = "onekey-au1"
+
+
+def budget(redis_url: str, **options: int) -> SharedBudget:
+    return SharedBudget(web_connection(redis_url), KEY, **({"per_minute": 10} | options))
+
+
+def test_so_many_requests_go_and_no_more(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    one, other = budget(redis_url), budget(redis_url)
+
+    assert [b.acquire() for b in (one, other) * 5] == [0.0] * 10
+    assert 55 < one.acquire() <= 61
+    assert other.left() == 0
+
+
+def test_simultaneous_askers_do_not_slip_through_together(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+
+    def ask(_: int) -> float:
+        return budget(redis_url).acquire()
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, range(60))).count(0.0) == 10
+
+
+def test_a_sync_leaves_some_requests_to_connection_tests(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    sync, test = budget(redis_url, keep=5), budget(redis_url)
+
+    assert [sync.acquire() for _ in range(5)] == [0.0] * 5
+    assert sync.acquire() > 0
+    assert test.acquire() == 0.0
+
+
+def test_the_key_with_and_without_its_shard_is_one_user(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    whole = SharedBudget(web_connection(redis_url), "onekey", per_minute=1)
+
+    assert budget(redis_url, per_minute=1).acquire() == 0.0
+    assert whole.acquire() > 0
+
+
+def test_a_refusal_by_cliniko_holds_everybody(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    one, other = budget(redis_url), budget(redis_url)
+    one.hold(20)
+
+    assert 15 < other.acquire() <= 20
+    assert 15 < one.acquire() <= 20
+
+
+def test_the_count_goes_on_without_redis() -> None:
+    alone = budget("redis://127.0.0.1:1", per_minute=3)
+
+    assert [alone.acquire() for _ in range(3)] == [0.0] * 3
+    assert alone.acquire() > 0
+
+
+def test_the_key_itself_never_reaches_redis(redis_url: str) -> None:
+    redis = Redis.from_url(redis_url)
+    redis.flushdb()
+    shared = budget(redis_url)
+    shared.acquire()
+    shared.hold(20)
+
+    assert not [name for name in redis.scan_iter() if b"onekey" in name]

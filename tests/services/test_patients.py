@@ -1,0 +1,125 @@
+"""Finding patients, on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.cast import Cast
+from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.extensions import transaction
+from webapp.models import Organization
+from webapp.services import patients
+from webapp.services.patients import PatientFilter
+from webapp.sync.upsert import Target, store_page
+
+SEEN = datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def record(number: int, first: str, last: str, **fields: object) -> PatientRecord:
+    state = fields.pop("state", PatientState.ACTIVE)
+    return PatientRecord(str(number), state, first, last, **fields)  # type: ignore[arg-type]
+
+
+def put(organization: Organization, *records: PatientRecord, seen_at: datetime = SEEN) -> None:
+    target = Target(organization.id, 1, "au1")
+    with transaction():
+        store_page(target, records, [], page=1, seen_at=seen_at)
+
+
+@pytest.fixture
+def surf(cast: Cast) -> Organization:
+    mobile = (("Mobile", "+61 412 345 678"),)
+    put(
+        cast.surf,
+        record(1, "Zoë", "O\u2019Brien", email="zoe@example.com", phones=mobile),
+        record(2, "Noah", "Smith", email="family@example.com"),
+        record(3, "Amelia", "Smith", email="family@example.com"),
+        record(4, "100%", "Under_score"),
+        record(5, "王", "小明"),
+        record(6, "", ""),
+        record(7, "Old", "Smith", state=PatientState.ARCHIVED),
+    )
+    put(cast.northside, record(1, "Noah", "Smith"))
+    return cast.surf
+
+
+def names(organization: Organization, criteria: PatientFilter) -> list[str]:
+    page = patients.find(organization, criteria, limit=50)
+    return [f"{p.first_name} {p.last_name}".strip() for p in page.patients]
+
+
+def test_active_patients_come_by_last_name_first_name_and_id(surf: Organization) -> None:
+    assert names(surf, PatientFilter()) == [
+        "",
+        "Zoë O\u2019Brien",
+        "Amelia Smith",
+        "Noah Smith",
+        "100% Under_score",
+        "王 小明",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("smith", ["Amelia Smith", "Noah Smith"]),
+        ("SMI noah", ["Noah Smith"]),
+        ("noah smi", ["Noah Smith"]),
+        ("zoe", ["Zoë O\u2019Brien"]),
+        ("o'brien", ["Zoë O\u2019Brien"]),
+        ("family@", ["Amelia Smith", "Noah Smith"]),
+        ("小明", ["王 小明"]),
+        ("0412 345", ["Zoë O\u2019Brien"]),
+        ("+61412", ["Zoë O\u2019Brien"]),
+        ("0412345678", ["Zoë O\u2019Brien"]),
+        ("412", []),
+        ("%", ["100% Under_score"]),
+        ("_", ["100% Under_score"]),
+        ("\\", []),
+        ("' OR 1=1--", []),
+        ("nobody", []),
+    ],
+)
+def test_a_search_matches_names_mail_and_phone(
+    search: str, found: list[str], surf: Organization
+) -> None:
+    assert names(surf, PatientFilter(search=search)) == found
+
+
+def test_states_can_be_asked_for(surf: Organization) -> None:
+    assert names(surf, PatientFilter(PatientState.ARCHIVED)) == ["Old Smith"]
+    assert len(names(surf, PatientFilter(None))) == 7
+
+
+def test_last_synced_after_is_strictly_later(surf: Organization) -> None:
+    assert names(surf, PatientFilter(last_synced_after=SEEN)) == []
+    before = SEEN - timedelta(seconds=1)
+    assert len(names(surf, PatientFilter(last_synced_after=before))) == 6
+
+
+def test_no_page_repeats_or_drops_a_patient(cast: Cast) -> None:
+    put(cast.surf, *(record(n, "Same", "Name") for n in range(1, 26)))
+
+    seen = []
+    for offset in range(0, 30, 7):
+        page = patients.find(cast.surf, PatientFilter(), limit=7, offset=offset)
+        seen += [p.cliniko_patient_id for p in page.patients]
+        assert page.total == 25
+        assert page.has_next == (offset + 7 < 25)
+
+    assert sorted(seen, key=int) == [str(n) for n in range(1, 26)]
+
+
+def test_a_patient_of_another_clinic_is_not_there(surf: Organization, cast: Cast) -> None:
+    (theirs,) = patients.find(cast.northside, PatientFilter(), limit=5).patients
+
+    assert patients.get(cast.northside, theirs.id) is theirs
+    assert patients.get(surf, theirs.id) is None

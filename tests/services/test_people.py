@@ -1,0 +1,67 @@
+"""People and their passwords."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cast import PASSWORD, Cast
+from webapp.errors import OrganizationNotFound, ValidationError
+from webapp.extensions import transaction
+from webapp.models import Role
+from webapp.services import passwords, people
+
+
+def test_a_person_signs_in_with_their_address_in_any_case(cast: Cast) -> None:
+    assert people.authenticate("  BOB@Example.com ", PASSWORD) == cast.bob
+
+
+@pytest.mark.parametrize("email", ["bob@example.com", "nobody@example.com", ""])
+def test_a_wrong_password_is_nobody(email: str, cast: Cast) -> None:
+    assert people.authenticate(email, "a wrong password of some length") is None
+
+
+def test_who_was_deactivated_cannot_sign_in(cast: Cast) -> None:
+    with transaction():
+        cast.bob.active = False
+    assert people.authenticate("bob@example.com", PASSWORD) is None
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 14, "x" * 1025])
+def test_a_password_has_fifteen_characters_at_least(password: str) -> None:
+    with pytest.raises(ValidationError):
+        passwords.hashed(password)
+
+
+def test_any_characters_make_a_password() -> None:
+    password = "correct 🐎 battery — ünïcode"
+    assert passwords.matches(password, passwords.hashed(password))
+
+
+def test_a_megabyte_is_never_hashed(cast: Cast) -> None:
+    assert not passwords.matches("x" * 1_000_000, cast.bob.password_hash)
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "with_clinic"),
+    [
+        ("no address", Role.VIEWER, True),
+        ("bob@example.com", Role.VIEWER, True),
+        ("new@example.com", Role.VIEWER, False),
+        ("new@example.com", Role.ADMIN, True),
+    ],
+)
+def test_who_cannot_be_added(email: str, role: Role, with_clinic: bool, cast: Cast) -> None:
+    organization_id = cast.surf.id if with_clinic else None
+    with pytest.raises(ValidationError):
+        people.create(email, PASSWORD, role=role, organization_id=organization_id)
+
+
+def test_nobody_belongs_to_a_clinic_that_does_not_exist(cast: Cast) -> None:
+    with pytest.raises(OrganizationNotFound):
+        people.create("new@example.com", PASSWORD, role=Role.VIEWER, organization_id=999)
+
+
+def test_a_new_password_ends_the_sessions(cast: Cast) -> None:
+    before = cast.bob.session_epoch
+    people.set_password(cast.bob, "another long password")
+    assert cast.bob.session_epoch == before + 1

@@ -1,0 +1,133 @@
+"""Syncs without a worker: handed over, queued again, or closed in true words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from redis import Redis
+
+from tests.cast import Cast
+from webapp import queue
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import SyncLog
+from webapp.sync import history, lease, recovery
+
+Begin = Callable[..., SyncLog]
+
+
+def worked_on(log: SyncLog, *, lease_ends: timedelta, interruptions: int = 0) -> None:
+    with transaction():
+        log.worker, log.interruptions = "somebody", interruptions
+        log.lease_expires_at = now() + lease_ends
+
+
+def test_a_living_sync_is_left_alone(begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=timedelta(seconds=5))
+
+    assert recovery.recover_stale_syncs() == []
+    assert (log.attempt, log.worker) == (1, "somebody")
+
+
+def test_a_sync_whose_lease_ran_out_is_handed_over(begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=-timedelta(seconds=1))
+
+    assert recovery.recover_stale_syncs() == [log.id]
+    db.session.expire_all()
+    assert (log.status, log.attempt, log.interruptions, log.worker) == ("running", 2, 1, None)
+    assert queue.is_queued(log.id, 2)
+
+
+def test_two_that_look_at_once_hand_it_over_once(begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=-timedelta(seconds=1))
+
+    assert recovery.hand_over(log.id, 1, interrupted=True)
+    assert not recovery.hand_over(log.id, 1, interrupted=True)
+
+
+def test_after_three_losses_a_sync_is_closed(begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=-timedelta(seconds=1), interruptions=2)
+
+    assert recovery.recover_stale_syncs() == []
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "SYNC_INTERRUPTED")
+    assert "3 times" in (log.error_message or "")
+
+
+def test_a_sync_that_redis_lost_is_queued_again(begin: Begin, redis_url: str) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(seconds=30)
+    Redis.from_url(redis_url).flushdb()
+
+    recovery.recover_stale_syncs()
+
+    db.session.expire_all()
+    assert log.status == "running"
+    assert queue.is_queued(log.id, log.attempt)
+
+
+def test_a_sync_that_waits_behind_others_stays_in_the_queue(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "workers_connected", lambda: 1)
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=20)
+
+    recovery.recover_stale_syncs()
+
+    db.session.expire_all()
+    assert (log.status, log.attempt) == ("running", 1)
+
+
+def test_without_any_worker_a_waiting_sync_is_closed_after_five_minutes(
+    begin: Begin, cast: Cast
+) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=5, seconds=1)
+
+    shown = history.latest(cast.surf)
+
+    assert shown is not None
+    assert (shown.status, shown.error_code) == ("failed", "QUEUE_UNAVAILABLE")
+
+
+def test_whoever_reads_of_an_abandoned_sync_closes_it(begin: Begin, cast: Cast) -> None:
+    log = begin()
+    worked_on(log, lease_ends=-lease.ABANDONED_AFTER - timedelta(seconds=1))
+
+    shown = history.latest(cast.surf)
+
+    assert shown is not None
+    assert (shown.status, shown.error_code) == ("failed", "SYNC_INTERRUPTED")
+    assert shown.completed_at is not None
+
+
+def test_a_closed_sync_stays_closed(begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=timedelta(seconds=5))
+    with transaction():
+        recovery.close(log, "SYNC_CANCELLED", "Cancelled.")
+
+    assert not recovery.hand_over(log.id, 1, interrupted=False)
+    with pytest.raises(lease.LeaseLost), transaction():
+        lease.prove(log.id, 1)
+    with pytest.raises(lease.LeaseLost), transaction():
+        lease.write(log.id, 1, records_success=5)
+    assert (log.status, log.records_success) == ("failed", 0)
+
+
+def test_the_same_attempt_is_not_taken_twice(begin: Begin) -> None:
+    log = begin()
+    lease.claim(log.id, 1, "first")
+
+    with pytest.raises(lease.LeaseLost):
+        lease.claim(log.id, 1, "second")

@@ -1,0 +1,183 @@
+"""Starting and cancelling: one sync a clinic, one accepted start in five minutes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select
+
+from tests.cast import SURF_KEY, Cast
+from webapp import queue
+from webapp.clock import now
+from webapp.errors import (
+    AppError,
+    ClinikoNotConfigured,
+    QueueUnavailable,
+    RateLimited,
+    SyncAlreadyRunning,
+    SyncNotRunning,
+)
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import organizations
+from webapp.sync import recovery
+from webapp.sync.start import cancel_sync, start_sync, start_window
+
+FULL = OperationType.FULL_PATIENTS
+
+
+def press(cast: Cast, origin: SyncOrigin = SyncOrigin.DASHBOARD) -> SyncLog:
+    return start_sync(cast.surf, FULL, actor=cast.bob, origin=origin)
+
+
+def end(log: SyncLog, status: SyncStatus) -> None:
+    with transaction():
+        if status == SyncStatus.FAILED:
+            recovery.close(log, "CLINIKO_AUTH_FAILED", "The key was refused.")
+        else:
+            log.status, log.completed_at = status, now()
+
+
+def rows() -> list[SyncLog]:
+    db.session.rollback()
+    return list(db.session.scalars(select(SyncLog).order_by(SyncLog.id)))
+
+
+def test_the_row_is_there_and_running_before_anybody_is_told(cast: Cast) -> None:
+    log = press(cast)
+
+    assert rows() == [log]
+    assert (log.status, log.origin, log.started_by_id) == ("running", "dashboard", cast.bob.id)
+    assert log.progress["phase"] == "queued"
+    assert queue.is_queued(log.id, 1)
+
+
+def test_a_second_start_is_told_which_sync_is_running(cast: Cast) -> None:
+    log = press(cast)
+
+    with pytest.raises(SyncAlreadyRunning) as refusal:
+        press(cast)
+
+    assert refusal.value.details["sync_log_id"] == log.id
+    assert refusal.value.details["progress_percent"] == 0.0
+    assert refusal.value.retry_after
+    assert len(rows()) == 1
+
+
+def test_fifty_at_the_same_instant_start_one_sync(app: Flask, cast: Cast) -> None:
+    together = Barrier(50, timeout=30)
+    surf_id = cast.surf.id
+
+    def press_at_once() -> str:
+        with app.app_context():
+            surf = db.session.get_one(Organization, surf_id)
+            db.session.rollback()  # fifty do not fit into the pool while each holds a connection
+            together.wait()
+            try:
+                start_sync(surf, FULL, actor=None, origin=SyncOrigin.API)
+            except AppError as error:
+                return str(error.error_code)
+            return "started"
+
+    with ThreadPoolExecutor(50) as pool:
+        outcomes = [f.result() for f in [pool.submit(press_at_once) for _ in range(50)]]
+
+    assert outcomes.count("started") == 1
+    assert outcomes.count("SYNC_ALREADY_RUNNING") == 49
+    assert len(rows()) == 1
+
+
+def test_two_clinics_sync_at_the_same_time(cast: Cast) -> None:
+    press(cast)
+    start_sync(cast.northside, FULL, actor=None, origin=SyncOrigin.API)
+
+    assert [log.status for log in rows()] == ["running", "running"]
+
+
+def test_a_completed_sync_uses_up_the_window_whoever_asks(cast: Cast) -> None:
+    end(press(cast), SyncStatus.COMPLETED)
+
+    with pytest.raises(RateLimited) as refusal:
+        press(cast, SyncOrigin.API)
+
+    assert 290 <= (refusal.value.retry_after or 0) <= 300
+    assert str(refusal.value.details["retry_at"]).endswith("Z")
+    assert start_window(cast.surf).remaining == 0
+
+
+def test_the_window_ends_after_five_minutes(cast: Cast) -> None:
+    end(press(cast), SyncStatus.COMPLETED)
+
+    with time_machine.travel(now() + timedelta(minutes=5, seconds=1)):
+        assert press(cast).is_running
+
+
+def test_a_failed_sync_gives_its_window_back(cast: Cast) -> None:
+    end(press(cast), SyncStatus.FAILED)
+
+    assert start_window(cast.surf).remaining == 1
+    assert press(cast).is_running
+
+
+def test_new_credentials_give_the_window_back(cast: Cast, cliniko: object) -> None:
+    end(press(cast), SyncStatus.COMPLETED)
+    organizations.replace_key(cast.surf, SURF_KEY)
+
+    assert press(cast).is_running
+
+
+def test_a_sync_by_command_does_not_count(cast: Cast) -> None:
+    end(press(cast, SyncOrigin.COMMAND), SyncStatus.COMPLETED)
+
+    assert press(cast).is_running
+
+
+def test_a_clinic_without_a_key_starts_nothing(cast: Cast) -> None:
+    keyless = organizations.add("Keyless")
+
+    with pytest.raises(ClinikoNotConfigured):
+        start_sync(keyless, FULL, actor=None, origin=SyncOrigin.API)
+
+    assert rows() == []
+
+
+def test_without_redis_nothing_stays_running_and_nothing_is_used_up(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = queue.web_connection("redis://127.0.0.1:1")
+    monkeypatch.setitem(app.extensions, "redis", nowhere)
+
+    with pytest.raises(QueueUnavailable) as refusal:
+        press(cast)
+
+    (log,) = rows()
+    assert refusal.value.retry_after == 30
+    assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
+    assert start_window(cast.surf).remaining == 1
+
+
+def test_a_waiting_sync_is_cancelled_at_once(cast: Cast) -> None:
+    log = press(cast)
+
+    cancel_sync(cast.surf)
+
+    assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
+
+
+def test_there_is_nothing_to_cancel(cast: Cast) -> None:
+    with pytest.raises(SyncNotRunning):
+        cancel_sync(cast.surf)
+
+
+def test_a_sync_whose_worker_is_long_gone_does_not_block_the_button(cast: Cast) -> None:
+    lost = press(cast)
+    with transaction():
+        lost.worker, lost.lease_expires_at = "gone", now() - timedelta(minutes=2)
+
+    assert press(cast).is_running
+    assert (lost.status, lost.error_code) == ("failed", "SYNC_INTERRUPTED")

@@ -1,0 +1,80 @@
+"""Connections on which an answer has one deadline, from its first header to its last byte.
+
+A read time-out begins anew with every byte, so an answer that comes in drops would outlive it. And
+a packed answer gives nothing to look at between its drops: the clock has to stand at the socket.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import socket
+import time
+from contextvars import ContextVar
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+# The deadline of the request that this thread makes; a time of `time.monotonic`.
+answer_by: ContextVar[float] = ContextVar("answer_by", default=math.inf)
+
+
+class TimelyAdapter(HTTPAdapter):
+    """Carries the requests of one thread; raises time-outs for answers not whole by `answer_by`."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+
+class _Incoming(io.RawIOBase):
+    """What comes in on a socket, until the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._patience = sock.gettimeout() or math.inf
+        self._deadline = answer_by.get()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer was not whole in time")
+        wait = min(left, self._patience)
+        self._sock.settimeout(wait if wait < math.inf else None)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_Incoming(self.fp.detach(), sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
