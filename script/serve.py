@@ -24,6 +24,9 @@ class CannotServe(Exception):
     """The system cannot start, or cannot go on; the text says why and what to do."""
 
 
+DEMO_LATENCY_MS = 700  # Cliniko takes its time; at once there would be nothing to watch
+
+
 def main() -> int:
     """Start everything and stay until it is stopped. Returns the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -54,6 +57,7 @@ def _serve(settings: Settings) -> None:
     if settings.simulator:
         port = free_port()
         simulator = ["--port", str(port), "--key", DEMO_CLINIKO_KEY]
+        simulator += ["--latency-ms", str(DEMO_LATENCY_MS)]
         (settings.instance / SIMULATOR_NOTE).write_text(f"http://127.0.0.1:{port}/v1")
     chosen = programs(settings, simulator=simulator)
     log = settings.instance / "log"

@@ -17,7 +17,7 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError, OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import demo, organizations, people, tokens
+from webapp.services import organizations, people, tokens
 from webapp.sync import history
 from webapp.sync.start import start_sync
 
@@ -30,7 +30,7 @@ R = TypeVar("R")
 def init_app(app: Flask) -> None:
     """Register the commands, those of the migrations included."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
-    for command in (create_user, set_password, create_organization, issue_token, sync, seed_demo):
+    for command in (create_user, set_password, create_organization, issue_token, sync):
         app.cli.add_command(command)
 
 
@@ -137,10 +137,3 @@ def _last_words(log: SyncLog) -> str:
         return f"{log.error_code}: {log.error_message}"
     words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
-
-
-@click.command("seed-demo")
-@in_sentences
-def seed_demo() -> None:
-    """Make the clinic and the admin of a first run, once; prints how to sign in."""
-    click.echo(demo.seed())

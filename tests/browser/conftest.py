@@ -7,10 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from config import ROOT
 from script import tether
@@ -41,19 +49,32 @@ class Visitor:
         page.on("pageerror", lambda error: self._note("error", str(error)))
 
     def open(self, path: str) -> None:
+        """Type an address of the system."""
         self.page.goto(self.live.url + path)
+
+    def press(self, name: str) -> None:
+        """Press the button with these words."""
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def sees(self, *words: str) -> None:
+        """Wait until each of these words can be seen."""
+        for each in words:
+            expect(self.page.get_by_text(each).filter(visible=True).first).to_be_visible()
 
     def sign_in(self, user: User) -> None:
         """Sign in as a person does."""
         self.open("/sign-in")
         self.page.get_by_label("E-mail address").fill(user.email)
         self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.press("Sign in")
         self.page.wait_for_url("**/clinics")
 
     def _note(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.complaints.append(text)
+
+
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
@@ -102,15 +123,18 @@ def worker(live: Live, environment: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture
 def visit(browser: Browser, live: Live, htmx: bytes) -> Iterator[Callable[..., Visitor]]:
-    """Opens a browser window; `cdn=False` blocks the CDN, other options are Playwright's."""
+    """Opens a browser window, `cdn` being what the CDN answers; None: it does not.
+
+    Other options are Playwright's.
+    """
     contexts: list[BrowserContext] = []
 
-    def visit(*, cdn: bool = True, **options: object) -> Visitor:
-        context = browser.new_context(**options)  # type: ignore[arg-type]
+    def visit(*, cdn: bytes | None = htmx, **options: Any) -> Visitor:
+        context = browser.new_context(**options)
         contexts.append(context)
         context.route(lambda url: not url.startswith(live.url), lambda route: route.abort())
-        if cdn:
-            context.route(HTMX_URL, _serve(htmx))
+        if cdn is not None:
+            context.route(HTMX_URL, _serve(cdn))
         context.set_default_timeout(20_000)
         return Visitor(context.new_page(), live)
 

@@ -9,7 +9,6 @@ from sqlalchemy import create_engine
 from tests.cast import Cast
 from tests.pages.visitor import Visitor, text_of
 from webapp.extensions import db
-from webapp.pages import clinics as clinics_page
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr(clinics_page.organizations, "visible_to", fail)
+    monkeypatch.setattr("webapp.services.organizations.visible_to", fail)
 
 
 def test_an_unknown_address_keeps_the_frame(bob: Visitor) -> None:

@@ -17,7 +17,7 @@ from webapp.clock import iso, now
 from webapp.extensions import db
 from webapp.models import SyncStatus
 
-HALFWAY = {
+HALFWAY: dict[str, Any] = {
     "patients_found": 648,
     "progress_percent": 69.4,
     "estimated_remaining": "45 seconds",

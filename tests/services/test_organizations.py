@@ -28,9 +28,7 @@ def test_a_name_must_be_readable(name: str, cast: Cast) -> None:
     assert refusal.value.parameter == "name"
 
 
-@pytest.mark.parametrize(
-    "key", ["abc-evil.com/", "abc-x@evil.com", "abc-AU1", "abc-au1\n\nX: y"]
-)
+@pytest.mark.parametrize("key", ["abc-evil.com/", "abc-x@evil.com", "abc-AU1", "abc-au1\n\nX: y"])
 def test_a_key_of_a_strange_form_is_refused_without_repeating_it(key: str, cast: Cast) -> None:
     with pytest.raises(ValidationError) as refusal:
         organizations.add("Clinic", key)

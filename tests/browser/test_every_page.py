@@ -1,0 +1,93 @@
+"""Every page: no complaint of the browser, nothing that axe objects to, no scrolling sideways"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+
+from tests.api.rows import make_log, record, refuse, store
+from tests.browser.conftest import Live, Visitor
+from webapp.clock import now
+from webapp.models import SyncStatus
+from webapp.services import organizations
+
+PAGES = [
+    "/sign-in",
+    "/clinics",
+    "/clinics/new",
+    "/clinics/1",
+    "/clinics/1/patients",
+    "/clinics/1/patients/1",
+    "/clinics/1/settings",
+    "/clinics/1/syncs",
+    "/clinics/1/syncs/2",
+    "/clinics/2",
+    "/clinics/3",
+]
+LONG = "Harbour" * 25
+
+
+@pytest.fixture
+def filled(live: Live) -> None:
+    """A running sync, one that failed, failed records, a patient, and very long names."""
+    surf = live.cast.surf
+    store(surf, record(1, LONG, LONG, email=f"{LONG}@example.com", phones=((LONG, "0" * 90),)))
+    refuse(surf, 40)
+    make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w", records_success=1)
+    make_log(
+        live.cast.northside, SyncStatus.FAILED, error_code="INTERNAL_ERROR", error_message=LONG
+    )
+    organizations.add(LONG)
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_people_with_any_eyes_and_hands_can_use_it(
+    visit: Callable[..., Visitor], live: Live, scheme: str
+) -> None:
+    alice = visit(color_scheme=scheme)
+    alice.open(PAGES[0])
+    assert_accessible(alice)
+    alice.sign_in(live.cast.alice)
+    for path in PAGES[1:]:
+        alice.open(path)
+        assert_accessible(alice)
+    assert alice.complaints == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_telephone_never_scrolls_sideways(visit: Callable[..., Visitor], live: Live) -> None:
+    alice = visit(viewport={"width": 360, "height": 700})
+    alice.sign_in(live.cast.alice)
+    for path in [*PAGES[1:], "/nothing"]:
+        alice.open(path)
+        assert alice.page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def test_what_is_planted_in_a_page_does_not_run(visit: Callable[..., Visitor], live: Live) -> None:
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.page.evaluate(
+        """() => {
+            document.body.insertAdjacentHTML("beforeend", `
+                <img src="/nothing" onerror="window.ran = 1">
+                <b hx-on:click="window.ran = 2" style="color: red">press</b>
+                <i data-hx-get="/clinics" data-hx-trigger="load" data-hx-target="main">x</i>
+                <u hx-get="https://evil.example/" hx-trigger="click">elsewhere</u>`);
+            htmx.process(document.body, true);
+        }"""
+    )
+    asked: list[str] = []
+    alice.page.on("request", lambda request: asked.append(request.url))
+    alice.page.get_by_text("press").click()
+    alice.page.get_by_text("elsewhere").click()
+    alice.sees("Patient Sync cannot be reached just now")
+    assert alice.page.evaluate("window.ran") is None
+    assert asked == []
+
+
+def assert_accessible(visitor: Visitor) -> None:
+    found = Axe().run(visitor.page)
+    assert found.violations_count == 0, found.generate_report()

@@ -1,0 +1,59 @@
+"""Searching and turning pages, and what is left in the browser"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.api.rows import record, store
+from tests.browser.conftest import Live, Visitor
+
+
+@pytest.fixture
+def bob(visit: Callable[..., Visitor], live: Live) -> Visitor:
+    """The manager, with sixty patients."""
+    store(live.cast.surf, *(record(n, "Olivia", f"Nguyen {n:03}") for n in range(1, 61)))
+    bob = visit()
+    bob.sign_in(live.cast.bob)
+    bob.open("/clinics/1/patients")
+    return bob
+
+
+def test_the_list_follows_what_is_typed(bob: Visitor) -> None:
+    search = bob.page.get_by_role("searchbox")
+    search.press_sequentially("nguyen 042")
+    bob.sees("of 1")
+    expect(search).to_be_focused()
+    expect(bob.page.locator("tbody tr")).to_have_count(1)
+    assert bob.page.url.endswith("/clinics/1/patients")
+    assert bob.complaints == []
+
+
+def test_pages_are_turned_and_begin_at_their_top(bob: Visitor) -> None:
+    bob.press("Next")
+    bob.sees("of 60", "Nguyen 060")
+    expect(bob.page.get_by_role("searchbox")).to_be_in_viewport()
+    bob.press("Previous")
+    bob.sees("Nguyen 001")
+    assert bob.complaints == []
+
+
+def test_a_state_is_chosen_at_once(bob: Visitor) -> None:
+    bob.page.get_by_label("State").select_option("archived")
+    bob.sees("No patient matches")
+
+
+def test_nothing_of_a_patient_stays_in_the_browser(bob: Visitor) -> None:
+    bob.page.get_by_role("searchbox").fill("olivia")
+    bob.page.get_by_role("link", name="Olivia Nguyen 001").click()
+    bob.sees("Last confirmed by a sync")
+    kept = bob.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert kept == "[{},{}]"
+
+    bob.press("Sign out")
+    bob.page.wait_for_url("**/sign-in")
+    bob.page.go_back()
+    bob.page.wait_for_url("**/sign-in?next=*")
+    expect(bob.page.get_by_text("Nguyen")).to_have_count(0)

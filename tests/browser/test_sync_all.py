@@ -1,0 +1,132 @@
+"""The main job, by clicks: sign in, press "Sync all patients", watch, and look at the patients"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from simulator.server import Simulator
+from tests.browser.conftest import Live, Visitor
+from webapp.extensions import transaction
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def alice(visit: Visit, live: Live) -> Visitor:
+    """An admin who looks at Surf Rehab."""
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.page.get_by_role("link", name="Surf Rehab").click()
+    return alice
+
+
+def percentage(page: Page) -> float:
+    return float(page.locator(".pct").inner_text().removesuffix("%"))
+
+
+@pytest.mark.usefixtures("worker")
+def test_648_patients_arrive_while_somebody_watches(alice: Visitor, cliniko: Simulator) -> None:
+    cliniko.latency_ms = 800
+    alice.press("Sync all patients")
+    alice.sees("Cancel sync")  # the buttons follow the card
+
+    seen = []
+    while not alice.page.locator("#sync-card .pill.completed").is_visible():
+        seen.append(percentage(alice.page))
+        alice.page.wait_for_timeout(100)
+    assert seen == sorted(seen)
+    assert any(0 < percent < 100 for percent in seen)
+
+    alice.sees("All 648 patients are in step")
+    expect(alice.page.get_by_role("link", name="Patients 648")).to_be_visible()
+    expect(alice.page.locator("#in-step")).to_contain_text("602")
+    expect(alice.page.locator("#recent .pill.completed")).to_be_visible()
+    expect(alice.page.get_by_role("button", name="Cancel sync")).to_have_count(0)
+    expect(alice.page.locator("[hx-trigger^=every]")).to_have_count(0)
+
+    alice.page.get_by_role("link", name="Patients 648").click()
+    alice.sees("of 648")
+    assert alice.complaints == []
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_sync_can_be_cancelled_after_being_asked_once(alice: Visitor, cliniko: Simulator) -> None:
+    cliniko.latency_ms = 1500
+    alice.press("Sync all patients")
+    alice.press("Cancel sync")
+    alice.press("Keep syncing")
+    expect(alice.page.get_by_role("dialog")).to_be_hidden()
+    alice.press("Cancel sync")
+    alice.press("Cancel the sync")
+    alice.sees("Cancelled; what was stored is kept")
+    expect(alice.page.get_by_role("button", name="Cancel sync")).to_have_count(0)
+    assert alice.complaints == []
+
+
+def test_a_second_press_in_another_window_shows_the_same_sync(
+    alice: Visitor, visit: Visit, live: Live
+) -> None:
+    bob = visit()
+    bob.sign_in(live.cast.bob)
+    bob.open("/clinics/1")
+    alice.press("Sync all patients")
+    alice.sees("#1")
+    bob.press("Sync all patients")
+    expect(bob.page.locator("#sync-card")).to_contain_text("#1")
+    bob.sees("Cancel sync")
+
+
+def test_the_button_keeps_the_focus_and_the_page_announces_what_happens(alice: Visitor) -> None:
+    button = alice.page.get_by_role("button", name="Sync all patients")
+    button.focus()
+    alice.page.keyboard.press("Enter")
+    alice.sees("Cancel sync")
+    expect(button).to_be_focused()
+    expect(alice.page.locator("#announcer")).to_have_text("Full patient sync: 0 percent")
+
+
+def test_trouble_on_the_way_is_told_quietly_and_passes_by_itself(alice: Visitor) -> None:
+    alice.press("Sync all patients")
+    alice.page.route("**/progress", lambda route: route.abort())
+    alice.sees("Patient Sync cannot be reached just now")
+    alice.page.unroute("**/progress")
+    expect(alice.page.locator("#toast")).to_be_hidden()
+    expect(alice.page.locator("#sync-card")).to_contain_text("Queued")
+
+
+def test_an_error_of_a_proxy_is_not_drawn_into_the_page(alice: Visitor) -> None:
+    alice.press("Sync all patients")
+    alice.page.route(
+        "**/progress", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>")
+    )
+    alice.sees("Patient Sync cannot be reached just now")
+    expect(alice.page.get_by_text("Bad gateway")).to_have_count(0)
+
+
+def test_an_ended_session_leaves_for_the_sign_in(alice: Visitor, live: Live) -> None:
+    alice.press("Sync all patients")
+    alice.sees("Queued")
+    with transaction():
+        live.cast.alice.session_epoch += 1
+    alice.page.wait_for_url("**/sign-in")
+
+
+def test_too_early_is_said_in_the_card(alice: Visitor, work: Callable[[], None]) -> None:
+    alice.press("Sync all patients")
+    alice.sees("Queued")
+    work()
+    alice.sees("All 648 patients are in step")
+    alice.press("Sync all patients")
+    alice.sees("synced less than five minutes ago")
+
+
+def test_the_connection_can_be_tested_in_place(alice: Visitor) -> None:
+    alice.press("Test connection")
+    connection = alice.page.locator("#connection")
+    expect(connection).to_contain_text("Connected")
+    expect(connection).to_contain_text(re.compile("Active patients there\\s*602"))
+    assert alice.complaints == []

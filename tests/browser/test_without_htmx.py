@@ -1,0 +1,41 @@
+"""The CDN is blocked, or serves something else: the dashboard lives all the same"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from simulator.server import Simulator
+from tests.browser.conftest import Live, Visitor
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("altered", [False, True])
+def test_progress_is_live_without_htmx(
+    visit: Visit, live: Live, htmx: bytes, cliniko: Simulator, altered: bool
+) -> None:
+    cliniko.latency_ms = 1200
+    alice = visit(cdn=htmx + b"\n" if altered else None)
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1")
+    assert alice.page.evaluate("typeof htmx") == "undefined"
+
+    alice.press("Sync all patients")
+    expect(alice.page.locator(".pct")).not_to_have_text("0%")
+    alice.sees("All 648 patients are in step")
+    expect(alice.page.get_by_role("link", name="Patients 648")).to_be_visible()
+
+
+def test_trouble_is_told_without_htmx_too(visit: Visit, live: Live) -> None:
+    alice = visit(cdn=None)
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1")
+    alice.press("Sync all patients")
+    alice.page.route("**/progress", lambda route: route.abort())
+    alice.sees("Patient Sync cannot be reached just now")
+    alice.page.unroute("**/progress")
+    expect(alice.page.locator("#toast")).to_be_hidden()

@@ -1,0 +1,127 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from simulator.server import Simulator
+from tests.cast import PASSWORD, SURF_KEY, Cast
+from webapp.extensions import db
+from webapp.models import Role, SyncLog
+from webapp.services import credentials, organizations, people, tokens
+from webapp.sync import engine
+from webapp.sync.start import start_sync
+
+
+def run(app: Flask, *words: str, typed: str = "") -> Result:
+    """A command as it is typed; `typed` is what comes from standard input."""
+    result = app.test_cli_runner().invoke(args=words, input=typed)
+    db.session.rollback()
+    return result
+
+
+def test_a_person_is_added_with_a_password_from_standard_input(app: Flask, cast: Cast) -> None:
+    words = ("create-user", "Mia@Example.com", "--role", "manager")
+    result = run(app, *words, "--organization", str(cast.surf.id), typed=f"{PASSWORD}\n")
+
+    assert result.exit_code == 0, result.output
+    mia = people.authenticate("mia@example.com", PASSWORD)
+    assert mia is not None
+    assert (mia.role, mia.organization_id) == (Role.MANAGER, cast.surf.id)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "sentence"),
+    [
+        (("create-user", "x@example.com", "--role", "admin"), "short\n", "at least 15"),
+        (("create-user", "x@example.com", "--role", "viewer"), f"{PASSWORD}\n", "belongs to one"),
+        (("create-user", "nonsense", "--role", "admin"), f"{PASSWORD}\n", "not an e-mail"),
+        (
+            ("create-user", "x@example.com", "--role", "viewer", "--organization", "99"),
+            f"{PASSWORD}\n",
+            "no organization",
+        ),
+        (("issue-token", "nobody@example.com"), "", "Nobody"),
+        (("set-password", "nobody@example.com"), "", "Nobody"),
+        (("create-organization", "Clinic"), "key-of-no-form\n", "region"),
+        (("sync", "99"), "", "no organization"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence(
+    words: tuple[str, ...], typed: str, sentence: str, app: Flask, cast: Cast
+) -> None:
+    result = run(app, *words, typed=typed)
+
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_password_is_replaced(app: Flask, cast: Cast) -> None:
+    run(app, "set-password", "bob@example.com", typed="another long password\n")
+
+    assert people.authenticate("bob@example.com", "another long password") == cast.bob
+    assert people.authenticate("bob@example.com", PASSWORD) is None
+
+
+def test_a_clinic_is_added_with_its_key_from_standard_input(app: Flask, cast: Cast) -> None:
+    result = run(app, "create-organization", "Harbour Podiatry", typed=f"{SURF_KEY}\n")
+
+    assert result.exit_code == 0, result.output
+    harbour = organizations.visible_to(cast.alice)[0]
+    assert harbour.name == "Harbour Podiatry"
+    assert str(harbour.id) in result.output
+    assert SURF_KEY not in result.output
+    assert credentials.decrypt(harbour.id, harbour.encrypted_api_key or "") == SURF_KEY
+
+
+def test_a_token_is_printed_that_acts_for_the_person(app: Flask, cast: Cast) -> None:
+    token = run(app, "issue-token", "BOB@example.com").output.strip()
+
+    assert tokens.user_of(token) == cast.bob
+
+
+def test_a_sync_shows_its_progress_to_the_end(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.cli.start_sync", _started_with_a_worker(app))
+
+    result = run(app, "sync", str(cast.surf.id), "--wait")
+
+    assert result.exit_code == 0, result.output
+    assert "648 patients in step" in result.output
+
+
+def test_a_sync_that_fails_ends_with_its_reason_and_code_1(
+    app: Flask, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.cli.start_sync", _started_with_a_worker(app))
+    cliniko.faults.add("status", status=401, times=None)
+
+    result = run(app, "sync", str(cast.surf.id), "--wait")
+
+    assert result.exit_code == 1
+    assert "CLINIKO_AUTH_FAILED" in result.output
+
+
+def _started_with_a_worker(app: Flask) -> Callable[..., SyncLog]:
+    """Starts a sync as the command does, with a thread in the place of a worker."""
+
+    def started(*args: Any, **kwargs: Any) -> SyncLog:
+        log = start_sync(*args, **kwargs)
+        log_id = log.id
+
+        def work() -> None:
+            with app.app_context():
+                engine.run(log_id, 1, worker="thread")
+
+        Thread(target=work).start()
+        return log
+
+    return started
