@@ -18,13 +18,11 @@ from script.embedded_redis import NoRedisServer, find_server
 from script.processes import programs, supervised
 
 READY_WITHIN = 60  # seconds
+DEMO_LATENCY_MS = 700  # Cliniko takes its time; at once there would be nothing to watch
 
 
 class CannotServe(Exception):
     """The system cannot start, or cannot go on; the text says why and what to do."""
-
-
-DEMO_LATENCY_MS = 700  # Cliniko takes its time; at once there would be nothing to watch
 
 
 def main() -> int:

@@ -36,7 +36,9 @@
     else tell(notice.textContent, { passing: true });
   };
 
-  document.addEventListener("htmx:after:swap", worked);
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.response.status < 400) worked();
+  });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     if (ctx.response.status !== 401) refused(ctx.response.status, ctx.text);
   });

@@ -33,14 +33,15 @@ def card(cast: Cast, vera: Visitor) -> Card:
     """The card of a sync of Surf Rehab in this state, as a viewer sees it."""
 
     def card(status: SyncStatus = SyncStatus.RUNNING, **values: Any) -> TestResponse:
-        values = {
+        row: dict[str, Any] = {
             "started_at": now() - timedelta(seconds=102),
             "worker": "w",
             "records_success": 448,
             "records_failed": 2,
-        } | values
-        values["progress"] = HALFWAY | values.get("progress", {})
-        log = make_log(cast.surf, status, **values)
+        }
+        row |= values
+        row["progress"] = HALFWAY | values.get("progress", {})
+        log = make_log(cast.surf, status, **row)
         return vera.get_fragment(f"/clinics/{cast.surf.id}/syncs/{log.id}/progress")
 
     return card

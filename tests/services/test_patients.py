@@ -58,12 +58,12 @@ def names(organization: Organization, criteria: PatientFilter) -> list[str]:
 
 def test_active_patients_come_by_last_name_first_name_and_id(surf: Organization) -> None:
     assert names(surf, PatientFilter()) == [
-        "",
         "Zoë O\u2019Brien",
         "Amelia Smith",
         "Noah Smith",
         "100% Under_score",
         "王 小明",
+        "",
     ]
 
 

@@ -31,6 +31,10 @@ def test_van_sorts_before_van_dyke() -> None:
     assert sort_key("Van", "Zoe") < sort_key("Van Dyke", "Amy")
 
 
+def test_the_nameless_come_last() -> None:
+    assert sort_key("", "") > sort_key("小明", "王") > sort_key("Zz", "Zz") > sort_key("", "Ann")
+
+
 @pytest.mark.parametrize(
     ("number", "shard", "digits"),
     [

@@ -12,14 +12,11 @@ import socket
 import time
 from contextvars import ContextVar
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # The deadline of the request that this thread makes; a time of `time.monotonic`.
 answer_by: ContextVar[float] = ContextVar("answer_by", default=math.inf)
@@ -45,7 +42,7 @@ class _Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+    def readinto(self, buffer: Any, /) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer was not whole in time")

@@ -31,8 +31,12 @@ def search_text(*parts: str) -> str:
 
 
 def sort_key(last_name: str, first_name: str) -> str:
-    """Last name, then first name; the tab sorts before letters, so `Van` precedes `Van Dyke`."""
-    return f"{fold(last_name).strip()}\t{fold(first_name).strip()}"
+    """Last name, then first name; the tab sorts before letters, so `Van` precedes `Van Dyke`.
+
+    Whoever has no name at all comes last.
+    """
+    key = f"{fold(last_name).strip()}\t{fold(first_name).strip()}"
+    return key if key != "\t" else "\uffff"
 
 
 def search_digits(numbers: list[str], shard: str | None) -> str:

@@ -1,0 +1,108 @@
+"""Takes a picture of every page, from a demo of its own, in a real browser: script/pictures."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from config import ROOT
+from script.address import free_port
+from tests.support.browser import launch
+from tests.support.htmx_package import htmx_file
+from webapp.htmx import HTMX_URL
+
+PICTURES = ROOT / "docs" / "pictures"
+ADMIN = "admin@surfrehab.example"
+
+
+def main() -> int:
+    """Start a demo, walk through it, and leave a picture of each page."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="pictures-") as folder,
+        _demo(folder) as (url, password),
+    ):
+        htmx = htmx_file(Path(folder))
+        with sync_playwright() as playwright:
+            browser = launch(playwright)
+            page = browser.new_page(viewport={"width": 1240, "height": 860})
+            page.route(
+                HTMX_URL,
+                lambda route: route.fulfill(
+                    body=htmx,
+                    content_type="text/javascript",
+                    headers={"Access-Control-Allow-Origin": "*"},
+                ),
+            )
+            _walk(page, url, password)
+            browser.close()
+    return 0
+
+
+def _walk(page: Page, url: str, password: str) -> None:
+    def take(name: str, *, whole: bool = True) -> None:
+        page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
+        print(f"docs/pictures/{name}.png")
+
+    page.goto(url)
+    take("sign-in")
+    page.get_by_label("E-mail address").fill(ADMIN)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/clinics")
+    page.goto(f"{url}/clinics/new")
+    take("add-clinic")
+
+    page.goto(f"{url}/clinics/1")
+    page.get_by_role("button", name="Test connection").click()
+    expect(page.get_by_text("Connected")).to_be_visible()
+    page.get_by_role("button", name="Sync all patients").click()
+    expect(page.get_by_text(re.compile(r"^\d+ of 648$"))).to_be_visible()
+    take("syncing")
+    expect(page.get_by_text("All 648 patients are in step")).to_be_visible(timeout=30_000)
+    take("clinic")
+
+    for name, path in {
+        "clinics": "/clinics",
+        "patients": "/clinics/1/patients",
+        "sync-history": "/clinics/1/syncs",
+        "sync": "/clinics/1/syncs/1",
+        "settings": "/clinics/1/settings",
+    }.items():
+        page.goto(url + path, wait_until="networkidle")
+        take(name, whole=name != "patients")
+    page.goto(f"{url}/clinics/1/patients")
+    page.locator("tbody a").nth(3).click()
+    page.wait_for_url("**/patients/*")
+    take("patient")
+
+
+@contextmanager
+def _demo(folder: str) -> Iterator[tuple[str, str]]:
+    """The address of a demo that runs meanwhile, and the password of its admin."""
+    port = free_port()
+    environ = os.environ | {"INSTANCE_DIR": folder, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "script.serve"], cwd=ROOT, env=environ, stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None
+        for line in server.stdout:
+            if found := re.search(rb"with the password (\S+)", line):
+                yield f"http://127.0.0.1:{port}", found[1].decode()
+                break
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
