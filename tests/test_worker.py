@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,7 @@ def test_a_sync_that_kills_its_worker_each_time_is_given_up(
     worker = hire()
     log_id = start()
     for attempt in (1, 2, 3):
-        wait_until(lambda attempt=attempt: _works_on(log_id, attempt))
+        wait_until(partial(_works_on, log_id, attempt))
         os.kill(work_horse_of(worker), signal.SIGKILL)
 
     wait_until(ended(log_id), seconds=15)

@@ -8,8 +8,10 @@ from typing import Any
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress
-from webapp.sync.upsert import Refusal, Target, store_page
+from webapp.sync.rows import Target
+from webapp.sync.upsert import store_page
 
 MORNING = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from playwright.sync_api import (
 
 from config import ROOT
 from script import tether
+from simulator.server import Simulator
 from tests.cast import PASSWORD, Cast
 from tests.support.browser import BrowserUnavailable, launch
 from tests.support.htmx_package import HtmxUnavailable, htmx_file
@@ -119,6 +121,20 @@ def worker(live: Live, environment: dict[str, str]) -> Iterator[None]:
     yield
     process.terminate()
     process.wait(20)
+
+
+@pytest.fixture
+def go_on(cliniko: Simulator) -> Iterator[threading.Event]:
+    """Every sync halts after its active patients, until this is set."""
+    go_on = threading.Event()
+
+    def halt(path: str, params: dict[str, list[str]], _number: int) -> None:
+        if path == "/patients/archived" and params["per_page"] == ["100"]:
+            go_on.wait(60)
+
+    cliniko.before_request = halt
+    yield go_on
+    go_on.set()
 
 
 @pytest.fixture

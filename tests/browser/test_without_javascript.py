@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
-from simulator.server import Simulator
 from tests.browser.conftest import Live, Visitor
 
 
@@ -20,8 +21,12 @@ def alice(visit: Callable[..., Visitor], live: Live) -> Visitor:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_sync_is_started_watched_and_its_patients_searched(alice: Visitor) -> None:
+def test_a_sync_is_started_watched_and_its_patients_searched(
+    alice: Visitor, go_on: threading.Event
+) -> None:
     alice.press("Sync all patients")
+    expect(alice.page.locator(".pct")).to_have_text(re.compile(r"^9\d\.\d%$"))
+    go_on.set()
     alice.sees("All 648 patients are in step")
     expect(alice.page.locator("meta[http-equiv=refresh]")).to_have_count(0)
 
@@ -35,8 +40,7 @@ def test_a_sync_is_started_watched_and_its_patients_searched(alice: Visitor) -> 
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_sync_is_cancelled_after_being_asked_once(alice: Visitor, cliniko: Simulator) -> None:
-    cliniko.latency_ms = 3000
+def test_a_sync_is_cancelled_after_being_asked_once(alice: Visitor, go_on: threading.Event) -> None:
     alice.press("Sync all patients")
     alice.press("Cancel sync")
     alice.press("Cancel the sync")

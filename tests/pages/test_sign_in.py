@@ -191,6 +191,5 @@ def test_a_lower_role_counts_at_once(bob: Visitor, cast: Cast) -> None:
 def test_failures_are_forgotten_after_a_quarter_of_an_hour(visitor: Visitor, cast: Cast) -> None:
     for _ in range(11):
         visitor.post("/sign-in", email=BOB, password="wrong")
-    # Counted in memory here: the clock of Redis cannot be moved.
     with time_machine.travel(now() + timedelta(minutes=16)):
         assert sign_in(visitor) == "/clinics"

@@ -12,7 +12,8 @@ from webapp.extensions import transaction
 from webapp.models import Organization
 from webapp.services import patients
 from webapp.services.patients import PatientFilter
-from webapp.sync.upsert import Target, store_page
+from webapp.sync.rows import Target
+from webapp.sync.upsert import store_page
 
 SEEN = datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
 

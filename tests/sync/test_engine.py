@@ -417,7 +417,7 @@ def test_most_records_malformed_means_that_their_form_has_changed(
 def _phase(organization: Organization) -> str | None:
     db.session.rollback()
     log = history.latest(organization)
-    return log and log.progress["phase"]
+    return log.progress["phase"] if log else None
 
 
 def _at_request(number: int, act: Callable[[], object]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def content_hash(record: PatientRecord) -> str:
         record.phones,
         record.date_of_birth and record.date_of_birth.isoformat(),
     )
-    return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 class _Fields:

@@ -27,10 +27,10 @@ from webapp.cliniko.records import PatientRecord, parse_patient, parse_tombstone
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
+from webapp.sync.failures import Refusal
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
-from webapp.sync.upsert import Refusal
 
 # Cliniko's clock and the moment it stamps a change may differ a little.
 _OVERLAP = timedelta(minutes=5)

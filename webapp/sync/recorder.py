@@ -20,8 +20,10 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
 from webapp.sync import lease
+from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
-from webapp.sync.upsert import Refusal, Stored, Target, store_page
+from webapp.sync.rows import Target
+from webapp.sync.upsert import Stored, store_page
 
 _BEAT_SECONDS = 2.0
 _TRIES = 3

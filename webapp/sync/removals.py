@@ -20,7 +20,7 @@ from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
 from webapp.sync.reader import Reader
-from webapp.sync.upsert import Target
+from webapp.sync.rows import Target
 
 HOLD_ABOVE = 20
 HOLD_ABOVE_SHARE = 0.05

@@ -1,0 +1,69 @@
+"""What the client is handed in these tests: a budget and a waiter that write down what they see."""
+
+from __future__ import annotations
+
+import base64
+
+from webapp.cliniko.client import Cliniko
+from webapp.cliniko.shard import DEFAULT_API_URL
+from webapp.cliniko.throttle import PATIENT, RetryPolicy, WaitReason
+
+KEY = "MS0xLWludmVudGVkLWZvci10ZXN0cw-au2"
+BASE = "https://api.au2.cliniko.com/v1"
+BASIC = "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
+
+EMPTY_PAGE = b'{"patients": [], "total_entries": 0, "links": {}}'
+
+
+class NotingWaiter:
+    """Waits for nothing, and remembers what it was asked to wait for."""
+
+    def __init__(self) -> None:
+        self.waits: list[tuple[WaitReason, float]] = []
+
+    def wait(self, seconds: float, reason: WaitReason) -> None:
+        self.waits.append((reason, seconds))
+
+    def seconds(self, reason: WaitReason) -> list[float]:
+        """How long it was asked to wait for this reason, in order."""
+        return [seconds for why, seconds in self.waits if why is reason]
+
+
+class NotingBudget:
+    """Says the given waits first and then always "now"; remembers what it was asked to hold."""
+
+    def __init__(self, *waits: float) -> None:
+        self._waits = list(waits)
+        self.granted = 0
+        self.held: list[float] = []
+
+    def acquire(self) -> float:
+        if self._waits:
+            return self._waits.pop(0)
+        self.granted += 1
+        return 0.0
+
+    def hold(self, seconds: float) -> None:
+        self.held.append(seconds)
+
+
+class Watched:
+    """A client together with what it was handed."""
+
+    def __init__(
+        self,
+        *,
+        api_url: str = DEFAULT_API_URL,
+        policy: RetryPolicy = PATIENT,
+        budget: NotingBudget | None = None,
+    ) -> None:
+        self.waiter = NotingWaiter()
+        self.budget = budget or NotingBudget()
+        self.client = Cliniko(
+            KEY,
+            contact_email="sync@example.com",
+            budget=self.budget,
+            waiter=self.waiter,
+            api_url=api_url,
+            policy=policy,
+        )
