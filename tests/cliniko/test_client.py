@@ -9,7 +9,7 @@ import pytest
 import responses
 from responses import matchers
 
-from tests.cliniko.stand_ins import BASE, BASIC, KEY, Watched
+from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, Watched
 from webapp.cliniko.client import Account, Cliniko, Listing, Page
 from webapp.cliniko.errors import BadResponse, InvalidKey
 from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
@@ -280,8 +280,6 @@ def test_a_key_of_impossible_form_is_refused_before_anything_is_asked() -> None:
 
 
 def test_no_request_goes_before_the_budget_grants_it(answers: responses.RequestsMock) -> None:
-    from tests.cliniko.stand_ins import NotingBudget
-
     answers.get(PATIENTS, json={"patients": [], "total_entries": 0})
     budget = NotingBudget(3.5, 0.2)
     watched = Watched(budget=budget)

@@ -9,8 +9,9 @@ import ssl
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -205,12 +206,14 @@ def packed_again(data: bytes) -> Behaviour:
     return says(answer(data, "Content-Encoding: gzip"))
 
 
+@cache
 def one_long_member() -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     megabyte = b" " * 1_000_000
     return b"".join(packer.compress(megabyte) for _ in range(400)) + packer.flush()
 
 
+@cache
 def many_members() -> bytes:
     return gzip.compress(b" " * 1_000_000) * 1000
 
@@ -299,7 +302,8 @@ def test_a_redirect_to_nonsense_is_no_other_than_one_to_somewhere(location: str)
 
 def test_a_link_to_another_host_is_not_followed() -> None:
     with serving(says(GOOD)) as elsewhere, serving(says(GOOD)) as server:
-        with Watched(api_url=server.url).client as client, pytest.raises(BadResponse):
+        client = Watched(api_url=server.url).client
+        with pytest.raises(BadResponse):
             client.follow(Listing.ACTIVE, f"{elsewhere.url}/patients?page=2")
     assert elsewhere.connections == server.connections == 0
 
@@ -323,17 +327,19 @@ def test_neither_a_proxy_nor_netrc_of_the_machine_is_used(
 def test_a_thread_keeps_its_connection() -> None:
     missing = answer(b'{"message": "not found"}', status="404 Not Found")
     with serving(says(GOOD), says(missing), says(missing), says(GOOD)) as server:
-        with Watched(api_url=server.url).client as client:
-            client.count_active()
-            assert client.patient("1") is None
-            assert client.patient("2") is None
-            client.count_active()
+        client = Watched(api_url=server.url).client
+        client.count_active()
+        assert client.patient("1") is None
+        assert client.patient("2") is None
+        client.count_active()
+        client.close()
     assert (server.connections, len(server.requests)) == (1, 4)
 
 
 def test_several_threads_may_ask_at_once() -> None:
     with serving(says(GOOD)) as server:
-        with Watched(api_url=server.url).client as client, ThreadPoolExecutor(8) as pool:
+        client = Watched(api_url=server.url).client
+        with client, ThreadPoolExecutor(8) as pool:
             totals = list(pool.map(lambda _: client.count_active(), range(200)))
     assert totals == [0] * 200
     assert client.requests_made == len(server.requests) == 200
@@ -363,11 +369,10 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client trusts the server's certificate, which is for `localhost`."""
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
     monkeypatch.setattr("requests.certs.where", lambda: str(certificate))
-    yield
 
 
 def test_a_certificate_of_nobody_s_is_refused_at_once(tls: ssl.SSLContext) -> None:
@@ -411,9 +416,8 @@ def test_a_server_that_speaks_no_tls_is_refused_at_once() -> None:
         def speak_plainly() -> None:
             caller, _ = listener.accept()
             with caller:
+                caller.recv(4096)
                 caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                while caller.recv(4096):
-                    pass
 
         speaking = pool.submit(speak_plainly)
         watched = Watched(api_url=f"https://127.0.0.1:{listener.getsockname()[1]}/v1")

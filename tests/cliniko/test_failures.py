@@ -406,7 +406,10 @@ def status(number: int) -> Callable[[responses.RequestsMock], None]:
 
 
 def breaks(error: Exception) -> Callable[[responses.RequestsMock], None]:
-    return lambda answers: answers.add("GET", PATIENTS, body=error) and None
+    def add(answers: responses.RequestsMock) -> None:
+        answers.get(PATIENTS, body=error)
+
+    return add
 
 
 @pytest.mark.parametrize(

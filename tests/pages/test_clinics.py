@@ -44,6 +44,18 @@ def test_it_counts_patients_syncs_and_trouble(alice: Visitor, cast: Cast) -> Non
     assert "CLINIKO_AUTH_FAILED" in words
 
 
+def test_a_refused_connection_needs_attention_after_a_good_sync_too(
+    alice: Visitor, cast: Cast
+) -> None:
+    make_log(cast.surf)
+    assert "Need attention 0" in text_of(alice.get("/clinics"))
+    with transaction():
+        cast.surf.connection_error_code = "CLINIKO_AUTH_FAILED"
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 1" in words
+    assert "Completed Connection refused" in words
+
+
 def test_a_running_sync_shows_its_percentage_and_offers_no_second(
     alice: Visitor, cast: Cast
 ) -> None:

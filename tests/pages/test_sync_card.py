@@ -96,7 +96,15 @@ def test_after_half_a_minute_it_says_that_no_worker_is_there(card: Card) -> None
     assert "No worker is connected" in words
 
 
-def test_it_says_when_it_connects_and_when_it_looks_again(card: Card, cast: Cast) -> None:
+def test_behind_busy_workers_it_only_waits(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.pages.card.workers_connected", lambda: 2)
+    started_at = now() - timedelta(seconds=31)
+    words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
+    assert "Waiting for a worker" in words
+    assert "No worker is connected" not in words
+
+
+def test_it_says_when_it_connects(card: Card) -> None:
     assert "Connecting to Cliniko" in text_of(card(progress={"phase": "connecting"}))
 
 

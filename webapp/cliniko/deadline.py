@@ -29,6 +29,13 @@ class TimelyAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
+    def close(self) -> None:
+        # Else they stay open until the garbage collector has found the last failure's traceback.
+        pools = self.poolmanager.pools
+        for key in list(pools.keys()):
+            pools[key].close()
+        super().close()
+
 
 class _Incoming(io.RawIOBase):
     """What comes in on a socket, until the deadline."""
