@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ import pytest
 import requests
 
 from script.address import free_port
-from tests.support.processes import descendants, wait_until
+from tests.support.processes import descendants
 
 ROOT = Path(__file__).resolve().parent.parent
+
+POLL_SECONDS = 1.2
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class System:
         log: dict[str, Any] = self.ask("GET", "/cliniko/sync-logs/1?limit=1").json()["logs"][0]
         return log
 
+    def polled(self, *, seconds: float) -> Iterator[dict[str, Any]]:
+        """What a client sees that asks until the sync has ended, no oftener than it may."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            yield (log := self.newest_sync())
+            if log["status"] in ("completed", "failed"):
+                return
+            time.sleep(POLL_SECONDS)
+        raise TimeoutError("the sync has not ended in time")
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
@@ -58,7 +71,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     simulator = (instance / "simulator_url").read_text().strip().removesuffix("/v1")
     yield System(url, answer["access_token"], server.pid, simulator)
     server.terminate()
-    server.wait(30)
+    server.communicate(timeout=30)
 
 
 def test_the_documented_client_sees_its_own_sync_from_start_to_end(system: System) -> None:
@@ -72,13 +85,7 @@ def test_the_documented_client_sees_its_own_sync_from_start_to_end(system: Syste
     assert {r.json()["details"]["sync_log_id"] for r in refusals} == {started["sync_log_id"]}
     assert all(int(r.headers["Retry-After"]) >= 1 for r in refusals)
 
-    seen: list[dict[str, Any]] = []
-
-    def at_the_end() -> bool:
-        seen.append(system.newest_sync())
-        return seen[-1]["status"] in ("completed", "failed")
-
-    wait_until(at_the_end)
+    seen = list(system.polled(seconds=30))
     percents = [log["metadata"]["progress_percent"] for log in seen]
     assert {log["id"] for log in seen} == {started["sync_log_id"]}
     assert percents == sorted(percents)
@@ -93,13 +100,13 @@ def test_a_killed_worker_is_replaced_and_its_sync_completes(system: System) -> N
     requests.post(f"{system.simulator}/_control/settings", json={"latency_ms": 1500}, timeout=10)
     command = [sys.executable, "-m", "flask", "--app", "webapp", "sync", "1"]
     subprocess.run(command, cwd=ROOT, env=_environ(system), check=True)
-    wait_until(lambda: system.newest_sync()["records_success"] > 0)
+    stored = next(log for log in system.polled(seconds=30) if log["records_success"])
+    assert stored["status"] == "running"
 
-    worker = next(pid for pid in descendants(system.pid) if _is_work_horse(pid))
-    os.kill(_parent_of(worker), signal.SIGKILL)
+    work_horse = next(pid for pid in descendants(system.pid) if _is_work_horse(pid))
+    os.kill(_parent_of(work_horse), signal.SIGKILL)
 
-    wait_until(lambda: system.newest_sync()["status"] != "running", seconds=60)
-    log = system.newest_sync()
+    *_, log = system.polled(seconds=60)
     assert (log["status"], log["records_processed"]) == ("completed", 648)
 
 
