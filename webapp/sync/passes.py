@@ -130,9 +130,11 @@ class Passes:
 
     def _read(self, listing: Listing, first: IdPage) -> None:
         """Read a whole listing, or what an earlier attempt has left of it."""
-        left = self._left_of(listing)
+        parts = self._left_of(listing)
         try:
-            parts = left if left is not None else self._reader.starts(listing, first)
+            if parts is None:
+                store_first = partial(self._store, listing, first.records)
+                parts = self._reader.starts(listing, first, meanwhile=store_first)
             ranges = [part for part, _ in parts]
             for part, page in self._reader.walk(parts):
                 part.move_to(page)

@@ -119,20 +119,26 @@ class Reader:
         """Put several questions at once; the answers in the same order."""
         return [self.answer(future) for future in [self.put(question) for question in questions]]
 
-    def starts(self, listing: Listing, first: IdPage) -> list[Part]:
+    def starts(
+        self, listing: Listing, first: IdPage, *, meanwhile: Callable[[], None]
+    ) -> list[Part]:
         """The ranges of a listing whose first page has been read, each with its own first page.
 
-        Raises OrderIgnored.
+        The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
-        others = self.ask(partial(read_start, self._client, listing, start) for start in plan)
+        asked = [self.put(partial(read_start, self._client, listing, start)) for start in plan]
+        meanwhile()
+        others = [self.answer(future) for future in asked]
         if not all(page.in_order for page in (first, *others)):
             raise OrderIgnored
-        pages = [first, *sorted((p for p in others if p.first_id), key=lambda p: p.first_id or 0)]
-        parts: list[Part] = []
-        for page, following in zip(pages, [*pages[1:], None], strict=True):
-            after = 0 if page is first else (page.first_id or 1) - 1
-            parts.append((IdRange(listing, after, following.first_id if following else None), page))
+        found = {page.first_id: page for page in others if page.first_id is not None}
+        bounds = sorted(found)
+        begun = IdRange(listing, until=bounds[0] if bounds else None)
+        begun.move_to(first)
+        parts: list[Part] = [] if begun.done else [(begun, None)]
+        for first_id, until in zip(bounds, [*bounds[1:], None], strict=False):
+            parts.append((IdRange(listing, first_id - 1, until), found[first_id]))
         return parts
 
     def walk(self, parts: list[Part]) -> Iterator[tuple[IdRange, IdPage]]:

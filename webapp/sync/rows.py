@@ -1,4 +1,4 @@
-"""The rows of patients: reading what is known, writing what is new. Inside the caller's transaction."""
+"""The rows of patients: what is known, and what is new. Inside the caller's transaction."""
 
 from __future__ import annotations
 
