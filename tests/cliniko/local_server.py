@@ -49,15 +49,27 @@ class Caller:
 
 Behaviour = Callable[[Caller, bytes], None]
 
+_A_WHILE = 20.0  # seconds; a caller who forgets to hang up must not stop the tests for ever
+
 
 class LocalServer:
     """Counts connections and keeps the head of every request."""
 
     def __init__(self, listener: socket.socket, scheme: str) -> None:
-        self.connections = 0
+        self.threads: list[Thread] = []  # one for each connection
         self.requests: list[bytes] = []
         self.port: int = listener.getsockname()[1]
         self.url = f"{scheme}://127.0.0.1:{self.port}/v1"
+
+    @property
+    def connections(self) -> int:
+        return len(self.threads)
+
+    def is_left_alone(self) -> bool:
+        """Whether every connection ends, given a while."""
+        for thread in self.threads:
+            thread.join(_A_WHILE / 2)
+        return not any(thread.is_alive() for thread in self.threads)
 
 
 @contextmanager
@@ -65,7 +77,6 @@ def serving(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> Iterat
     """A server that meets the n-th request with the n-th behaviour, and all later ones with the
     last; a connection is closed when the caller hangs up or a behaviour closes it."""
     stopping = Event()
-    threads: list[Thread] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = LocalServer(listener, "https" if tls else "http")
 
@@ -85,9 +96,9 @@ def serving(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> Iterat
             with suppress(OSError):
                 while True:
                     sock, _ = listener.accept()
-                    server.connections += 1
+                    sock.settimeout(_A_WHILE)
                     thread = Thread(target=serve, args=(sock,))
-                    threads.append(thread)
+                    server.threads.append(thread)
                     thread.start()
 
         accepting = Thread(target=accept)
@@ -98,7 +109,7 @@ def serving(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> Iterat
             stopping.set()
             listener.shutdown(socket.SHUT_RDWR)  # close alone does not wake accept
             accepting.join()
-            for thread in threads:
+            for thread in server.threads:
                 thread.join()
 
 

@@ -9,8 +9,9 @@ import ssl
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -349,11 +350,18 @@ def test_several_threads_may_ask_at_once() -> None:
 def test_closing_closes_the_connections_of_all_threads() -> None:
     with serving(says(GOOD)) as server:
         client = Watched(api_url=server.url).client
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: client.count_active(), range(20)))
         client.close()
-        # The server can only end when every caller has hung up.
-    assert len(server.requests) == 20
+        assert server.is_left_alone()
+
+
+def test_closing_closes_the_connections_after_a_failure_too() -> None:
+    with serving(hangs_up, says(GOOD)) as server:
+        client = Watched(api_url=server.url).client
+        client.count_active()
+        client.close()
+        assert server.is_left_alone()
 
 
 @pytest.fixture(scope="module")
@@ -387,48 +395,40 @@ def test_a_certificate_of_nobody_s_is_refused_at_once(tls: ssl.SSLContext) -> No
     assert server.requests == []
 
 
-def test_a_handshake_that_breaks_off_is_tried_again(tls: ssl.SSLContext) -> None:
+@contextmanager
+def broken_handshakes(words: bytes = b"") -> Iterator[int]:
+    """A port whose owner hears a greeting out, perhaps says something, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def hang_up_on_everybody() -> None:
+            with suppress(OSError):
+                while True:
+                    caller, _ = listener.accept()
+                    with caller:
+                        caller.recv(4096)
+                        caller.sendall(words)
+
+        pool.submit(hang_up_on_everybody)
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_handshake_that_breaks_off_is_tried_again() -> None:
     """Under TLS a broken connection looks like a TLS error, but it is as passing as any other."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
-        watched = Watched(api_url=url, policy=RetryPolicy(tries=3))
-
-        def hang_up() -> None:
-            for _ in range(3):
-                caller, _ = listener.accept()
-                caller.recv(1)
-                caller.shutdown(socket.SHUT_WR)
-                while caller.recv(4096):
-                    pass
-                caller.close()
-
-        with ThreadPoolExecutor(1) as pool:
-            hanging_up = pool.submit(hang_up)
-            with watched.client as client, pytest.raises(Unavailable):
-                client.get_page(Listing.ACTIVE)
-            hanging_up.result()
+    with broken_handshakes() as port:
+        watched = Watched(api_url=f"https://127.0.0.1:{port}/v1", policy=RetryPolicy(tries=3))
+        with watched.client as client, pytest.raises(Unavailable) as error:
+            client.get_page(Listing.ACTIVE)
     assert client.requests_made == 3
+    assert error.value.retryable
 
 
 def test_a_server_that_speaks_no_tls_is_refused_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-
-        def speak_plainly() -> None:
-            caller, _ = listener.accept()
-            with caller:
-                caller.recv(4096)
-                caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        speaking = pool.submit(speak_plainly)
-        watched = Watched(api_url=f"https://127.0.0.1:{listener.getsockname()[1]}/v1")
+    with broken_handshakes(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        watched = Watched(api_url=f"https://127.0.0.1:{port}/v1")
         with watched.client as client, pytest.raises(Unavailable, match="not secure"):
             client.get_page(Listing.ACTIVE)
-        speaking.result()
     assert client.requests_made == 1
-
-
-def url_for(url: str, host: str) -> str:
-    return url.replace("127.0.0.1", host)
 
 
 @pytest.mark.usefixtures("trusting")
@@ -448,7 +448,7 @@ def test_the_deadline_holds_under_tls_too(tls: ssl.SSLContext, behaviour: Behavi
     with serving(behaviour, tls=tls) as server:
         began = time.monotonic()
         with pytest.raises(TimedOut):
-            page_from(url_for(server.url, "localhost"), ONE_TRY)
+            page_from(server.url.replace("127.0.0.1", "localhost"), ONE_TRY)
         assert time.monotonic() - began < SOON
     assert len(server.requests) == 1
 
@@ -463,7 +463,7 @@ def test_under_tls_too_a_broken_answer_is_asked_for_again(
     tls: ssl.SSLContext, behaviour: Behaviour
 ) -> None:
     with serving(behaviour, says(GOOD), tls=tls) as server:
-        watched = Watched(api_url=url_for(server.url, "localhost"))
+        watched = Watched(api_url=server.url.replace("127.0.0.1", "localhost"))
         with watched.client as client:
             assert client.count_active() == 0
     assert client.requests_made == 2

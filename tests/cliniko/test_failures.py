@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 import requests
 import responses
+import time_machine
 import urllib3.exceptions
 from requests import exceptions as requests_exceptions
 
@@ -115,6 +116,18 @@ def test_a_refusal_is_waited_out_and_holds_everybody_with_the_key(
     assert watched.budget.held == [20]
     assert watched.waiter.waits == [(WaitReason.RATE_LIMITED, 20)]
     assert watched.client.requests_made == 2
+
+
+@time_machine.travel("2026-03-01T12:00:00.600Z", tick=False)
+def test_it_never_comes_back_before_the_reset(
+    watched: Watched, answers: responses.RequestsMock
+) -> None:
+    answers.get(PATIENTS, status=429, headers={"X-RateLimit-Reset": "1772366420"})
+    add_good(answers)
+
+    ask(watched)
+
+    assert watched.waiter.waits == [(WaitReason.RATE_LIMITED, 20)]
 
 
 def test_a_refusal_that_does_not_say_until_when_is_waited_out_longer_each_time(
