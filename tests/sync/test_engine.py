@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -412,6 +412,18 @@ def test_most_records_malformed_means_that_their_form_has_changed(
     log = sync()
 
     assert (log.status, log.error_code) == ("failed", "CLINIKO_BAD_RESPONSE")
+
+
+def test_a_sync_that_takes_too_long_is_ended_in_words(
+    begin: Callable[..., SyncLog], cast: Cast, cliniko: Simulator
+) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=16)
+    engine.run(log.id, 1, worker="test")
+    db.session.expire_all()
+
+    assert (log.status, log.error_code) == ("failed", "SYNC_TIMEOUT")
 
 
 def _phase(organization: Organization) -> str | None:

@@ -102,7 +102,12 @@ class Recorder:
         self._in_transaction(write)
 
     def store(self, records: Sequence[PatientRecord], refusals: Sequence[Refusal]) -> Stored:
-        """Store a page. Raises BadResponse if most records that came so far are malformed."""
+        """Store a page.
+
+        Raises BadResponse if half of the records that came so far are malformed, SyncTimeout when
+        the sync has taken too long.
+        """
+        self._check_time()
         page = self.progress.current_page + 1
         self._first_page_at = self._first_page_at or time.monotonic()
 
@@ -123,11 +128,13 @@ class Recorder:
         return stored
 
     def beat(self, waiting_until: datetime | None = None) -> None:
-        """Renew the lease and say until when nothing will happen; at most every two seconds."""
+        """Renew the lease and say until when nothing will happen; at most every two seconds.
+
+        Raises SyncTimeout when the sync has taken too long.
+        """
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
-        if now() > self._started_at + TIME_LIMIT + self._forced_time():
-            raise SyncTimeout
+        self._check_time()
         shown = self._estimated(self.progress, waiting_until)
         if waiting_until is not None:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
@@ -195,8 +202,10 @@ class Recorder:
             requests_made=self._requests_before + self._requests_made(),
         )
 
-    def _forced_time(self) -> timedelta:
-        return timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
+    def _check_time(self) -> None:
+        forced = timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
+        if now() > self._started_at + TIME_LIMIT + forced:
+            raise SyncTimeout
 
     def _write(self, progress: Progress | None = None, **extra: Any) -> None:
         progress = progress or self.progress
