@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from webapp.cliniko.client import Cliniko
+from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.shard import DEFAULT_API_URL
 from webapp.cliniko.throttle import PATIENT, RetryPolicy, WaitReason
 
@@ -13,6 +13,11 @@ BASE = "https://api.au2.cliniko.com/v1"
 BASIC = "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
 
 EMPTY_PAGE = b'{"patients": [], "total_entries": 0, "links": {}}'
+
+# Short, for the tests' sake; how long the real ones are is checked with the policies.
+ONE_TRY = RetryPolicy(tries=1, bad_response_tries=1, total_timeout=0.5, read_timeout=30)
+ONE_LONG_TRY = RetryPolicy(tries=1, bad_response_tries=1)
+SOON = 10  # seconds: far more than the deadline, far less than the drip or the silence would take
 
 
 class NotingWaiter:
@@ -67,3 +72,8 @@ class Watched:
             api_url=api_url,
             policy=policy,
         )
+
+
+def page_from(url: str, policy: RetryPolicy = ONE_LONG_TRY) -> None:
+    with Watched(api_url=url, policy=policy).client as client:
+        client.get_page(Listing.ACTIVE)

@@ -5,92 +5,33 @@ from __future__ import annotations
 import gzip
 import resource
 import socket
-import ssl
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.cliniko.certificate import write_self_signed
 from tests.cliniko.local_server import Behaviour, Caller, answer, says, serving
-from tests.cliniko.stand_ins import BASIC, EMPTY_PAGE, Watched
+from tests.cliniko.misbehaviour import (
+    BROKEN,
+    GOOD,
+    PACKED,
+    SLOW,
+    falls_silent_at_once,
+    hangs_up,
+    head,
+)
+from tests.cliniko.stand_ins import BASIC, ONE_TRY, SOON, Watched, page_from
 from webapp.cliniko.client import Listing
 from webapp.cliniko.errors import AuthFailed, BadResponse, ClinikoError, TimedOut, Unavailable
 from webapp.cliniko.throttle import RetryPolicy, WaitReason
 
-GOOD = answer(EMPTY_PAGE)
-PACKED = gzip.compress(EMPTY_PAGE + b" " * 500)
 
-# Short, for the tests' sake; how long the real ones are is checked with the policies.
-ONE_TRY = RetryPolicy(tries=1, bad_response_tries=1, total_timeout=0.5, read_timeout=30)
-ONE_LONG_TRY = RetryPolicy(tries=1, bad_response_tries=1)
-SOON = 10  # seconds: far more than the deadline, far less than the drip or the silence would take
-
-
-def page_from(url: str, policy: RetryPolicy = ONE_LONG_TRY) -> None:
-    with Watched(api_url=url, policy=policy).client as client:
-        client.get_page(Listing.ACTIVE)
-
-
-def head(length: int, *headers: str) -> bytes:
-    return answer(b"", *headers, length=length)
-
-
-def drips_its_headers(caller: Caller, request: bytes) -> None:
-    caller.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Filler: x\r\n" * 60)
-
-
-def drips_its_status_line(caller: Caller, request: bytes) -> None:
-    caller.drip(b"HTTP/1.1 200 " + b"O" * 600)
-
-
-def drips_its_body(caller: Caller, request: bytes) -> None:
-    caller.say(head(1000))
-    caller.drip(b" " * 1000)
-
-
-def drips_a_packed_body(caller: Caller, request: bytes) -> None:
-    """Of which nothing can be unpacked before the last byte."""
-    noise = zlib.compressobj(9, zlib.DEFLATED, 31)
-    packed = noise.compress(bytes(range(256)) * 4) + noise.flush()
-    caller.say(head(len(packed) + 1000, "Content-Encoding: gzip"))
-    caller.drip(packed[:20] * 50)
-
-
-def drips_its_chunks(caller: Caller, request: bytes) -> None:
-    caller.say(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-    caller.say(b"Transfer-Encoding: chunked\r\n\r\n")
-    caller.drip(b"1\r\n \r\n" * 200)
-
-
-def falls_silent_at_once(caller: Caller, request: bytes) -> None:
-    caller.fall_silent()
-
-
-def falls_silent_in_the_body(caller: Caller, request: bytes) -> None:
-    caller.say(head(len(EMPTY_PAGE)) + EMPTY_PAGE[:10])
-    caller.fall_silent()
-
-
-@pytest.mark.parametrize(
-    "behaviour",
-    [
-        drips_its_status_line,
-        drips_its_headers,
-        drips_its_body,
-        drips_a_packed_body,
-        drips_its_chunks,
-        falls_silent_at_once,
-        falls_silent_in_the_body,
-    ],
-    ids=lambda behaviour: behaviour.__name__,
-)
+@pytest.mark.parametrize("behaviour", SLOW, ids=lambda behaviour: behaviour.__name__)
 def test_a_try_ends_at_its_deadline_however_the_answer_dawdles(behaviour: Behaviour) -> None:
     with serving(behaviour) as server:
         began = time.monotonic()
@@ -115,51 +56,6 @@ def test_the_deadline_of_one_request_does_not_bind_the_next() -> None:
             time.sleep(ONE_TRY.total_timeout)  # the first deadline has to pass
             client.get_page(Listing.ACTIVE)
     assert server.connections == 1
-
-
-def refuses(caller: Caller, request: bytes) -> None:
-    caller.reset()
-
-
-def resets_in_the_body(caller: Caller, request: bytes) -> None:
-    caller.say(GOOD[:-10])
-    caller.reset()
-
-
-def ends_before_its_length(caller: Caller, request: bytes) -> None:
-    caller.say(GOOD[:-10])
-    caller.socket.close()
-
-
-def ends_a_packed_body_early(caller: Caller, request: bytes) -> None:
-    caller.say(answer(PACKED, "Content-Encoding: gzip")[:-10])
-    caller.socket.close()
-
-
-def hangs_up(caller: Caller, request: bytes) -> None:
-    caller.socket.close()
-
-
-def breaks_a_chunk(caller: Caller, request: bytes) -> None:
-    caller.say(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-    caller.say(b"Transfer-Encoding: chunked\r\n\r\n10\r\n" + EMPTY_PAGE[:16] + b"\r\nno length\r\n")
-    caller.socket.close()
-
-
-def speaks_another_language(caller: Caller, request: bytes) -> None:
-    caller.say(b"220 mail.example ESMTP\r\n")
-    caller.socket.close()
-
-
-BROKEN = [
-    refuses,
-    resets_in_the_body,
-    ends_before_its_length,
-    ends_a_packed_body_early,
-    hangs_up,
-    breaks_a_chunk,
-    speaks_another_language,
-]
 
 
 @pytest.mark.parametrize("behaviour", BROKEN, ids=lambda behaviour: behaviour.__name__)
@@ -362,108 +258,3 @@ def test_closing_closes_the_connections_after_a_failure_too() -> None:
         client.count_active()
         client.close()
         assert server.is_left_alone()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_self_signed(tmp_path_factory.mktemp("tls") / "server.pem")
-
-
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-@pytest.fixture
-def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client trusts the server's certificate, which is for `localhost`."""
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
-    monkeypatch.setattr("requests.certs.where", lambda: str(certificate))
-
-
-def test_a_certificate_of_nobody_s_is_refused_at_once(tls: ssl.SSLContext) -> None:
-    with serving(says(GOOD), tls=tls) as server:
-        watched = Watched(api_url=server.url)
-        with watched.client as client, pytest.raises(Unavailable) as error:
-            client.get_page(Listing.ACTIVE)
-    assert "not secure" in error.value.message
-    assert not error.value.retryable
-    assert client.requests_made == 1
-    assert watched.waiter.waits == []
-    assert server.requests == []
-
-
-@contextmanager
-def broken_handshakes(words: bytes = b"") -> Iterator[int]:
-    """A port whose owner hears a greeting out, perhaps says something, and hangs up."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-
-        def hang_up_on_everybody() -> None:
-            with suppress(OSError):
-                while True:
-                    caller, _ = listener.accept()
-                    with caller:
-                        caller.recv(4096)
-                        caller.sendall(words)
-
-        pool.submit(hang_up_on_everybody)
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_a_handshake_that_breaks_off_is_tried_again() -> None:
-    """Under TLS a broken connection looks like a TLS error, but it is as passing as any other."""
-    with broken_handshakes() as port:
-        watched = Watched(api_url=f"https://127.0.0.1:{port}/v1", policy=RetryPolicy(tries=3))
-        with watched.client as client, pytest.raises(Unavailable) as error:
-            client.get_page(Listing.ACTIVE)
-    assert client.requests_made == 3
-    assert error.value.retryable
-
-
-def test_a_server_that_speaks_no_tls_is_refused_at_once() -> None:
-    with broken_handshakes(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
-        watched = Watched(api_url=f"https://127.0.0.1:{port}/v1")
-        with watched.client as client, pytest.raises(Unavailable, match="not secure"):
-            client.get_page(Listing.ACTIVE)
-    assert client.requests_made == 1
-
-
-@pytest.mark.usefixtures("trusting")
-def test_a_certificate_for_another_name_is_refused(tls: ssl.SSLContext) -> None:
-    with serving(says(GOOD), tls=tls) as server, pytest.raises(Unavailable, match="not secure"):
-        page_from(server.url)
-    assert server.requests == []
-
-
-@pytest.mark.usefixtures("trusting")
-@pytest.mark.parametrize(
-    "behaviour",
-    [drips_its_headers, drips_its_body, drips_a_packed_body, falls_silent_in_the_body],
-    ids=lambda behaviour: behaviour.__name__,
-)
-def test_the_deadline_holds_under_tls_too(tls: ssl.SSLContext, behaviour: Behaviour) -> None:
-    with serving(behaviour, tls=tls) as server:
-        began = time.monotonic()
-        with pytest.raises(TimedOut):
-            page_from(server.url.replace("127.0.0.1", "localhost"), ONE_TRY)
-        assert time.monotonic() - began < SOON
-    assert len(server.requests) == 1
-
-
-@pytest.mark.usefixtures("trusting")
-@pytest.mark.parametrize(
-    "behaviour",
-    [refuses, resets_in_the_body, ends_before_its_length, hangs_up],
-    ids=lambda behaviour: behaviour.__name__,
-)
-def test_under_tls_too_a_broken_answer_is_asked_for_again(
-    tls: ssl.SSLContext, behaviour: Behaviour
-) -> None:
-    with serving(behaviour, says(GOOD), tls=tls) as server:
-        watched = Watched(api_url=server.url.replace("127.0.0.1", "localhost"))
-        with watched.client as client:
-            assert client.count_active() == 0
-    assert client.requests_made == 2

@@ -82,7 +82,9 @@ class Passes:
         counts = reader.ask(partial(count, listing) for listing in others)
         account, first = reader.answer(whose), reader.answer(asked)
         check_account(organization, account)
-        self._recorder.checkpoint.setdefault("read_from", iso(first.served_at or now()))
+        # By Cliniko's clock; one that runs ahead must not hide what changes meanwhile.
+        begun_at = min(first.served_at or now(), now())
+        self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
         self._recorder.connected(
             account,
             active=first.total_entries,
