@@ -83,12 +83,12 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
             assert f"Ready: http://localhost:{web.port}\n" in output.read_text()
             assert "password" in output.read_text()
             assert web.is_healthy()
+            # supervisord, Redis, the simulator, the web server with two workers, two workers
+            wait_until(lambda: len(descendants(process.pid)) == 8)
             started = descendants(process.pid)
         finally:
             process.terminate()
     assert process.returncode == 0
     assert output.read_text().endswith("Stopping\n")
-    # supervisord, Redis, the simulator, the web server with two workers, two workers
-    assert len(started) == 8
     assert not any(map(is_alive, started))
     assert not web.is_healthy()
