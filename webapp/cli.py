@@ -16,7 +16,7 @@ from flask_migrate import Migrate
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError, OrganizationNotFound
 from webapp.extensions import db
-from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus
+from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations, people, tokens
 from webapp.sync import history
 from webapp.sync.start import start_sync
@@ -47,6 +47,13 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def _person(email: str) -> User:
+    user = people.by_email(email)
+    if user is None:
+        raise click.ClickException(f"Nobody with the address {email} can sign in.")
+    return user
+
+
 def _secret(prompt: str, *, confirm: bool = False) -> str:
     """A secret from the terminal without echo, or the first line of standard input."""
     if sys.stdin.isatty():
@@ -71,9 +78,7 @@ def create_user(email: str, role: str, organization_id: int | None) -> None:
 @in_sentences
 def set_password(email: str) -> None:
     """Give a person another password; it is asked for, or read from standard input."""
-    user = people.by_email(email)
-    if user is None:
-        raise click.ClickException(f"Nobody with the address {email} can sign in.")
+    user = _person(email)
     people.set_password(user, _secret("New password", confirm=True))
     click.echo(f"{user.email} has a new password; all their sessions and tokens have ended.")
 
@@ -92,10 +97,7 @@ def create_organization(name: str) -> None:
 @in_sentences
 def issue_token(email: str) -> None:
     """Print a bearer token for the API that acts for a person, valid for an hour."""
-    user = people.by_email(email)
-    if user is None:
-        raise click.ClickException(f"Nobody with the address {email} can sign in.")
-    token, _ = tokens.issue(user)
+    token, _ = tokens.issue(_person(email))
     click.echo(token)
 
 
