@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from webapp.api.errors import STATUS
+from webapp.api.error_codes import STATUS
 from webapp.errors import ErrorCode
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.api.envelope import details_of
 from tests.cast import Cast
-from webapp.api.errors import STATUS
+from webapp.api.error_codes import STATUS
 from webapp.errors import ErrorCode
 from webapp.sync import history
 
@@ -138,7 +138,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr("webapp.services.patients.find", fail)
     monkeypatch.setattr("webapp.services.connection.test_connection", fail)
     monkeypatch.setattr("webapp.api.organizations.visible_to", fail)
-    monkeypatch.setattr("webapp.api.syncs.start_sync", fail)
+    monkeypatch.setattr("webapp.api.syncs.start_once", fail)
     monkeypatch.setattr("webapp.api.syncs.cancel_sync", fail)
     monkeypatch.setattr("webapp.services.people.authenticate", fail)
     return monkeypatch

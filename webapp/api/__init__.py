@@ -7,21 +7,28 @@ from flask.json.provider import DefaultJSONProvider
 
 from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprints)
     connection,
+    docs,
     errors,
     organizations,
     patients,
     status,
+    sync_log,
     sync_logs,
     syncs,
     tokens,
 )
-from webapp.api.blueprints import guarded, open_to_all
+from webapp.api.blueprints import documents, guarded, open_to_all
+from webapp.api.openapi import document
 
 
 def init_app(app: Flask) -> None:
-    """Register the endpoints and the one shape of errors."""
+    """Register the endpoints, the one shape of errors, and the description of it all.
+
+    Raises LookupError for an endpoint that was never described.
+    """
     assert isinstance(app.json, DefaultJSONProvider)
-    app.json.sort_keys = False  # answers read in the order of the documentation
-    app.register_blueprint(guarded)
-    app.register_blueprint(open_to_all)
+    app.json.sort_keys = False  # the description reads in the order in which it was written
+    for blueprint in (guarded, open_to_all, documents):
+        app.register_blueprint(blueprint)
     errors.init_app(app)
+    app.extensions["openapi"] = document(app)

@@ -1,6 +1,7 @@
-"""The two doors of the API: one that asks for a token first, and one where tokens are given out.
+"""The doors of the API: one that asks for a token first, one where tokens are given out, and one
+for whoever reads the documentation.
 
-Neither looks at cookies, so there is nothing that a forged form could use.
+None looks at cookies, so there is nothing that a forged form could use.
 """
 
 from __future__ import annotations
@@ -15,5 +16,7 @@ guarded.before_request(bearer.authenticate)
 
 open_to_all = Blueprint("api_auth", __name__, url_prefix="/api/v1/auth")
 
-for blueprint in (guarded, open_to_all):
+documents = Blueprint("api_documents", __name__, url_prefix="/api")
+
+for blueprint in (guarded, open_to_all, documents):
     csrf.exempt(blueprint)

@@ -1,53 +1,27 @@
-"""The one shape of every error of the API, and which HTTP status each error code has."""
+"""The one shape of every error of the API, whichever road leads to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
+from typing import Any, Literal
 
 import structlog
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
+from pydantic import JsonValue
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
+from webapp.api.error_codes import STATUS
+from webapp.api.shapes import Answer
 from webapp.auth.guards import organization_id_of
 from webapp.cliniko.errors import ClinikoError, TimedOut
 from webapp.clock import iso, now
 from webapp.errors import AppError, ErrorCode, InvalidOrganizationId, NotFound
 
 log = structlog.get_logger()
-
-STATUS = {
-    ErrorCode.AUTHENTICATION_REQUIRED: HTTPStatus.UNAUTHORIZED,
-    ErrorCode.INSUFFICIENT_PERMISSIONS: HTTPStatus.FORBIDDEN,
-    ErrorCode.INVALID_ORGANIZATION_ID: HTTPStatus.BAD_REQUEST,
-    ErrorCode.ORGANIZATION_NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorCode.VALIDATION_ERROR: HTTPStatus.BAD_REQUEST,
-    ErrorCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorCode.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
-    ErrorCode.PAYLOAD_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    ErrorCode.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorCode.QUEUE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorCode.SYNC_ALREADY_RUNNING: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorCode.SYNC_NOT_RUNNING: HTTPStatus.CONFLICT,
-    ErrorCode.SYNC_CANCELLED: HTTPStatus.CONFLICT,
-    ErrorCode.SYNC_INTERRUPTED: HTTPStatus.INTERNAL_SERVER_ERROR,
-    ErrorCode.SYNC_TIMEOUT: HTTPStatus.INTERNAL_SERVER_ERROR,
-    ErrorCode.CLINIKO_AUTH_FAILED: HTTPStatus.UNAUTHORIZED,
-    ErrorCode.CLINIKO_FORBIDDEN: HTTPStatus.FORBIDDEN,
-    ErrorCode.CLINIKO_RATE_LIMITED: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorCode.CLINIKO_UNAVAILABLE: HTTPStatus.BAD_GATEWAY,
-    ErrorCode.CLINIKO_BAD_RESPONSE: HTTPStatus.BAD_GATEWAY,
-    ErrorCode.CLINIKO_NOT_CONFIGURED: HTTPStatus.UNAUTHORIZED,
-    ErrorCode.CLINIKO_ACCOUNT_MISMATCH: HTTPStatus.CONFLICT,
-    ErrorCode.CREDENTIALS_UNREADABLE: HTTPStatus.INTERNAL_SERVER_ERROR,
-    ErrorCode.DATABASE_CONSTRAINT_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
-    ErrorCode.DATABASE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-    ErrorCode.STORAGE_FULL: HTTPStatus.INSUFFICIENT_STORAGE,
-    ErrorCode.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
 
 _OF_HTTP = {
     404: (ErrorCode.NOT_FOUND, NotFound.default_message),
@@ -69,6 +43,16 @@ _DATABASE_UNAVAILABLE = (
 _INTERNAL_ERROR = (ErrorCode.INTERNAL_ERROR, AppError.default_message)
 
 
+class Error(Answer):
+    """Every answer of status 400 or above. `details` holds what is known: `organization_id`,
+    `operation_type`, `failed_at`, `parameter`, `retry_at`, `sync_log_id` and others."""
+
+    error: Literal[True] = True
+    message: str
+    error_code: ErrorCode
+    details: dict[str, JsonValue]
+
+
 @dataclass(frozen=True)
 class _Failure:
     """What is told of an error. `retry_after` is in seconds."""
@@ -76,7 +60,7 @@ class _Failure:
     status: int
     error_code: ErrorCode
     message: str
-    details: dict[str, object] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     retry_after: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -94,13 +78,12 @@ def is_api_request() -> bool:
 def answer(error: Exception) -> Response:
     """An error as the API tells it. What nobody expected is logged, and not told."""
     failure = _failure_of(error)
-    response = jsonify(
-        error=True,
+    told = Error(
         message=failure.message,
         error_code=failure.error_code,
         details=_organization() | failure.details,
     )
-    response.status_code = failure.status
+    response = Response(told.model_dump_json(), failure.status, mimetype="application/json")
     response.headers.update(failure.headers)
     if failure.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
@@ -143,7 +126,7 @@ def _failure_of(error: Exception) -> _Failure:
 def _of_cliniko(error: ClinikoError) -> _Failure:
     code = ErrorCode(error.error_code)
     status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TimedOut) else STATUS[code]
-    details: dict[str, object] = {"failed_at": iso(now())}
+    details = {"failed_at": iso(now())}
     return _Failure(status, code, error.message, details, error.retry_after)
 
 
@@ -154,7 +137,7 @@ def _of_http(error: HTTPException) -> _Failure:
     return _Failure(status, *_OF_HTTP.get(status, told), headers=headers)
 
 
-def _organization() -> dict[str, object]:
+def _organization() -> dict[str, Any]:
     """The clinic that the address names, if it names one."""
     org_id = (request.view_args or {}).get("org_id", "")
     try:

@@ -2,34 +2,192 @@
 
 from __future__ import annotations
 
-from webapp import limits
-from webapp.api import parameters
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from webapp import models
 from webapp.api.blueprints import guarded
-from webapp.api.serializers import Json, patient_page_json
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import (
+    STORABLE,
+    WHOLE_NUMBER,
+    Answer,
+    AskedMoment,
+    Id,
+    Moment,
+    Offset,
+    Pagination,
+    Query,
+    pagination,
+)
 from webapp.auth.access import Action
-from webapp.auth.bearer import current_actor
-from webapp.auth.guards import organization_for
 from webapp.cliniko.records import PatientState
+from webapp.errors import ErrorCode
+from webapp.models import Organization, PatientSyncStatus
 from webapp.services import patients
 
-ALL = "all"
+MOST = 500
+
+
+class AskedState(StrEnum):
+    """The states of a patient, and all of them together."""
+
+    ACTIVE = PatientState.ACTIVE
+    ARCHIVED = PatientState.ARCHIVED
+    MERGED = PatientState.MERGED
+    DELETED = PatientState.DELETED
+    ALL = "all"
+
+
+class PatientQuery(Query):
+    """Which patients are asked for, and which page of them."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
+        WHOLE_NUMBER,
+        AfterValidator(partial(min, MOST)),
+    ] = 50
+    offset: Offset = 0
+    search: Annotated[
+        str,
+        Field(
+            max_length=100,
+            description=(
+                "Words of a name or an e-mail address, in any order, without regard to case or "
+                "accents; four digits or more also match phone numbers, however written."
+            ),
+        ),
+        STORABLE,
+    ] = ""
+    state: Annotated[AskedState, Field(description="As the patient stands in Cliniko.")] = (
+        AskedState.ACTIVE
+    )
+    last_synced_after: Annotated[
+        AskedMoment | None,
+        Field(description="Only those confirmed in Cliniko later than this; UTC without a zone."),
+    ] = None
+    changed_after: Annotated[
+        AskedMoment | None,
+        Field(description="Only those whose stored content changed later than this."),
+    ] = None
+
+    @property
+    def criteria(self) -> patients.PatientFilter:
+        return patients.PatientFilter(
+            state=None if self.state is AskedState.ALL else PatientState(self.state),
+            search=self.search,
+            last_synced_after=self.last_synced_after,
+            changed_after=self.changed_after,
+        )
+
+
+class Phone(Answer):
+    """A number as it stands in Cliniko."""
+
+    type: str
+    number: str
+
+
+class Patient(Answer):
+    """A patient as stored."""
+
+    id: Id
+    cliniko_patient_id: Annotated[str, Field(description="Cliniko's id, up to 19 digits.")]
+    first_name: str
+    last_name: str
+    email: Annotated[str, Field(description="Empty if there is none.")]
+    phone: Annotated[
+        str, Field(description="The first mobile number, else the first that is no fax.")
+    ]
+    date_of_birth: date | None
+    last_synced: Annotated[Moment, Field(description="When last confirmed in Cliniko.")]
+    sync_status: Annotated[
+        PatientSyncStatus,
+        Field(description="`failed`: the newest version could not be stored; the older one stays."),
+    ]
+    preferred_first_name: str
+    phones: list[Phone]
+    state: PatientState
+    last_changed: Annotated[Moment, Field(description="When the stored content last changed.")]
+    archived_at: Moment | None
+    merged_at: Moment | None
+    merged_into: Annotated[
+        str | None, Field(description="The Cliniko id of the patient this one became part of.")
+    ]
+    deleted_at: Moment | None
+
+
+class PatientPage(Answer):
+    """Some patients, by last name, first name and id: the order is stable."""
+
+    patients: list[Patient]
+    pagination: Pagination
+
+
+EXAMPLE = Patient(
+    id=789,
+    cliniko_patient_id="12345",
+    first_name="John",
+    last_name="Doe",
+    email="john@example.com",
+    phone="+61 412 345 678",
+    date_of_birth=date(1985, 3, 15),
+    last_synced=datetime(2024, 1, 15, 10, 35, 20, tzinfo=UTC),
+    sync_status=PatientSyncStatus.SUCCESS,
+    preferred_first_name="Jack",
+    phones=[Phone(type="Mobile", number="+61 412 345 678")],
+    state=PatientState.ACTIVE,
+    last_changed=datetime(2024, 1, 8, 2, 10, 4, tzinfo=UTC),
+    archived_at=None,
+    merged_at=None,
+    merged_into=None,
+    deleted_at=None,
+)
 
 
 @guarded.get("/cliniko/active-patients/<org_id>")
-def active_patients(org_id: str) -> Json:
-    organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    limits.count()
-    criteria = _criteria()
-    limit = parameters.limit(default=50, maximum=500)
-    page = patients.find(organization, criteria, limit=limit, offset=parameters.offset())
-    return patient_page_json(page)
+@Endpoint(
+    summary="List the synced patients",
+    description=(
+        "Without `state`, those that are active in Cliniko. Pages neither repeat nor drop a row "
+        "while nothing changes."
+    ),
+    tag="Patients",
+    action=Action.VIEW_PATIENTS,
+    query=PatientQuery,
+    example=PatientPage(patients=[EXAMPLE], pagination=pagination(648, 50, 0, 50)),
+    errors=(ErrorCode.VALIDATION_ERROR,),
+)
+def active_patients(organization: Organization, query: PatientQuery) -> PatientPage:
+    page = patients.find(organization, query.criteria, limit=query.limit, offset=query.offset)
+    return PatientPage(
+        patients=[_shaped(patient) for patient in page.patients],
+        pagination=pagination(page.total, page.limit, page.offset, len(page.patients)),
+    )
 
 
-def _criteria() -> patients.PatientFilter:
-    state = parameters.choice("state", [*PatientState, ALL]) or PatientState.ACTIVE
-    return patients.PatientFilter(
-        state=None if state == ALL else PatientState(state),
-        search=parameters.search(),
-        last_synced_after=parameters.moment("last_synced_after"),
-        changed_after=parameters.moment("changed_after"),
+def _shaped(patient: models.Patient) -> Patient:
+    return Patient(
+        id=patient.id,
+        cliniko_patient_id=patient.cliniko_patient_id,
+        first_name=patient.first_name,
+        last_name=patient.last_name,
+        email=patient.email,
+        phone=patient.phone,
+        date_of_birth=patient.date_of_birth,
+        last_synced=patient.last_synced,
+        sync_status=PatientSyncStatus(patient.sync_status),
+        preferred_first_name=patient.preferred_first_name,
+        phones=[Phone(type=each["type"], number=each["number"]) for each in patient.phones],
+        state=PatientState(patient.state),
+        last_changed=patient.last_changed,
+        archived_at=patient.archived_at,
+        merged_at=patient.merged_at,
+        merged_into=patient.merged_into,
+        deleted_at=patient.deleted_at,
     )

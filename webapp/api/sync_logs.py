@@ -1,46 +1,190 @@
-"""GET /cliniko/sync-logs: the syncs of a clinic, and one of them with the records that failed."""
+"""GET /cliniko/sync-logs: the syncs of a clinic, the running one with its progress."""
 
 from __future__ import annotations
 
-import re
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
 
-from webapp import limits
-from webapp.api import parameters
+from pydantic import AfterValidator, Field
+
+from webapp import models
 from webapp.api.blueprints import guarded
-from webapp.api.serializers import Json, sync_log_page_json, sync_log_with_failures_json
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import (
+    WHOLE_NUMBER,
+    Answer,
+    Count,
+    Id,
+    Moment,
+    Offset,
+    Query,
+)
 from webapp.auth.access import Action
-from webapp.auth.bearer import current_actor
-from webapp.auth.guards import organization_for
-from webapp.errors import NotFound
-from webapp.models import OperationType, SyncStatus
+from webapp.errors import ErrorCode
+from webapp.models import OperationType, Organization, SyncPhase, SyncStatus
 from webapp.sync import history
+
+MOST = 100
+
+
+class SyncLogQuery(Query):
+    """Which syncs are asked for."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
+        WHOLE_NUMBER,
+        AfterValidator(partial(min, MOST)),
+    ] = 10
+    offset: Offset = 0
+    status: Annotated[SyncStatus | None, Field(description="Only those with this status.")] = None
+    operation_type: Annotated[
+        OperationType | None, Field(description="Only those of this type.")
+    ] = None
+
+
+class Metadata(Answer):
+    """How far a sync is."""
+
+    patients_found: Annotated[Count, Field(description="Records in all lists that are read.")]
+    patients_stored: Annotated[Count, Field(description="Equal to `records_success`.")]
+    sync_type: Annotated[OperationType, Field(description="Equal to `operation_type`.")]
+    current_page: Count
+    total_pages: Annotated[Count, Field(description="Pages really asked for, 100 patients each.")]
+    progress_percent: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description=(
+                "Processed of found, one decimal. Never falls; 0.1 or more once a record was "
+                "processed, 99.9 at most until the sync has completed, then 100.0."
+            ),
+        ),
+    ]
+    estimated_remaining: Annotated[
+        str | None,
+        Field(description="As `45 seconds`, waiting included; null until known and at the end."),
+    ]
+    estimated_remaining_seconds: Count | None = None
+    phase: SyncPhase = SyncPhase.QUEUED
+    waiting_until: Annotated[
+        Moment | None,
+        Field(description="In the phase `waiting`: until when Cliniko makes us wait."),
+    ] = None
+    active_found: Annotated[Count | None, Field(description="Active patients in Cliniko.")] = None
+    requests_made: Annotated[Count, Field(description="Requests to Cliniko so far.")] = 0
+    removals_held: Annotated[
+        Count,
+        Field(
+            description="Patients that Cliniko no longer lists but that were not marked deleted, "
+            "because they are too many to be believed."
+        ),
+    ] = 0
+
+
+class ErrorDetails(Answer):
+    """Why a sync failed."""
+
+    error_code: ErrorCode
+    message: str
+    failed_at: Moment | None
+
+
+class SyncLog(Answer):
+    """One sync."""
+
+    id: Id
+    organization_id: Id
+    operation_type: OperationType
+    status: Annotated[
+        SyncStatus, Field(description="Waiting in the queue is `running`, too: see the phase.")
+    ]
+    started_at: Moment
+    completed_at: Moment | None
+    records_processed: Annotated[Count, Field(description="Success plus failed, always.")]
+    records_success: Count
+    records_failed: Count
+    metadata: Metadata
+    error_details: ErrorDetails | None
+
+
+class SyncLogPage(Answer):
+    """Some syncs, newest first."""
+
+    logs: list[SyncLog]
+    total_count: Annotated[Count, Field(description="How many match the filters.")]
+    has_more: Annotated[bool, Field(description="Whether more follow.")]
+
+
+EXAMPLE = SyncLog(
+    id=456,
+    organization_id=123,
+    operation_type=OperationType.FULL_PATIENTS,
+    status=SyncStatus.RUNNING,
+    started_at=datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
+    completed_at=None,
+    records_processed=450,
+    records_success=448,
+    records_failed=2,
+    metadata=Metadata(
+        patients_found=648,
+        patients_stored=448,
+        sync_type=OperationType.FULL_PATIENTS,
+        current_page=5,
+        total_pages=9,
+        progress_percent=69.4,
+        estimated_remaining="45 seconds",
+        estimated_remaining_seconds=45,
+        phase=SyncPhase.FETCHING,
+        active_found=602,
+        requests_made=8,
+    ),
+    error_details=None,
+)
 
 
 @guarded.get("/cliniko/sync-logs/<org_id>")
-def sync_logs(org_id: str) -> Json:
-    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
-    limits.count()
-    page = history.find(
-        organization,
-        limit=parameters.limit(default=10, maximum=100),
-        offset=parameters.offset(),
-        status=parameters.choice("status", list(SyncStatus)),
-        operation_type=parameters.choice("operation_type", list(OperationType)),
-    )
-    return sync_log_page_json(page)
+@Endpoint(
+    summary="Watch syncs",
+    description=(
+        "With `limit=1`, the newest sync: poll it every two or three seconds until `status` is "
+        "`completed` or `failed`. Send the last `ETag` as `If-None-Match`: while nothing has "
+        "changed the answer is an empty 304."
+    ),
+    tag="Syncs",
+    action=Action.VIEW_SYNCS,
+    query=SyncLogQuery,
+    version=history.version,
+    example=SyncLogPage(logs=[EXAMPLE], total_count=1, has_more=False),
+    errors=(ErrorCode.VALIDATION_ERROR,),
+)
+def sync_logs(organization: Organization, query: SyncLogQuery) -> SyncLogPage:
+    page = history.find(organization, **dict(query))
+    logs = [SyncLog.model_validate(fields_of(log)) for log in page.logs]
+    return SyncLogPage(logs=logs, total_count=page.total, has_more=page.has_more)
 
 
-@guarded.get("/cliniko/sync-logs/<org_id>/<sync_log_id>")
-def sync_log(org_id: str, sync_log_id: str) -> Json:
-    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
-    limits.count()
-    limit, offset = parameters.limit(default=100, maximum=500), parameters.offset()
-    log = None
-    if re.fullmatch("[1-9][0-9]{0,15}", sync_log_id):
-        log = history.get(organization, int(sync_log_id))
-    if log is None:
-        raise NotFound(
-            "This organization has no sync with this id.", organization_id=organization.id
-        )
-    failures = history.failures(log, limit=limit, offset=offset)
-    return sync_log_with_failures_json(log, failures, limit=limit, offset=offset)
+def fields_of(log: models.SyncLog) -> dict[str, Any]:
+    """What a `SyncLog` is made of."""
+    return {
+        "id": log.id,
+        "organization_id": log.organization_id,
+        "operation_type": log.operation_type,
+        "status": log.status,
+        "started_at": log.started_at,
+        "completed_at": log.completed_at,
+        "records_processed": log.records_processed,
+        "records_success": log.records_success,
+        "records_failed": log.records_failed,
+        "metadata": {
+            key: log.progress[key] for key in Metadata.model_fields if key in log.progress
+        },
+        "error_details": log.error_code
+        and {
+            "error_code": log.error_code,
+            "message": log.error_message,
+            "failed_at": log.completed_at,
+        },
+    }

@@ -19,16 +19,19 @@ from webapp.errors import RateLimited
 from webapp.queue import redis_connection
 
 # Each is counted for one person, one clinic and one endpoint.
-RATES = {
+READS = {
     "api.sync_logs": "60 per minute",
     "api.sync_log": "60 per minute",
     "api.status": "120 per minute",
     "api.active_patients": "120 per minute",
     "api.test_connection": "10 per minute",
-    # These two are the clinic's, whoever asks: the database counts them (sync/start.py).
+}
+# These two are the clinic's, whoever asks: the database counts them (sync/start.py).
+STARTS = {
     "api.sync_all": "1 per 5 minutes",
     "api.sync": "1 per 5 minutes",
 }
+RATES = READS | STARTS
 
 limiter = Limiter(get_remote_address, strategy="moving-window", headers_enabled=False)
 
@@ -45,14 +48,17 @@ def init_app(app: Flask) -> None:
 
 
 def count() -> None:
-    """Count a request that is allowed otherwise, so that refused ones use nothing up.
+    """Count a request that is allowed otherwise, so that refused ones use nothing up; one to an
+    endpoint without a rate is not counted.
 
     Raises RateLimited (details: `retry_at`); then the request was not counted.
     """
+    if request.endpoint not in READS:
+        return
     with suppress(RateLimitExceeded):
         _count()
     current = limiter.current_limit
-    assert current is not None, "the endpoint is missing in RATES"
+    assert current is not None
     resets_at = datetime.fromtimestamp(ceil(current.window.reset_time), UTC)
     tell(current.limit.amount, current.remaining, resets_at)
     if current.breached:
@@ -75,7 +81,7 @@ def tell(limit: int, remaining: int, resets_at: datetime) -> None:
 
 
 def _rate() -> str:
-    return RATES[request.endpoint or ""]
+    return READS[request.endpoint or ""]
 
 
 def _caller_and_clinic() -> str:

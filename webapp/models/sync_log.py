@@ -82,6 +82,8 @@ class SyncLog(Base):
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # A digest of the key that the client chose, so that asking twice starts one sync.
+    idempotency_key: Mapped[str | None] = mapped_column(String(64))
 
     # Whoever holds the lease works on the sync. Every write names the attempt it belongs to, so a
     # worker that was replaced while it hung cannot write any more.

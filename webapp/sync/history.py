@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from math import floor
 
@@ -116,9 +118,33 @@ def summary(organization: Organization) -> StatusSummary:
     )
 
 
-def expected_duration(organization: Organization) -> str:
-    """How long a sync will take, as `30-120 seconds`: from the last completed one, if any."""
-    completed = last_completed(organization)
+def version(organization: Organization) -> str:
+    """A few words that change whenever the syncs or the summary of a clinic do.
+
+    Only the newest sync ever changes, and patients only together with it: one row, found by its
+    key, tells of everything.
+    """
+    log = latest(organization)
+    if log is None:
+        return f"0-{organization.cliniko_patients}"
+    state = (log.status, log.records_success, log.records_failed, log.progress, log.error_code)
+    content = json.dumps([organization.cliniko_patients, *state], default=str, sort_keys=True)
+    return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
+
+
+def expected_duration(log: SyncLog) -> str:
+    """How long a sync will take, as `30-120 seconds`: from the last completed one before it, if
+    any, so that the same sync is always expected to take the same time."""
+    completed = db.session.scalar(
+        select(SyncLog)
+        .where(
+            SyncLog.organization_id == log.organization_id,
+            SyncLog.status == SyncStatus.COMPLETED,
+            SyncLog.id < log.id,
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
     if completed is None or completed.duration_seconds is None:
         return UNKNOWN_DURATION
     seconds = completed.duration_seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -32,6 +33,7 @@ from webapp.sync.progress import Progress
 from webapp.sync.recovery import close, closing_for
 
 START_WINDOW = timedelta(minutes=5)
+KEY_LIFETIME = timedelta(hours=24)
 _LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
 
 
@@ -56,13 +58,34 @@ def start_sync(
     Raises ClinikoNotConfigured, SyncAlreadyRunning (details: the running sync), RateLimited
     (details: `retry_at`) or QueueUnavailable; then nothing is left running.
     """
+    log, _ = start_once(
+        organization, operation_type, actor=actor, origin=origin, idempotency_key=None
+    )
+    return log
+
+
+def start_once(
+    organization: Organization,
+    operation_type: OperationType,
+    *,
+    actor: User | None,
+    origin: SyncOrigin,
+    idempotency_key: str | None,
+) -> tuple[SyncLog, bool]:
+    """The sync that this person has started with this key in the last 24 hours, or a new one, and
+    whether it is new. Raises what `start_sync` does; a start that was refused keeps no key."""
     organization_id = organization.id
+    key = idempotency_key and hashlib.sha256(idempotency_key.encode()).hexdigest()
     actor_id = actor.id if actor else None
     details = {"organization_id": organization_id, "operation_type": str(operation_type)}
     try:
         with transaction() as session:
             # The lock makes "is one running" and "when was the last" one question on PostgreSQL.
             session.get_one(Organization, organization_id, with_for_update=True)
+            if key is not None:
+                earlier = _started_with(key, organization_id, actor_id)
+                if earlier is not None:
+                    return earlier, False
             if not organization.is_configured:
                 raise ClinikoNotConfigured(**details)
             _refuse_second(organization_id, details)
@@ -73,6 +96,7 @@ def start_sync(
                 operation_type=operation_type,
                 origin=origin,
                 started_by_id=actor_id,
+                idempotency_key=key,
                 started_at=now(),
                 progress=Progress(operation_type).metadata(),
             )
@@ -86,7 +110,7 @@ def start_sync(
     except QueueUnavailable as error:
         _close_unqueued(log, error)
         raise QueueUnavailable(**details) from error
-    return log
+    return log, True
 
 
 def cancel_sync(organization: Organization) -> SyncLog:
@@ -166,6 +190,20 @@ def _last_counted(organization: Organization) -> SyncLog | None:
     )
 
 
+def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncLog | None:
+    return db.session.scalar(
+        select(SyncLog)
+        .where(
+            SyncLog.organization_id == organization_id,
+            SyncLog.started_by_id == actor_id,
+            SyncLog.idempotency_key == key,
+            SyncLog.started_at > now() - KEY_LIFETIME,
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
+
+
 def _running(organization_id: int, *, lock: bool = False) -> SyncLog | None:
     query = select(SyncLog).where(
         SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
@@ -177,3 +215,4 @@ def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:
     with transaction():
         if log.is_running and log.worker is None:
             close(log, error.error_code, error.message)
+            log.idempotency_key = None  # nothing was started: the key is good for another try

@@ -1,0 +1,108 @@
+"""GET /cliniko/sync-logs/{orgId}/{syncLogId}: one sync with the records that failed."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from webapp.api.blueprints import guarded
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import (
+    WHOLE_NUMBER,
+    Answer,
+    Count,
+    Moment,
+    Offset,
+    Pagination,
+    Query,
+    pagination,
+)
+from webapp.api.sync_logs import EXAMPLE, SyncLog, fields_of
+from webapp.auth.access import Action
+from webapp.errors import ErrorCode, NotFound
+from webapp.models import Organization
+from webapp.sync import history
+
+MOST = 500
+
+
+class FailureQuery(Query):
+    """Which of a sync's failed records are asked for."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, description=f"More than {MOST} is lowered to {MOST}."),
+        WHOLE_NUMBER,
+        AfterValidator(partial(min, MOST)),
+    ] = 100
+    offset: Offset = 0
+
+
+class Failure(Answer):
+    """A record that could not be stored: which and why, never its content."""
+
+    cliniko_patient_id: str
+    page: Count
+    field: str
+    reason: str
+    failed_at: Moment
+
+
+class SyncLogWithFailures(SyncLog):
+    """One sync with the records that could not be stored."""
+
+    failures: list[Failure]
+    pagination: Pagination
+
+
+@guarded.get("/cliniko/sync-logs/<org_id>/<sync_log_id>")
+@Endpoint(
+    summary="Read one sync with the records that failed",
+    description="`limit` and `offset` page through the failed records.",
+    tag="Syncs",
+    action=Action.VIEW_SYNCS,
+    query=FailureQuery,
+    example=SyncLogWithFailures(
+        **dict(EXAMPLE),
+        failures=[
+            Failure(
+                cliniko_patient_id="1234567890123456789",
+                page=3,
+                field="date_of_birth",
+                reason="is no date",
+                failed_at=datetime(2024, 1, 15, 10, 30, 41, tzinfo=UTC),
+            )
+        ],
+        pagination=pagination(2, 1, 0, 1),
+    ),
+    errors=(ErrorCode.VALIDATION_ERROR, ErrorCode.NOT_FOUND),
+)
+def sync_log(
+    organization: Organization, sync_log_id: str, query: FailureQuery
+) -> SyncLogWithFailures:
+    log = None
+    if re.fullmatch("[1-9][0-9]{0,15}", sync_log_id):
+        log = history.get(organization, int(sync_log_id))
+    if log is None:
+        raise NotFound(
+            "This organization has no sync with this id.", organization_id=organization.id
+        )
+    failures = history.failures(log, limit=query.limit, offset=query.offset)
+    return SyncLogWithFailures(
+        **fields_of(log),
+        failures=[
+            Failure(
+                cliniko_patient_id=each.cliniko_patient_id,
+                page=each.page,
+                field=each.field,
+                reason=each.reason,
+                failed_at=each.failed_at,
+            )
+            for each in failures
+        ],
+        pagination=pagination(log.records_failed, query.limit, query.offset, len(failures)),
+    )
