@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Start a sync of all patients of a clinic, and watch it to its end.
+#   API=http://localhost:8000 TOKEN=… ORG_ID=1 ./sync.sh
+set -euo pipefail
+authorization="Authorization: Bearer $TOKEN"
+
+# Asking again with the same key starts nothing twice: safe after a broken connection.
+curl -sS -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
+  -H "$authorization" -H "Idempotency-Key: $(date -u +%FT%H)-$$" -o started.json -w '%{http_code}\n'
+cat started.json; echo
+
+etag=''
+while true; do
+  # While nothing has changed the answer is an empty 304, and log.json stays as it was.
+  status=$(curl -sS "$API/api/v1/cliniko/sync-logs/$ORG_ID?limit=1" -H "$authorization" \
+    -H "If-None-Match: $etag" -D headers.txt -o answer.json -w '%{http_code}')
+  etag=$(sed -n 's/^etag: //Ip' headers.txt | tr -d '\r')
+  if [ "$status" = 200 ]; then
+    mv answer.json log.json
+    grep -o '"progress_percent":[0-9.]*' log.json
+  elif [ "$status" != 304 ]; then
+    cat answer.json; echo
+    exit 1
+  fi
+  if grep -q '"status":"completed"' log.json; then break; fi
+  if grep -q '"status":"failed"' log.json; then exit 1; fi
+  sleep 2
+done
+echo 'All patients are in step.'

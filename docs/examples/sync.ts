@@ -1,0 +1,74 @@
+// Start a sync of all patients of a clinic, and watch it to its end.
+//   API=http://localhost:8000 TOKEN=… ORG_ID=1 node sync.js
+
+interface SyncLog {
+  id: number
+  status: "running" | "completed" | "failed"
+  records_processed: number
+  records_success: number
+  metadata: { progress_percent: number; estimated_remaining: string | null }
+  error_details: { error_code: string; message: string } | null
+}
+
+interface ApiError {
+  error: true
+  message: string
+  error_code: string
+}
+
+declare const process: { env: Record<string, string>; exitCode: number }
+
+const { API, TOKEN, ORG_ID } = process.env
+const cliniko = `${API}/api/v1/cliniko`
+const authorization = { Authorization: `Bearer ${TOKEN}` }
+
+function calculateProgress(log: SyncLog): number {
+  if (log.metadata?.progress_percent) return log.metadata.progress_percent
+  if (log.records_processed > 0) return (log.records_success / log.records_processed) * 100
+  return 0
+}
+
+async function explain(response: Response): Promise<never> {
+  const error = (await response.json()) as ApiError
+  throw new Error(`${error.error_code}: ${error.message}`)
+}
+
+async function startSync(orgId: string): Promise<void> {
+  const response = await fetch(`${cliniko}/sync-all/${orgId}`, {
+    method: "POST",
+    // Asking again with the same key starts nothing twice: safe after a broken connection.
+    headers: { ...authorization, "Idempotency-Key": crypto.randomUUID() },
+  })
+  if (!response.ok) await explain(response)
+}
+
+async function monitorSync(orgId: string): Promise<SyncLog> {
+  let etag = ""
+  while (true) {
+    const response = await fetch(`${cliniko}/sync-logs/${orgId}?limit=1`, {
+      headers: { ...authorization, "If-None-Match": etag },
+    })
+    if (response.status === 200) {
+      etag = response.headers.get("ETag") ?? ""
+      const log = ((await response.json()) as { logs: SyncLog[] }).logs[0]
+      console.log(`${calculateProgress(log)} % ${log.metadata.estimated_remaining ?? ""}`)
+      if (log.status === "completed" || log.status === "failed") return log
+    } else if (response.status !== 304) {
+      // 304: nothing has changed
+      await explain(response)
+    }
+    await new Promise((wake) => setTimeout(wake, 2000))
+  }
+}
+
+async function main(): Promise<void> {
+  await startSync(ORG_ID)
+  const log = await monitorSync(ORG_ID)
+  if (log.error_details) throw new Error(log.error_details.message)
+  console.log(`${log.records_success} records stored.`)
+}
+
+main().catch((error: Error) => {
+  console.error(error.message)
+  process.exitCode = 1
+})

@@ -1,0 +1,47 @@
+"""GET /api/docs: the page for people. Its examples are run in tests/contract/test_examples.py."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from webapp.api.openapi import operations
+from webapp.api.reference import with_code
+from webapp.errors import ErrorCode
+
+
+@pytest.fixture
+def page(client: FlaskClient) -> str:
+    answer = client.get("/api/docs")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_it_tells_of_every_endpoint_and_every_error_code(app: Flask, page: str) -> None:
+    for path, method, _, definition in operations(app):
+        assert f"{method} {path}</code>" in page
+        assert definition.summary in page
+    for code in ErrorCode:
+        assert f'<dt id="{code}">' in page
+
+
+def test_every_link_of_the_page_leads_somewhere(client: FlaskClient, page: str) -> None:
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert target in ids
+    for address in set(re.findall(r'href="(/[^"#]*)"', page)):
+        assert client.get(address).status_code in (200, 303), address
+
+
+def test_the_rules_are_numbered_without_a_gap(page: str) -> None:
+    numbers = [int(number) for number in re.findall(r'id="rule-(\d+)"', page)]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup() -> None:
+    assert with_code("a `b<c` <d>") == "a <code>b&lt;c</code> &lt;d&gt;"
