@@ -58,6 +58,7 @@ class Settings:
     cliniko_rate_limit: int  # requests a minute
     secret_key: str = field(repr=False)
     credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
+    metrics_token: str | None = field(repr=False)
     host: str
     port: int
     workers: int
@@ -75,6 +76,7 @@ class Settings:
             "CLINIKO_API_URL": self.cliniko_api_url,
             "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
             "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
+            "METRICS_TOKEN": self.metrics_token,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
             "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
@@ -118,6 +120,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         cliniko_rate_limit=read.number("CLINIKO_RATE_LIMIT", 200, highest=10_000),
         secret_key=_secret_key(read, instance, production=production),
         credentials_keys=_credentials_keys(read, instance, production=production),
+        metrics_token=read.secret("METRICS_TOKEN"),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),

@@ -138,10 +138,11 @@ def simulator(patients: int, latency_ms: float) -> Iterator[str]:
 
 
 @contextmanager
-def system(folder: Path, url: str) -> Iterator[Flask]:
-    """A migrated SQLite database with one clinic, a Redis, and one worker."""
+def system(folder: Path, url: str, *, database_url: str = "") -> Iterator[Flask]:
+    """A migrated database, SQLite unless told otherwise, with one clinic, a Redis, one worker."""
     with redis_server() as redis_url:
         environ = {
+            "DATABASE_URL": database_url,
             "INSTANCE_DIR": str(folder),
             "REDIS_URL": redis_url,
             "CLINIKO_API_URL": url,
@@ -159,7 +160,7 @@ def system(folder: Path, url: str) -> Iterator[Flask]:
                 env=os.environ | environ,
                 stderr=subprocess.DEVNULL,
             )
-            app.config["WORKER_PID"] = worker.pid
+            app.config |= {"WORKER_PID": worker.pid, "ENVIRON": environ}
             wait_until(lambda: bool(queue.workers_connected()))
             yield app
             worker.terminate()

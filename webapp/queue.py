@@ -64,6 +64,14 @@ def is_queued(sync_log_id: int, attempt: int) -> bool:
         return _job_id(sync_log_id, attempt) in _queue(SYNC_QUEUE).get_job_ids()
 
 
+def length() -> int | None:
+    """How many syncs wait in the queue; None if Redis cannot be asked."""
+    try:
+        return _queue(SYNC_QUEUE).count
+    except RedisError:
+        return None
+
+
 def is_reachable() -> bool:
     """Whether Redis answers."""
     try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
 from webapp.cliniko.records import PatientState
+from webapp.extensions import db
 from webapp.models import OperationType, SyncStatus
 
 
@@ -98,3 +101,23 @@ def test_one_clinic_says_nothing_of_another(vera: FlaskClient, url: str, cast: C
     make_log(cast.northside)
 
     assert vera.get(url).get_json()["sync_status"] == "never_synced"
+
+
+def test_patients_are_counted_anew_only_after_something_has_changed(
+    vera: FlaskClient, url: str, cast: Cast
+) -> None:
+    store(cast.surf, record(1, "Ada", "Byron"))
+    asked: list[str] = []
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.extend(re.findall(r"FROM patients", statement))
+
+    def counted() -> int:
+        count: int = vera.get(url).get_json()["patient_counts"]["synced_to_database"]
+        return count
+
+    assert (counted(), counted(), len(asked)) == (1, 1, 1)
+    store(cast.surf, record(2, "Bea", "Cole"))
+    asked.clear()
+    assert (counted(), counted(), len(asked)) == (2, 2, 1)

@@ -24,7 +24,9 @@ def test_it_points_to_sync_all_and_starts_nothing(bob: FlaskClient, url: str, ca
     successor = f"/api/v1/cliniko/sync-all/{cast.surf.id}"
     assert answer.status_code == 308
     assert answer.headers["Location"] == successor
-    assert answer.headers["Link"] == f'<{successor}>; rel="successor-version"'
+    assert answer.headers["Link"] == (
+        f'<{successor}>; rel="successor-version", </api/docs#sync>; rel="deprecation"'
+    )
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.get_json()["location"] == successor
     assert history.latest(cast.surf) is None

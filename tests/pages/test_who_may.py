@@ -11,7 +11,7 @@ from tests.pages.visitor import Visitor, text_of
 from webapp.models import SyncStatus
 
 # What nobody has to sign in for.
-OPEN = {"/healthz", "/readyz", "/sign-in", "/sign-out", "/static/<path:filename>"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/sign-in", "/sign-out", "/static/<path:filename>"}
 
 GETS = {
     "/clinics/{clinic}": "viewer",

@@ -126,7 +126,7 @@ def sync(organization: Organization) -> tuple[Moved, dict[str, str]]:
         "Location": address,
         "Deprecation": f"@{int(SYNC_DEPRECATED.timestamp())}",  # RFC 9745
         "Sunset": http_date(SYNC_ENDS),  # RFC 8594
-        "Link": f'<{address}>; rel="successor-version"',
+        "Link": f'<{address}>; rel="successor-version", </api/docs#sync>; rel="deprecation"',
     }
 
 

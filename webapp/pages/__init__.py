@@ -10,6 +10,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     connection,
     errors,
     health,
+    metrics,
     patients,
     settings,
     sign_in,

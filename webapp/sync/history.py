@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from math import floor
 
+from flask import current_app
 from sqlalchemy import Select, func, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import make_transient
@@ -105,16 +106,11 @@ def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFai
 def summary(organization: Organization) -> StatusSummary:
     """Where a clinic stands with Cliniko."""
     completed = last_completed(organization)
-    active = db.session.scalar(
-        select(func.count())
-        .select_from(Patient)
-        .where(Patient.organization_id == organization.id, Patient.state == PatientState.ACTIVE)
-    )
     return StatusSummary(
         latest(organization),
         completed,
         completed.progress.get("active_found") if completed else organization.cliniko_patients,
-        active or 0,
+        _active_patients(organization),
     )
 
 
@@ -157,6 +153,21 @@ def settle_abandoned(organization: Organization) -> None:
     log = db.session.scalar(_newest(organization, SyncStatus.RUNNING))
     if log is not None:
         _as_it_is(log)
+
+
+def _active_patients(organization: Organization) -> int:
+    """Counted anew only after something has changed: who asks every two seconds would otherwise
+    have a hundred thousand rows counted each time."""
+    known: dict[int, tuple[str, int]] = current_app.extensions.setdefault("active_patients", {})
+    state = version(organization)
+    if organization.id not in known or known[organization.id][0] != state:
+        count = db.session.scalar(
+            select(func.count())
+            .select_from(Patient)
+            .where(Patient.organization_id == organization.id, Patient.state == PatientState.ACTIVE)
+        )
+        known[organization.id] = (state, count or 0)
+    return known[organization.id][1]
 
 
 def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[SyncLog]:

@@ -1,0 +1,78 @@
+"""GET /metrics"""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import TestResponse
+
+from tests.api.rows import MORNING, make_log, record, store
+from tests.cast import Cast
+from webapp.clock import now
+from webapp.models import SyncStatus
+from webapp.sync.lease import LEASE
+
+TOKEN = "a token that opens the metrics"
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return environment | {"METRICS_TOKEN": TOKEN}
+
+
+def ask(client: FlaskClient, token: str = TOKEN) -> TestResponse:
+    return client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+
+
+def samples(answer: TestResponse) -> dict[tuple[str, ...], float]:
+    """Each value by its name and labels."""
+    return {
+        (sample.name.removeprefix("patient_sync_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(
+    client: FlaskClient, cast: Cast
+) -> None:
+    make_log(cast.surf)
+    make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_AUTH_FAILED", error_message="No.")
+    make_log(
+        cast.northside, SyncStatus.RUNNING, started_at=now(), worker="w", lease_expires_at=now()
+    )
+
+    found = samples(ask(client))
+
+    assert found["syncs_total", "", "completed"] == 1
+    assert found["syncs_total", "CLINIKO_AUTH_FAILED", "failed"] == 1
+    assert found["syncs_total", "", "running"] == 1
+    surf = str(cast.surf.id)
+    assert found["last_success_timestamp_seconds", surf] == MORNING.timestamp() + 262
+    assert found["last_success_duration_seconds", surf] == 262
+    assert found["oldest_beat_seconds",] >= LEASE.total_seconds()
+    assert (found["queue_length",], found["workers",]) == (0, 0)
+
+
+def test_nobody_is_named_in_it(client: FlaskClient, cast: Cast) -> None:
+    store(cast.surf, record(1, "Ottilie", "Quast", email="ottilie@example.com"))
+
+    text = ask(client).text.lower()
+
+    for word in ("ottilie", "quast", "example.com", "surf rehab"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("token", ["", "another token", TOKEN + "x", "ümlaut"])
+def test_it_opens_to_the_token_alone(client: FlaskClient, cast: Cast, token: str) -> None:
+    answer = ask(client, token)
+
+    assert (answer.status_code, answer.get_data()) == (401, b"")
+
+
+def test_without_a_token_in_the_settings_there_is_none(app: Flask, client: FlaskClient) -> None:
+    app.config["METRICS_TOKEN"] = None
+
+    assert ask(client).status_code == 404

@@ -1,0 +1,75 @@
+"""GET /metrics: what Prometheus reads. Everything comes from the database and Redis, so it does not
+matter which web process is asked; clinics are told by id, and nothing of patients is in it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+
+from flask import Response, current_app, request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from webapp import queue
+from webapp.errors import NotFound
+from webapp.pages.blueprints import open_to_all
+from webapp.sync import figures
+
+
+class _State(Collector):
+    def collect(self) -> Iterator[Metric]:
+        state = figures.read()
+        syncs = CounterMetricFamily(
+            "patient_sync_syncs", "Syncs, by outcome.", labels=["status", "error_code"]
+        )
+        for (status, error_code), count in state.outcomes.items():
+            syncs.add_metric([status, error_code], count)
+        yield syncs
+        yield _gauge(
+            "oldest_beat_seconds",
+            "Since the quietest running sync was heard of.",
+            state.oldest_beat_seconds,
+        )
+        yield _gauge("queue_length", "Syncs that wait for a worker.", queue.length())
+        yield _gauge("workers", "Workers that are connected.", queue.workers_connected())
+        yield _by_clinic(
+            "last_success_timestamp_seconds",
+            "When the last completed sync of a clinic ended.",
+            {clinic: moment.timestamp() for clinic, moment in state.last_success.items()},
+        )
+        yield _by_clinic(
+            "last_success_duration_seconds",
+            "How long the last completed sync of a clinic took.",
+            state.last_seconds,
+        )
+
+
+@open_to_all.get("/metrics")
+def metrics() -> Response:
+    """The figures of this moment; without a METRICS_TOKEN there is no such page."""
+    token = current_app.config["METRICS_TOKEN"]
+    if token is None:
+        raise NotFound()
+    given = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_State())
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _gauge(name: str, help_text: str, value: float | None) -> Metric:
+    """A figure that is left out while it is not known."""
+    gauge = GaugeMetricFamily(f"patient_sync_{name}", help_text)
+    if value is not None:
+        gauge.add_metric([], value)
+    return gauge
+
+
+def _by_clinic(name: str, help_text: str, values: dict[int, float]) -> Metric:
+    gauge = GaugeMetricFamily(f"patient_sync_{name}", help_text, labels=["organization_id"])
+    for clinic, value in values.items():
+        gauge.add_metric([str(clinic)], value)
+    return gauge
