@@ -57,6 +57,7 @@ class Settings:
     cliniko_contact_email: str
     cliniko_rate_limit: int  # requests a minute
     secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = field(repr=False)
     credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
     metrics_token: str | None = field(repr=False)
     host: str
@@ -70,6 +71,7 @@ class Settings:
             "ENV": self.environment.value,
             "DEMO": self.demo,
             "SECRET_KEY": self.secret_key,
+            "SECRET_KEY_FALLBACKS": list(self.secret_key_fallbacks),
             "CREDENTIALS_KEYS": list(self.credentials_keys),
             "SQLALCHEMY_DATABASE_URI": self.database_url,
             "REDIS_URL": self.redis_url,
@@ -119,6 +121,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         cliniko_contact_email=contact_email or "demo@example.com",
         cliniko_rate_limit=read.number("CLINIKO_RATE_LIMIT", 200, highest=10_000),
         secret_key=_secret_key(read, instance, production=production),
+        secret_key_fallbacks=_fallbacks(read),
         credentials_keys=_credentials_keys(read, instance, production=production),
         metrics_token=read.secret("METRICS_TOKEN"),
         host=read.text("HOST", *HOST) or "127.0.0.1",
@@ -209,6 +212,12 @@ def _secret_key(read: _Reader, instance: Path, *, production: bool) -> str:
     if production and (len(key) < 32 or len(set(key)) < 8 or guessable):
         raise ConfigError(f"SECRET_KEY can be guessed; {advice}")
     return key
+
+
+def _fallbacks(read: _Reader) -> tuple[str, ...]:
+    """Earlier secret keys: what they have signed holds until it expires."""
+    value = read.secret("SECRET_KEY_FALLBACKS") or ""
+    return tuple(key.strip() for key in value.split(",") if key.strip())
 
 
 def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-// Three small services beside htmx: it tells of requests that failed, says progress to screen
-// readers without chattering, and polls by itself where htmx could not be loaded.
+// Four small services beside htmx: it tells of requests that failed, says progress to screen
+// readers without chattering, polls by itself where htmx could not be loaded, and copies a token.
 "use strict";
 
 (() => {
@@ -26,6 +26,17 @@
     const words = card ? card.dataset.announce : "";
     if (announcer.textContent !== words) announcer.textContent = words;
   };
+
+  // Without this script, or over plain HTTP, the text is selected by hand.
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const field = document.getElementById(button.dataset.copy);
+    button.hidden = !navigator.clipboard;
+    button.addEventListener("click", async () => {
+      field.select();
+      await navigator.clipboard.writeText(field.value);
+      button.textContent = "Copied";
+    });
+  }
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -94,10 +95,13 @@ def create_organization(name: str) -> None:
 
 @click.command("issue-token")
 @click.argument("email")
+@click.option("--name", help="What the page “API access” calls it.")
+@click.option("--days", type=click.IntRange(1, 366), help="How long it lives; an hour without.")
 @in_sentences
-def issue_token(email: str) -> None:
-    """Print a bearer token for the API that acts for a person, valid for an hour."""
-    token, _ = tokens.issue(_person(email))
+def issue_token(email: str, name: str | None, days: int | None) -> None:
+    """Print a bearer token for the API that acts for a person."""
+    lifetime = tokens.LIFETIME if days is None else timedelta(days=days)
+    token, _ = tokens.issue(_person(email), name=name, lifetime=lifetime)
     click.echo(token)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -21,12 +24,20 @@ from webapp.services import people, tokens
 
 URL = "/api/v1/organizations"
 # Wrong though the signature is good: the database has to be asked about them.
-KNOWN_ONLY_TO_THE_DATABASE = {"sub unknown", "epoch missing", "epoch of the past"}
+KNOWN_ONLY_TO_THE_DATABASE = {
+    "sub of another",
+    "sub unknown",
+    "epoch missing",
+    "epoch of the past",
+    "jti unknown",
+}
 
 
 @pytest.fixture
 def forge(app: Flask, cast: Cast) -> Forge:
-    return Forge(f"api-token:{app.config['SECRET_KEY']}".encode(), cast.bob.id)
+    good, _ = tokens.issue(cast.bob)
+    secret = app.config["SECRET_KEY"].encode()
+    return Forge(good, hmac.digest(secret, b"api-token", "sha256"), secret)
 
 
 @pytest.fixture
@@ -182,6 +193,71 @@ def test_another_password_ends_every_token(
     people.set_password(cast.bob, PASSWORD)
 
     assert ask(f"Bearer {forge.token()}") == 401
+
+
+def test_a_revoked_token_is_out_at_once(
+    client: FlaskClient, ask: Callable[[str], int], cast: Cast
+) -> None:
+    kept, revoked = (tokens.issue(cast.bob, name=name)[0] for name in ("kept", "revoked"))
+    (row,) = [row for row in tokens.of(cast.bob) if row.name == "revoked"]
+    assert ask(f"Bearer {revoked}") == 200
+
+    tokens.revoke(row.id, owner=cast.bob)
+
+    assert (ask(f"Bearer {revoked}"), ask(f"Bearer {kept}")) == (401, 200)
+
+
+def test_what_is_signed_for_another_use_is_no_token(
+    client: FlaskClient, ask: Callable[[str], int], cast: Cast
+) -> None:
+    page = client.get("/sign-in").text
+    csrf = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    session = client.get_cookie("session")
+    assert csrf is not None
+    assert session is not None
+
+    assert (ask(f"Bearer {csrf[1]}"), ask(f"Bearer {session.value}")) == (401, 401)
+
+
+def test_another_clinic_counts_from_the_next_request_on(
+    client: FlaskClient, forge: Forge, cast: Cast
+) -> None:
+    header = {"Authorization": f"Bearer {forge.token()}"}
+    with transaction():
+        cast.bob.organization_id = cast.northside.id
+
+    seen = client.get(URL, headers=header).get_json()["organizations"]
+    assert [each["id"] for each in seen] == [cast.northside.id]
+
+
+def test_after_a_rotation_old_tokens_live_on_until_the_old_key_is_removed(
+    app: Flask, ask: Callable[[str], int], cast: Cast
+) -> None:
+    config = app.config
+    old, _ = tokens.issue(cast.bob)
+    config["SECRET_KEY_FALLBACKS"] = [config["SECRET_KEY"]]
+    config["SECRET_KEY"] = "another secret, as long as the first one was"
+    new, _ = tokens.issue(cast.bob)
+
+    kids = [jwt.get_unverified_header(token)["kid"] for token in (old, new)]
+    assert kids[0] != kids[1]
+    assert (ask(f"Bearer {old}"), ask(f"Bearer {new}")) == (200, 200)
+    config["SECRET_KEY_FALLBACKS"] = []
+    assert (ask(f"Bearer {old}"), ask(f"Bearer {new}")) == (401, 200)
+
+
+def test_one_query_finds_the_token_and_its_owner(
+    ask: Callable[[str], int], forge: Forge, queries: list[str]
+) -> None:
+    token = forge.token()
+    ask(f"Bearer {token}")
+    queries.clear()
+
+    assert ask(f"Bearer {token}") == 200
+
+    about_people = [each for each in queries if "users" in each or "api_tokens" in each]
+    assert len(about_people) == 1
+    assert not any(each.startswith(("UPDATE", "INSERT", "DELETE")) for each in queries)
 
 
 def test_another_secret_ends_every_token(app: Flask, ask: Callable[[str], int], cast: Cast) -> None:

@@ -21,9 +21,14 @@ Claims = dict[str, Any]
 class Forge:
     """Makes tokens for one user: right ones with our secret, and wrong ones."""
 
-    def __init__(self, secret: bytes, user_id: int) -> None:
-        self.secret = secret
-        self.user_id = user_id
+    def __init__(self, good: str, key: bytes, bare_secret: bytes) -> None:
+        """`good` is a token of ours, `key` what it is signed with, made of `bare_secret`."""
+        claims = jwt.decode(good, options={"verify_signature": False})
+        self.header = jwt.get_unverified_header(good)
+        self.secret = key
+        self.bare_secret = bare_secret
+        self.user_id = int(claims["sub"])
+        self.jti = claims["jti"]
 
     def claims(self, **changes: Any) -> Claims:
         """What a right token says; a value of None leaves the claim out."""
@@ -35,14 +40,14 @@ class Forge:
             "iat": moment,
             "nbf": moment,
             "exp": moment + 600,
-            "jti": "0123456789abcdef0123456789abcdef",
+            "jti": self.jti,
             "epoch": 0,
         }
         return {name: value for name, value in (claims | changes).items() if value is not None}
 
     def token(self, header: Claims | None = None, **changes: Any) -> str:
         """A token signed with our secret; `header` and `changes` say what is wrong with it."""
-        headers = {"alg": "HS256", "typ": "at+jwt"} | (header or {})
+        headers = self.header | (header or {})
         parts = [_part({k: v for k, v in headers.items() if v is not None})]
         parts.append(_part(self.claims(**changes)))
         return _signed(parts, self.secret, hashlib.sha256)
@@ -63,15 +68,18 @@ class Forge:
             "bit flipped": f"{head}.{body}.{_flipped(signature)}",
             "payload edited": f"{head}.{edited}.{signature}",
             "other secret": _signed([head, body], b"staging" * 8, hashlib.sha256),
-            "bare secret": _signed([head, body], self.secret.partition(b":")[2], hashlib.sha256),
-            **{f"alg {alg}": f"{_part({'alg': alg, 'typ': 'at+jwt'})}.{body}." for alg in _NONES},
+            "bare secret": _signed([head, body], self.bare_secret, hashlib.sha256),
+            **{f"alg {alg}": f"{_part(self.header | {'alg': alg})}.{body}." for alg in _NONES},
             "HS512": self._hs512(),
             "RS256": self._asymmetric("RS256", _RSA),
             "EdDSA": self._asymmetric("EdDSA", ed25519.Ed25519PrivateKey.generate()),
             "RS256 with our secret": _signed(
-                [_part({"alg": "RS256", "typ": "at+jwt"}), body], self.secret, hashlib.sha256
+                [_part(self.header | {"alg": "RS256"}), body], self.secret, hashlib.sha256
             ),
             "signed with a public key": _signed([head, body], _PUBLIC_PEM, hashlib.sha256),
+            "kid missing": self.token({"kid": None}),
+            "kid a number": self.token({"kid": 1}),
+            "kid empty": self.token({"kid": ""}),
             "unknown kid": self.token({"kid": "2019"}),
             "kid as path": self.token({"kid": "../../dev/null"}),
             "kid as SQL": self.token({"kid": "' UNION SELECT 'secret"}),
@@ -92,6 +100,8 @@ class Forge:
             "iat missing": self.token(iat=None),
             "nbf missing": self.token(nbf=None),
             "jti missing": self.token(jti=None),
+            "jti a number": self.token(jti=1),
+            "jti unknown": self.token(jti="0123456789abcdef0123456789abcdef"),
             "aud other": self.token(aud="another-api"),
             "aud list": self.token(aud=["patient-sync-api", "another-api"]),
             "aud missing": self.token(aud=None),
@@ -100,6 +110,7 @@ class Forge:
             "iss missing": self.token(iss=None),
             "sub a number": self.token(sub=self.user_id),
             "sub missing": self.token(sub=None),
+            "sub of another": self.token(sub=str(self.user_id + 1)),
             "sub unknown": self.token(sub="999999"),
             "sub negative": self.token(sub="-1"),
             "sub huge": self.token(sub="9" * 30),
@@ -110,11 +121,13 @@ class Forge:
         }
 
     def _hs512(self) -> str:
-        parts = [_part({"alg": "HS512", "typ": "at+jwt"}), _part(self.claims())]
+        parts = [_part(self.header | {"alg": "HS512"}), _part(self.claims())]
         return _signed(parts, self.secret, hashlib.sha512)
 
     def _asymmetric(self, algorithm: str, key: Any) -> str:
-        return jwt.encode(self.claims(), key, algorithm=algorithm, headers={"typ": "at+jwt"})
+        return jwt.encode(
+            self.claims(), key, algorithm=algorithm, headers=self.header | {"alg": algorithm}
+        )
 
 
 _NONES = ("none", "None", "nOnE", "NONE")

@@ -15,7 +15,9 @@ from webapp.services import organizations
 
 PAGES = [
     "/sign-in",
+    "/api/docs",
     "/clinics",
+    "/api-access",
     "/clinics/new",
     "/clinics/1",
     "/clinics/1/patients",

@@ -8,10 +8,14 @@ import jwt
 import pytest
 import time_machine
 from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
 from webapp.clock import now
-from webapp.errors import AuthenticationRequired
+from webapp.errors import AuthenticationRequired, NotFound, ValidationError
+from webapp.extensions import db
+from webapp.models import ApiToken
 from webapp.services import tokens
 
 
@@ -27,7 +31,9 @@ def test_a_token_says_who_asks_and_nothing_of_what_they_may(app: Flask, cast: Ca
     claims = jwt.decode(token, options={"verify_signature": False})
     assert set(claims) == {"iss", "aud", "sub", "iat", "nbf", "exp", "jti", "epoch"}
     assert (claims["sub"], claims["exp"]) == (str(cast.bob.id), expires)
-    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt"}
+    header = jwt.get_unverified_header(token)
+    assert header == {"alg": "HS256", "typ": "at+jwt", "kid": header["kid"]}
+    assert app.config["SECRET_KEY"][:8] not in header["kid"]
 
 
 def test_no_two_tokens_are_the_same(app: Flask, cast: Cast) -> None:
@@ -60,3 +66,78 @@ def test_a_token_holds_no_secret(app: Flask, cast: Cast) -> None:
     header_and_claims = str(jwt.decode_complete(token, options={"verify_signature": False}))
     assert app.config["SECRET_KEY"] not in header_and_claims
     assert cast.bob.email not in header_and_claims
+
+
+def test_a_name_stands_for_one_living_token(app: Flask, cast: Cast) -> None:
+    tokens.issue(cast.bob, name="report")
+    with pytest.raises(ValidationError) as refusal:
+        tokens.issue(cast.bob, name=" report ")
+    assert refusal.value.parameter == "name"
+    tokens.issue(cast.vera, name="report")
+
+    (row,) = tokens.of(cast.bob)
+    tokens.revoke(row.id, owner=cast.bob)
+    tokens.issue(cast.bob, name="report")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a" * 101, "a\0b", "a\u202eb"])
+def test_a_name_is_words(app: Flask, cast: Cast, name: str) -> None:
+    with pytest.raises(ValidationError):
+        tokens.issue(cast.bob, name=name)
+
+
+def test_nobody_revokes_the_token_of_another(app: Flask, cast: Cast) -> None:
+    token, _ = tokens.issue(cast.bob, name="report")
+    (row,) = tokens.of(cast.bob)
+
+    with pytest.raises(NotFound):
+        tokens.revoke(row.id, owner=cast.vera)
+    assert tokens.user_of(token) is cast.bob
+
+    tokens.revoke(row.id, owner=None)
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+
+
+def test_its_use_is_noted_once_a_minute(app: Flask, cast: Cast) -> None:
+    start = now().replace(microsecond=0)
+    with time_machine.travel(start, tick=False) as clock:
+        token, _ = tokens.issue(cast.bob, name="report")
+        (row,) = tokens.of(cast.bob)
+        assert row.last_used_at is None
+        noted = []
+        for _ in range(4):
+            clock.shift(30)
+            tokens.user_of(token)
+            noted.append(tokens.of(cast.bob)[0].last_used_at)
+
+    seconds = [(moment - start).total_seconds() for moment in noted if moment]
+    assert seconds == [30, 30, 30, 120]
+
+
+def test_a_use_that_cannot_be_noted_does_no_harm(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, _ = tokens.issue(cast.bob)
+
+    def locked() -> None:
+        raise OperationalError("UPDATE", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(tokens, "transaction", locked)
+    assert tokens.user_of(token).email == "bob@example.com"
+
+
+def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
+    tokens.issue(cast.bob)
+    tokens.issue(cast.bob, name="report", lifetime=timedelta(days=1))
+    with time_machine.travel(now() + timedelta(days=2)):
+        tokens.issue(cast.bob)
+        assert [row.state for row in tokens.of(cast.bob)] == ["active", "expired"]
+        assert rows() == 2
+    with time_machine.travel(now() + timedelta(days=32)):
+        tokens.issue(cast.bob)
+        assert rows() == 1
+
+
+def rows() -> int:
+    return db.session.scalar(select(func.count()).select_from(ApiToken)) or 0

@@ -1,5 +1,6 @@
 """Every table, in one place for callers and for the migrations."""
 
+from webapp.models.api_token import ApiToken
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.sync_failure import SyncFailure
@@ -7,6 +8,7 @@ from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase
 from webapp.models.user import Role, User
 
 __all__ = [
+    "ApiToken",
     "OperationType",
     "Organization",
     "Patient",

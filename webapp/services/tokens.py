@@ -1,89 +1,127 @@
-"""Bearer tokens (JWT) for programs that call the API."""
+"""Bearer tokens for programs that call the API: given out, listed, revoked."""
 
 from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Any
 
-import jwt
-from flask import current_app
+import structlog
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import contains_eager
 
 from webapp.clock import now
-from webapp.errors import AuthenticationRequired
-from webapp.extensions import db
-from webapp.models import User
+from webapp.errors import AuthenticationRequired, NotFound, ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import ApiToken, User
+from webapp.services import signing
+from webapp.services.signing import MAX_LIFETIME, Claims
 
-ISSUER = "patient-sync"
-AUDIENCE = "patient-sync-api"
-ALGORITHM = "HS256"
-TYPE = "at+jwt"
 LIFETIME = timedelta(hours=1)
-MAX_LIFETIME = timedelta(days=366)
-LEEWAY = timedelta(seconds=30)
-MAX_LENGTH = 4096
-_HEADER = {"alg": ALGORITHM, "typ": TYPE}
-_REQUIRED = ["exp", "iat", "nbf", "aud", "iss", "sub", "jti"]
+MAX_NAME = 100
+
+# An expired token is shown for so long; one without a name is of no interest then.
+KEPT = timedelta(days=30)
+
+# Each use of a token is not worth a write.
+_NOTED_EVERY = timedelta(minutes=1)
+
+log = structlog.get_logger()
 
 
-def issue(user: User, *, lifetime: timedelta = LIFETIME) -> tuple[str, int]:
-    """A token for a person and the Unix time at which it ends.
+def issue(
+    user: User, *, name: str | None = None, lifetime: timedelta = LIFETIME
+) -> tuple[str, int]:
+    """A token for a person, which is stored nowhere, and the Unix time at which it ends.
 
-    It says who asks and nothing of what they may: role and clinic are read at each request.
+    Raises ValidationError for a name that cannot be used or that another living token has.
     """
-    moment = now()
-    expires = int((moment + min(lifetime, MAX_LIFETIME)).timestamp())
-    claims = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": str(user.id),
-        "iat": int(moment.timestamp()),
-        "nbf": int(moment.timestamp()),
-        "exp": expires,
-        "jti": secrets.token_hex(16),
-        "epoch": user.session_epoch,
-    }
-    token = jwt.encode(claims, _key(), algorithm=ALGORITHM, headers={"typ": TYPE})
-    return token, expires
+    name = None if name is None else _checked(name)
+    user_id, moment = user.id, now()
+    with transaction() as session:
+        session.execute(delete(ApiToken).where(ApiToken.user_id == user_id, _of_no_interest()))
+        if name is not None and session.scalar(
+            select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name, _living())
+        ):
+            raise ValidationError("You have a token with this name already.", parameter="name")
+        row = ApiToken(
+            jti=secrets.token_hex(16),
+            user_id=user_id,
+            name=name,
+            created_at=moment,
+            expires_at=(moment + min(lifetime, MAX_LIFETIME)).replace(microsecond=0),
+        )
+        session.add(row)
+        claims = Claims(user_id, row.jti, user.session_epoch, row.expires_at)
+    return signing.sign(claims), int(claims.expires_at.timestamp())
 
 
 def user_of(token: str) -> User:
     """The person a token was issued to. Raises AuthenticationRequired for all but valid tokens."""
-    claims = _claims(token)
-    user = db.session.get(User, int(claims["sub"]))
-    if user is None or not user.active or claims.get("epoch") != user.session_epoch:
+    claims = signing.read(token)
+    row = db.session.scalar(
+        select(ApiToken)
+        .join(ApiToken.user)
+        .options(contains_eager(ApiToken.user))
+        .where(ApiToken.jti == claims.jti, ApiToken.user_id == claims.user_id)
+    )
+    if row is None or row.revoked_at is not None:
         raise AuthenticationRequired()
-    return user
+    if not row.user.active or claims.epoch != row.user.session_epoch:
+        raise AuthenticationRequired()
+    if row.last_used_at is None or now() - row.last_used_at > _NOTED_EVERY:
+        _note_use(row.id)
+    return row.user
 
 
-def _claims(token: str) -> dict[str, Any]:
-    if len(token) > MAX_LENGTH:
-        raise AuthenticationRequired()
+def of(user: User) -> list[ApiToken]:
+    """A person's own tokens, the newest first; those without a name only while they live."""
+    shown = or_(ApiToken.name.is_not(None), _living())
+    query = select(ApiToken).where(ApiToken.user_id == user.id, shown)
+    return list(db.session.scalars(query.order_by(ApiToken.id.desc())))
+
+
+def of_others(user: User) -> list[ApiToken]:
+    """The living tokens of everybody else, by e-mail address."""
+    query = select(ApiToken).join(ApiToken.user).options(contains_eager(ApiToken.user))
+    query = query.where(ApiToken.user_id != user.id, User.active, _living())
+    return list(db.session.scalars(query.order_by(User.email, ApiToken.id.desc())))
+
+
+def revoke(token_id: int, *, owner: User | None) -> None:
+    """End a token at once. Raises NotFound, also for one that is not the owner's; `owner` None
+    stands for somebody who may revoke anybody's."""
+    owner_id = owner and owner.id
+    with transaction() as session:
+        row = session.get(ApiToken, token_id)
+        if row is None or owner_id not in (None, row.user_id):
+            raise NotFound()
+        row.revoked_at = row.revoked_at or now()
+
+
+def _note_use(token_id: int) -> None:
     try:
-        decoded = jwt.decode_complete(
-            token,
-            _key(),
-            algorithms=[ALGORITHM],
-            audience=AUDIENCE,
-            issuer=ISSUER,
-            leeway=LEEWAY,
-            options={"require": _REQUIRED, "strict_aud": True, "enforce_minimum_key_length": True},
+        with transaction() as session:
+            row = session.get(ApiToken, token_id)
+            if row is not None:
+                row.last_used_at = now()
+    except OperationalError:
+        log.warning("use_of_token_not_noted")  # the database is too busy, or may not be written to
+
+
+def _living() -> ColumnElement[bool]:
+    return ApiToken.revoked_at.is_(None) & (ApiToken.expires_at > now())
+
+
+def _of_no_interest() -> ColumnElement[bool]:
+    nameless = ApiToken.name.is_(None) & (ApiToken.expires_at < now())
+    return nameless | (ApiToken.expires_at < now() - KEPT)
+
+
+def _checked(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise ValidationError(
+            f"Give the token a name of 1 to {MAX_NAME} printable characters.", parameter="name"
         )
-    except jwt.PyJWTError as error:
-        raise AuthenticationRequired() from error
-    claims: dict[str, Any] = decoded["payload"]
-    # No `kid`, `jku` or the like: nothing in a header may choose how it is checked.
-    if decoded["header"] != _HEADER or not _is_plain_number(claims["sub"]):
-        raise AuthenticationRequired()
-    if claims["exp"] - claims["iat"] > MAX_LIFETIME.total_seconds():
-        raise AuthenticationRequired()
-    return claims
-
-
-def _is_plain_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 16
-
-
-def _key() -> bytes:
-    # One secret, many uses: the prefix keeps what is signed for one from being valid for another.
-    return f"api-token:{current_app.config['SECRET_KEY']}".encode()
+    return name
