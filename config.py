@@ -121,7 +121,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         cliniko_contact_email=contact_email or "demo@example.com",
         cliniko_rate_limit=read.number("CLINIKO_RATE_LIMIT", 200, highest=10_000),
         secret_key=_secret_key(read, instance, production=production),
-        secret_key_fallbacks=_fallbacks(read),
+        secret_key_fallbacks=_fallbacks(read, production=production),
         credentials_keys=_credentials_keys(read, instance, production=production),
         metrics_token=read.secret("METRICS_TOKEN"),
         host=read.text("HOST", *HOST) or "127.0.0.1",
@@ -208,16 +208,23 @@ def _secret_key(read: _Reader, instance: Path, *, production: bool) -> str:
     advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
     if key is None:
         raise ConfigError(f"SECRET_KEY is missing; {advice}")
-    guessable = any(word in key.lower() for word in GUESSABLE)
-    if production and (len(key) < 32 or len(set(key)) < 8 or guessable):
+    if production and _is_guessable(key):
         raise ConfigError(f"SECRET_KEY can be guessed; {advice}")
     return key
 
 
-def _fallbacks(read: _Reader) -> tuple[str, ...]:
+def _is_guessable(key: str) -> bool:
+    words = any(word in key.lower() for word in GUESSABLE)
+    return len(key) < 32 or len(set(key)) < 8 or words
+
+
+def _fallbacks(read: _Reader, *, production: bool) -> tuple[str, ...]:
     """Earlier secret keys: what they have signed holds until it expires."""
     value = read.secret("SECRET_KEY_FALLBACKS") or ""
-    return tuple(key.strip() for key in value.split(",") if key.strip())
+    keys = tuple(key.strip() for key in value.split(",") if key.strip())
+    if production and any(_is_guessable(key) for key in keys):
+        raise ConfigError("A key of SECRET_KEY_FALLBACKS can be guessed; leave it out.")
+    return keys
 
 
 def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str, ...]:

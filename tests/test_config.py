@@ -172,6 +172,18 @@ def test_a_real_cliniko_wants_an_address_in_development_too(tmp_path: Path) -> N
         load_in(tmp_path, DEMO="0")
 
 
+def test_earlier_secret_keys_are_kept_for_what_they_have_signed(tmp_path: Path) -> None:
+    one, two = PRODUCTION["SECRET_KEY"][::-1], PRODUCTION["SECRET_KEY"][1:] + "0"
+    settings = load_in(tmp_path, **PRODUCTION, SECRET_KEY_FALLBACKS=f"{one}, {two}")
+    assert settings.flask()["SECRET_KEY_FALLBACKS"] == [one, two]
+    assert load_in(tmp_path, **PRODUCTION).secret_key_fallbacks == ()
+
+
+def test_production_refuses_a_weak_earlier_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="SECRET_KEY_FALLBACKS can be guessed"):
+        load_in(tmp_path, **PRODUCTION, SECRET_KEY_FALLBACKS="old")
+
+
 def test_development_keeps_the_secrets_it_makes(tmp_path: Path) -> None:
     first, second = load_in(tmp_path), load_in(tmp_path)
     assert first == second
