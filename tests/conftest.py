@@ -18,6 +18,7 @@ from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast, make_cast
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.redis_server import redis_server
+from tests.support.running_system import RunningSystem, running_system
 from webapp import create_app, create_core
 from webapp.extensions import db
 from webapp.models import User
@@ -51,6 +52,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "template.db"
     _migrate(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """The whole system, running, for all tests that ask it over HTTP."""
+    with running_system(tmp_path_factory.mktemp("system")) as system:
+        yield system
 
 
 @pytest.fixture

@@ -105,5 +105,6 @@ def test_every_answer_has_an_id_of_its_own(client: FlaskClient, address: str) ->
 
 def test_an_address_that_holds_no_text_is_refused(client: FlaskClient) -> None:
     for address in ("/", "/api"):
-        answer = client.get(address, environ_overrides={"QUERY_STRING": "next=\xff"})
-        assert answer.status_code == 400
+        for query in ("next=\xff", "next=%ff", "%c3%28=1"):
+            answer = client.get(address, environ_overrides={"QUERY_STRING": query})
+            assert answer.status_code == 400

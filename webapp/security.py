@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_to_bytes
+
 from flask import Flask, Response, request
 from flask_wtf import CSRFProtect
 from werkzeug.exceptions import BadRequest
@@ -58,8 +60,8 @@ def init_app(app: Flask) -> None:
 
 
 def _refuse_unreadable_query() -> None:
-    """Werkzeug fails on bytes that are no UTF-8 only where somebody asks for a parameter."""
+    """Werkzeug reads bytes that are no text as question marks, or fails on them later."""
     try:
-        request.query_string.decode()
+        unquote_to_bytes(request.query_string).decode()
     except UnicodeDecodeError as error:
         raise BadRequest from error

@@ -1,0 +1,161 @@
+"""Rules 7 to 11: starting a sync, the two kinds of 429, the queue away, the former address."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+
+from tests.contract.envelope import refused
+from tests.support.processes import descendants
+from tests.support.running_system import Clinic, RunningSystem, running_system
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, SyncOrigin
+from webapp.services import organizations
+from webapp.sync.start import start_sync
+
+
+@pytest.mark.rule(7)
+def test_the_first_poll_sees_the_sync_that_was_started(
+    system: RunningSystem, clinic: Clinic
+) -> None:
+    system.simulator.faults.add("status", account=clinic.account.id, status=401, times=1)
+    former = clinic.synced()  # it fails, so another may be started at once
+
+    started = clinic.start()
+    seen = clinic.newest()
+
+    assert (started["success"], started["operation_type"]) == (True, "full_patients")
+    assert started["message"] == f"Full patient sync started for organization {clinic.id}"
+    assert re.fullmatch("[0-9]+-[0-9]+ seconds", started["expected_duration"])
+    assert seen["id"] == started["sync_log_id"] > former["id"]
+    list(clinic.polled())
+
+
+@pytest.mark.rule(8)
+def test_a_running_sync_and_a_used_window_are_two_refusals(
+    system: RunningSystem, clinic: Clinic
+) -> None:
+    start = f"/cliniko/sync-all/{clinic.id}"
+    system.simulator.faults.add("slow", account=clinic.account.id, ms=1500, times=3)
+    started = clinic.start()
+
+    answer = system.admin.post(start)
+    details = refused(answer, 429, "SYNC_ALREADY_RUNNING")
+    assert details["sync_log_id"] == started["sync_log_id"]
+    assert details["progress_percent"] < 100
+    assert details["started_at"].endswith("Z")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+    *_, log = clinic.polled()
+    answer = system.admin.post(start)
+    details = refused(answer, 429, "RATE_LIMITED")
+    until = datetime.fromisoformat(details["retry_at"]) - datetime.fromisoformat(log["started_at"])
+    assert abs(until - timedelta(minutes=5)) <= timedelta(seconds=1)
+    assert 280 <= int(answer.headers["Retry-After"]) <= 300
+
+
+@pytest.mark.rule(8)
+def test_a_failed_sync_and_new_credentials_give_the_window_back(
+    system: RunningSystem, clinic: Clinic
+) -> None:
+    system.simulator.faults.add("status", account=clinic.account.id, status=401, times=1)
+    assert clinic.synced()["error_details"]["error_code"] == "CLINIKO_AUTH_FAILED"
+    assert clinic.synced()["status"] == "completed"
+    refused(clinic.manager.post(f"/cliniko/sync-all/{clinic.id}"), 429, "RATE_LIMITED")
+
+    system.inside(
+        lambda: organizations.replace_key(db.session.get_one(Organization, clinic.id), clinic.key)
+    )
+
+    assert clinic.synced()["status"] == "completed"
+
+
+@pytest.mark.rule(8)
+def test_only_starts_that_people_ask_for_count(system: RunningSystem, clinic: Clinic) -> None:
+    def by_schedule() -> None:
+        organization = db.session.get_one(Organization, clinic.id)
+        start_sync(organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+
+    refused(clinic.viewer.post(f"/cliniko/sync-all/{clinic.id}"), 403, "INSUFFICIENT_PERMISSIONS")
+    system.inside(by_schedule)
+    list(clinic.polled())
+
+    assert clinic.synced()["status"] == "completed"
+    moved = clinic.manager.post(f"/cliniko/sync/{clinic.id}", allow_redirects=True)
+    refused(moved, 429, "RATE_LIMITED")
+
+
+@pytest.fixture
+def without_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    """A system whose Redis is there and says nothing: one that was killed would come back."""
+    with running_system(tmp_path_factory.mktemp("without-redis")) as system:
+        names = ("valkey-server", "redis-server")
+        pids = [pid for pid in descendants(system.pid) if _program(pid).startswith(names)]
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield system
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
+
+
+@pytest.mark.rule(9)
+@pytest.mark.rule(25)
+def test_without_the_queue_nothing_is_started_and_reads_go_on(
+    without_redis: RunningSystem,
+) -> None:
+    clinic = without_redis.clinic()
+
+    refused(clinic.manager.post(f"/cliniko/sync-all/{clinic.id}"), 503, "QUEUE_UNAVAILABLE")
+
+    log = clinic.newest()
+    assert (log["status"], log["error_details"]["error_code"]) == ("failed", "QUEUE_UNAVAILABLE")
+
+
+@pytest.mark.rule(10)
+def test_the_former_address_says_where_it_went(clinic: Clinic) -> None:
+    answer = clinic.manager.post(f"/cliniko/sync/{clinic.id}")
+
+    assert answer.status_code == 308
+    assert answer.headers["Location"] == f"/api/v1/cliniko/sync-all/{clinic.id}"
+    deprecated = re.fullmatch("@([0-9]+)", answer.headers["Deprecation"])
+    assert deprecated is not None
+    sunset = parsedate_to_datetime(answer.headers["Sunset"])
+    assert int(deprecated[1]) < now().timestamp() < sunset.timestamp()
+    assert 'rel="successor-version"' in answer.headers["Link"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json()["location"] == answer.headers["Location"]
+    assert clinic.viewer.get(f"/cliniko/sync-logs/{clinic.id}").json()["logs"] == []
+
+    followed = clinic.manager.post(f"/cliniko/sync/{clinic.id}", allow_redirects=True)
+    assert followed.json()["operation_type"] == "full_patients"
+    list(clinic.polled())
+
+
+@pytest.mark.rule(11)
+def test_a_full_sync_reads_active_archived_and_deleted_patients(
+    system: RunningSystem, clinic: Clinic
+) -> None:
+    clinic.synced()
+
+    asked = {each.path for each in system.simulator.requests if each.account == clinic.account.id}
+    assert {"/patients", "/patients/archived", "/patients/deleted"} <= asked
+    found = {
+        state: clinic.manager.get(f"/cliniko/active-patients/{clinic.id}?state={state}").json()
+        for state in ("active", "archived", "merged", "deleted", "all")
+    }
+    totals = {state: page["pagination"]["total"] for state, page in found.items()}
+    assert totals["active"] == 7
+    assert (totals["archived"], totals["merged"], totals["all"]) == (2, 1, 10 + totals["deleted"])
