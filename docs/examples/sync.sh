@@ -23,7 +23,10 @@ while true; do
     exit 1
   fi
   if grep -q '"status":"completed"' log.json; then break; fi
-  if grep -q '"status":"failed"' log.json; then exit 1; fi
+  if grep -q '"status":"failed"' log.json; then
+    cat log.json; echo
+    exit 1
+  fi
   sleep 2
 done
 echo 'All patients are in step.'
