@@ -7,8 +7,6 @@ from pathlib import Path
 
 from flask import Flask
 
-from webapp.api.error_codes import STATUS
-from webapp.errors import ErrorCode
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -41,14 +39,6 @@ def test_every_endpoint_is_in_the_readme(app: Flask) -> None:
         for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", table("The API"))
     }
     assert named == known
-
-
-def test_every_error_code_is_in_the_readme_with_its_status() -> None:
-    rows = table("The API").splitlines()
-    for code in ErrorCode:
-        (row,) = [row for row in rows if f"`{code}`" in row.split("|")[1]]
-        status = row.split("|")[2]
-        assert "error_details" in status or str(int(STATUS[code])) in status, code
 
 
 def test_every_command_is_in_the_readme(app: Flask) -> None:

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from webapp.api.error_codes import ONLY_IN_SYNC_LOGS, STATUS
 from webapp.api.openapi import operations
 from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
@@ -25,7 +26,9 @@ def test_it_tells_of_every_endpoint_and_every_error_code(app: Flask, page: str) 
         assert f"{method} {path}</code>" in page
         assert definition.summary in page
     for code in ErrorCode:
-        assert f'<dt id="{code}">' in page
+        meaning = page.split(f'<dt id="{code}">')[1].split("</dd>")[0]
+        told = "error_details" if code in ONLY_IN_SYNC_LOGS else f"{STATUS[code].value}."
+        assert told in meaning
 
 
 def test_every_link_of_the_page_leads_somewhere(client: FlaskClient, page: str) -> None:
