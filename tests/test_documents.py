@@ -7,7 +7,6 @@ from pathlib import Path
 
 from flask import Flask
 
-
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()

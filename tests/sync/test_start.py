@@ -23,10 +23,10 @@ from webapp.errors import (
     SyncNotRunning,
 )
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations
 from webapp.sync import recovery
-from webapp.sync.start import cancel_sync, start_sync, start_window
+from webapp.sync.start import cancel_sync, start_once, start_sync, start_window
 
 FULL = OperationType.FULL_PATIENTS
 
@@ -90,6 +90,28 @@ def test_fifty_at_the_same_instant_start_one_sync(app: Flask, cast: Cast) -> Non
     assert outcomes.count("started") == 1
     assert outcomes.count("SYNC_ALREADY_RUNNING") == 49
     assert len(rows()) == 1
+
+
+def test_twenty_at_once_with_one_key_are_told_of_one_sync(app: Flask, cast: Cast) -> None:
+    together = Barrier(20, timeout=30)
+    surf_id, bob_id = cast.surf.id, cast.bob.id
+
+    def ask() -> tuple[int, bool]:
+        with app.app_context():
+            surf, bob = db.session.get_one(Organization, surf_id), db.session.get_one(User, bob_id)
+            db.session.rollback()
+            together.wait()
+            log, is_new = start_once(
+                surf, FULL, actor=bob, origin=SyncOrigin.API, idempotency_key="one"
+            )
+            return log.id, is_new
+
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = [f.result() for f in [pool.submit(ask) for _ in range(20)]]
+
+    (log,) = rows()
+    assert {log_id for log_id, _ in outcomes} == {log.id}
+    assert [is_new for _, is_new in outcomes].count(True) == 1
 
 
 def test_two_clinics_sync_at_the_same_time(cast: Cast) -> None:
