@@ -32,7 +32,9 @@ _MOMENT = re.compile(
 class Answer(BaseModel):
     """A JSON object that goes out: these keys and no others, so that nothing else can leak."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class Query(BaseModel):
