@@ -113,7 +113,7 @@ def _ask(
         command = [sys.executable, "-m", "schemathesis.cli", "run"]
         command += [f"{system.url}/api/v1/openapi.json", "--no-color", "--checks", "all"]
         command += ["--exclude-checks", NOT_FOR_US, "--max-examples", str(examples)]
-        command += ["--seed", str(seed), "--generation-database", "none", "--workers", "2"]
+        command += ["--seed", str(seed), "--generation-database", "none", "--workers", "1"]
         command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
         command += ["--warnings", "off", "--report", "ndjson", "--report-ndjson-path", str(report)]
         if caller.token:
@@ -127,10 +127,10 @@ def _ask(
         done = subprocess.run(
             command, cwd=folder, env=os.environ | environ, capture_output=True, text=True
         )
-        return _outcome(role, done.stdout + done.stderr, report)
+        return _outcome(role, done, report)
 
 
-def _outcome(role: str, log: str, report: Path) -> Outcome:
+def _outcome(role: str, done: subprocess.CompletedProcess[str], report: Path) -> Outcome:
     """Read from the report what was asked and what was found wrong."""
     operations: set[str] = set()
     answers: Counter[int] = Counter()
@@ -148,8 +148,9 @@ def _outcome(role: str, log: str, report: Path) -> Outcome:
             answers[asked["response"]["status_code"] if asked["response"] else 0] += 1
         for checks in recorded.get("checks", {}).values():
             failures += sum(check["status"] != "success" for check in checks)
-    if not finished:
-        raise RuntimeError(log)
+    log = done.stdout + done.stderr
+    if not finished or (done.returncode and not failures):
+        raise RuntimeError(log)  # schemathesis itself has had trouble
     return Outcome(role, len(operations), cases, answers, failures, log)
 
 

@@ -14,6 +14,7 @@ from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
     STORABLE,
+    STORABLE_SCHEMA,
     WHOLE_NUMBER,
     Answer,
     AskedMoment,
@@ -57,6 +58,7 @@ class PatientQuery(Query):
         str,
         Field(
             max_length=100,
+            json_schema_extra=STORABLE_SCHEMA,
             description=(
                 "Words of a name or an e-mail address, in any order, without regard to case or "
                 "accents; four digits or more also match phone numbers, however written."

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     WithJsonSchema,
 )
@@ -82,6 +83,7 @@ def _storable(text: str) -> str:
 # Bounds come first in an annotation, or they would not be told in the document.
 WHOLE_NUMBER = BeforeValidator(_whole_number)
 STORABLE = AfterValidator(_storable)
+STORABLE_SCHEMA: dict[str, JsonValue] = {"pattern": r"^[^\u0000]*$"}
 Offset = Annotated[
     int, Field(ge=0, le=MAX_OFFSET, description="How many are skipped."), WHOLE_NUMBER
 ]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from webapp.api.blueprints import open_to_all
 from webapp.api.endpoint import Endpoint
-from webapp.api.shapes import STORABLE, Answer, Body
+from webapp.api.shapes import STORABLE, STORABLE_SCHEMA, Answer, Body
 from webapp.clock import now
 from webapp.errors import AuthenticationRequired, ErrorCode
 from webapp.limits import sign_in
@@ -19,10 +19,24 @@ class Credentials(Body):
     """Who asks for a token."""
 
     email: Annotated[
-        str, Field(min_length=1, max_length=320, examples=["bob@example.com"]), STORABLE
+        str,
+        Field(
+            min_length=1,
+            max_length=320,
+            examples=["bob@example.com"],
+            json_schema_extra=STORABLE_SCHEMA,
+        ),
+        STORABLE,
     ]
     password: Annotated[
-        str, Field(min_length=1, max_length=4096, examples=["a long password"]), STORABLE
+        str,
+        Field(
+            min_length=1,
+            max_length=4096,
+            examples=["a long password"],
+            json_schema_extra=STORABLE_SCHEMA,
+        ),
+        STORABLE,
     ]
 
 
