@@ -28,6 +28,8 @@ HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or htt
 HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
 EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
 HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
+_HOST_NAME = r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+HOST_NAMES = (rf"{_HOST_NAME}(\s*,\s*{_HOST_NAME})*", "names without ports, separated by commas")
 GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
 
 
@@ -63,6 +65,8 @@ class Settings:
     host: str
     port: int
     workers: int
+    allowed_hosts: tuple[str, ...]  # empty: any
+    trusted_proxies: int
 
     def flask(self) -> dict[str, object]:
         """The configuration of the Flask application."""
@@ -79,6 +83,8 @@ class Settings:
             "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
             "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
             "METRICS_TOKEN": self.metrics_token,
+            "ALLOWED_HOSTS": list(self.allowed_hosts),
+            "TRUSTED_PROXIES": self.trusted_proxies,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
             "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
@@ -127,6 +133,8 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),
+        allowed_hosts=_names(read.text("ALLOWED_HOSTS", *HOST_NAMES)),
+        trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
     )
 
 
@@ -156,10 +164,10 @@ class _Reader:
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
         return self.text(name, "|".join(allowed), " or ".join(allowed)) or default
 
-    def number(self, name: str, default: int, *, highest: int) -> int:
+    def number(self, name: str, default: int, *, highest: int, lowest: int = 1) -> int:
         value = self.text(name) or str(default)
-        if not re.fullmatch("[0-9]{1,9}", value) or not 1 <= int(value) <= highest:
-            raise ConfigError(f"{name} must be a number from 1 to {highest}, not {value!r}.")
+        if not re.fullmatch("[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
+            raise ConfigError(f"{name} must be a number from {lowest} to {highest}, not {value!r}.")
         return int(value)
 
     def secret(self, name: str) -> str | None:
@@ -170,6 +178,10 @@ class _Reader:
         if value is not None:
             raise ConfigError(f"Set either {name} or {name}_FILE, not both.")
         return _read(Path(file))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in text.split(",")) if text else ()
 
 
 def _database_url(url: str | None, instance: Path) -> str:

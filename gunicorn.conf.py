@@ -1,13 +1,18 @@
 """How gunicorn serves the application; the address comes from script/server."""
 
 wsgi_app = "webapp:create_app()"
-worker_class = "gthread"
+worker_class = "script.web_worker.WebWorker"  # gthread that does not wait for ever
 workers = 2
 threads = 4
 preload_app = True  # one import for all; nothing is connected before the fork
 keepalive = 10  # seconds; a page asks for its progress every two
 graceful_timeout = 10
 control_socket_disable = True  # it would leave files in the home folder
+
+# What a proxy says is heard in webapp/front.py alone. By default gunicorn hears everybody from
+# this machine, and a proxy here passes on what strangers write.
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 
 # No query string and no referrer: a search holds patients' names.
 accesslog = "-"

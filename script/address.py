@@ -42,13 +42,13 @@ class Address:
                 "Choose another port: PORT=8001 script/server"
             ) from None
 
-    def is_healthy(self) -> bool:
-        """Whether a web server there says that it is alive."""
+    def is_healthy(self, *, called: str | None = None) -> bool:
+        """Whether a web server there says that it is alive, called by this name or by its own."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
         host = everywhere.get(self.host, self.host)
         connection = http.client.HTTPConnection(host, self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz")
+            connection.request("GET", "/healthz", headers={"Host": called} if called else {})
             return connection.getresponse().status == HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def _serve(settings: Settings) -> None:
     _say("Starting " + ", ".join(f"{program.name} ({program.copies})" for program in chosen))
     with supervised(chosen, settings.instance) as supervisord:
         try:
-            _wait_until_healthy(web, supervisord, log)
+            _wait_until_healthy(web, supervisord, log, settings.allowed_hosts)
             _say(f"Ready: {web.url()}\n{welcome}Logs are in {log}. Ctrl-C stops everything.")
             supervisord.wait()
         except KeyboardInterrupt:
@@ -98,9 +98,12 @@ def _prepare(log: Path) -> str:
     return done.stdout.decode()
 
 
-def _wait_until_healthy(web: Address, supervisord: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_healthy(
+    web: Address, supervisord: subprocess.Popen[bytes], log: Path, allowed_hosts: Sequence[str]
+) -> None:
+    called = allowed_hosts[0].lstrip(".") if allowed_hosts else None
     deadline = time.monotonic() + READY_WITHIN
-    while not web.is_healthy():
+    while not web.is_healthy(called=called):
         if supervisord.poll() is not None:
             raise CannotServe(f"The supervisor has ended; see {log / 'supervisord.log'}")
         if time.monotonic() > deadline:

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": DATA | LEAVES | {"queue", "sync", "jobs"},
     "cli": DATA | LEAVES | {"services", "sync"},
     "request_ids": set(),
+    "front": set(),
     "limits": DATA | LEAVES | {"auth", "queue", "security", "services"},
     "security": DATA | LEAVES | {"auth", "htmx", "request_ids"},
     "api": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},

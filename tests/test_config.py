@@ -33,6 +33,7 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert settings.cliniko_contact_email == "demo@example.com"
     assert settings.cliniko_rate_limit == 200
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
+    assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
 
 
@@ -97,6 +98,16 @@ def test_a_demo_never_calls_the_real_cliniko(tmp_path: Path) -> None:
     assert load_in(tmp_path).cliniko_api_url == "http://127.0.0.1:9999/v1"
 
 
+def test_hosts_are_named_with_commas_between_them(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, ALLOWED_HOSTS="Patients.clinic.example , .other.example")
+    assert settings.allowed_hosts == ("patients.clinic.example", ".other.example")
+
+
+@pytest.mark.parametrize("proxies", [0, 1, 10])
+def test_proxies_are_counted(tmp_path: Path, proxies: int) -> None:
+    assert load_in(tmp_path, TRUSTED_PROXIES=str(proxies)).trusted_proxies == proxies
+
+
 def test_an_instance_folder_can_be_named(tmp_path: Path) -> None:
     settings = load_in(tmp_path, INSTANCE_DIR=str(tmp_path / "elsewhere"))
     assert settings.instance == tmp_path / "elsewhere"
@@ -129,6 +140,14 @@ NONSENSE = [
     ("WORKERS", "65"),
     ("WORKERS", "٣"),
     ("HOST", "http://localhost"),
+    ("ALLOWED_HOSTS", "https://clinic.example"),
+    ("ALLOWED_HOSTS", "clinic.example:8000"),
+    ("ALLOWED_HOSTS", "clinic.example,"),
+    ("ALLOWED_HOSTS", "*"),
+    ("ALLOWED_HOSTS", "."),
+    ("TRUSTED_PROXIES", "11"),
+    ("TRUSTED_PROXIES", "-1"),
+    ("TRUSTED_PROXIES", "10.0.0.1"),
     ("CREDENTIALS_KEYS", "not-a-key"),
     ("CREDENTIALS_KEYS", f"{FERNET_KEY},"),
     ("INSTANCE_DIR", "/dev/null/instance"),

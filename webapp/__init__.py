@@ -20,8 +20,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = create_core(settings)
 
-    from webapp import api, cli, limits, pages, security
+    from webapp import api, cli, front, limits, pages, security
 
+    front.init_app(app)
     security.init_app(app)
     limits.init_app(app)
     api.init_app(app)

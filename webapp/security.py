@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_wtf import CSRFProtect
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, SecurityError
+from werkzeug.wsgi import get_host
 
 from webapp import request_ids
+from webapp.errors import ValidationError
 from webapp.htmx import HTMX_URL
 
 csrf = CSRFProtect()
@@ -43,6 +45,7 @@ TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"  # a year
 def init_app(app: Flask) -> None:
     """Switch on request ids, headers and CSRF protection."""
     request_ids.init_app(app)
+    app.before_request(_refuse_other_hosts)
     app.before_request(_refuse_unreadable_query)
     # Tied to the session and as long-lived: a dashboard stays open for hours.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
@@ -57,6 +60,16 @@ def init_app(app: Flask) -> None:
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _refuse_other_hosts() -> None:
+    """Not by Flask's TRUSTED_HOSTS: that leaves its own refusal without the addresses of pages."""
+    try:
+        get_host(request.environ, current_app.config["ALLOWED_HOSTS"])
+    except SecurityError as error:
+        raise ValidationError(
+            "This server does not go by the name in the header Host.", parameter="Host"
+        ) from error
 
 
 def _refuse_unreadable_query() -> None:

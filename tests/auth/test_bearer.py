@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -35,9 +34,7 @@ KNOWN_ONLY_TO_THE_DATABASE = {
 
 @pytest.fixture
 def forge(app: Flask, cast: Cast) -> Forge:
-    good, _ = tokens.issue(cast.bob)
-    secret = app.config["SECRET_KEY"].encode()
-    return Forge(good, hmac.digest(secret, b"api-token", "sha256"), secret)
+    return Forge.of(app, cast.bob)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Visitor:
 
     def post(self, path: str, **fields: str) -> TestResponse:
         """Send a form."""
-        return self._ask(self.client.post, path, data=fields | {"csrf_token": self._token()})
+        return self._ask(self.client.post, path, data=fields | {"csrf_token": self.csrf_token()})
 
     def get_fragment(self, path: str) -> TestResponse:
         """What htmx asks for."""
@@ -51,10 +51,11 @@ class Visitor:
 
     def post_fragment(self, path: str, **fields: str) -> TestResponse:
         """A form that htmx sends."""
-        data = fields | {"csrf_token": self._token()}
+        data = fields | {"csrf_token": self.csrf_token()}
         return self._ask(self.client.post, path, data=data, headers={"HX-Request": "true"})
 
-    def _token(self) -> str:
+    def csrf_token(self) -> str:
+        """What the forms of this session carry."""
         page = self.get("/sign-in", follow_redirects=True)
         match = _TOKEN.search(page.text)
         assert match is not None

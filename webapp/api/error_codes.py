@@ -157,7 +157,13 @@ MEANINGS = {
 
 # What no request is answered with: it stands in `error_details` of a sync log.
 ONLY_IN_SYNC_LOGS = frozenset(
-    {ErrorCode.SYNC_CANCELLED, ErrorCode.SYNC_INTERRUPTED, ErrorCode.SYNC_TIMEOUT}
+    {
+        ErrorCode.DATABASE_CONSTRAINT_ERROR,
+        ErrorCode.STORAGE_FULL,
+        ErrorCode.SYNC_CANCELLED,
+        ErrorCode.SYNC_INTERRUPTED,
+        ErrorCode.SYNC_TIMEOUT,
+    }
 )
 
 STATUS = {code: meaning.status for code, meaning in MEANINGS.items()}

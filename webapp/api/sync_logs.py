@@ -87,7 +87,7 @@ class Metadata(Answer):
 class ErrorDetails(Answer):
     """Why a sync failed."""
 
-    error_code: ErrorCode
+    error_code: Annotated[str, Field(description="One of the error codes.")]
     message: str
     failed_at: Moment | None
 

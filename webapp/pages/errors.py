@@ -10,7 +10,7 @@ from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from webapp.auth import sessions
 from webapp.errors import (
@@ -63,14 +63,14 @@ def answer(error: Exception) -> ResponseReturnValue:
     if isinstance(error, AuthenticationRequired):
         return _to_sign_in()
     if isinstance(error, CSRFError):
-        return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED)
+        return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED, {})
     status = _status_of(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page_failed", exc_info=error)
     words = _WORDS.get(status, _WORDS[400 if status < 500 else 500])
     if isinstance(error, (RateLimited, ValidationError)):
         words = words._replace(text=error.message)
-    return _show(status, words, retry_after=getattr(error, "retry_after", None))
+    return _show(status, words, _headers_of(error))
 
 
 def _status_of(error: Exception) -> int:
@@ -91,8 +91,15 @@ def _status_of(error: Exception) -> int:
             return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _show(status: int, words: _Words, *, retry_after: object = None) -> ResponseReturnValue:
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+def _headers_of(error: Exception) -> dict[str, str]:
+    if isinstance(error, AppError) and error.retry_after is not None:
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, MethodNotAllowed):
+        return {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+    return {}
+
+
+def _show(status: int, words: _Words, headers: dict[str, str]) -> ResponseReturnValue:
     if asked_by_htmx():
         return render_template("errors/_notice.html", words=words), status, headers
     # In trouble of our own nobody is looked up: the database may be what is down.

@@ -1,0 +1,227 @@
+"""Asks every route as everybody, and compares each answer with the table."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from redis import Redis
+from werkzeug.test import TestResponse
+
+from tests.access.actors import Actor
+from tests.access.clinics import Clinic
+from tests.access.table import METHODS, Door, Route
+from tests.pages.visitor import text_of
+from webapp.models import Role
+
+GONE = 999  # no clinic has this id, though somebody still belongs to it
+NO_IDS = ("abc", "0", "-1", "\uff11\uff12\uff13", str(2**63))
+NO_CHILDREN = ("abc", "0", str(2**63))
+# What a reading request may change all the same: when the connection was last tried.
+CHANGES_BY_READING = "/api/v1/cliniko/test-connection/<org_id>"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an address names: a clinic, and perhaps a sync or a patient."""
+
+    kind: str  # own, other, missing, no id or child; `own` also where no clinic is named
+    clinic: str = ""
+    child: str = ""
+    shows: Clinic | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request."""
+
+    route: Route
+    method: str
+    actor: Actor
+    target: Target
+    mixed: bool  # with the credential of somebody else at the other door
+    htmx: bool
+
+    def __str__(self) -> str:
+        ways = " mixed" * self.mixed + " htmx" * self.htmx
+        clinic = f"{self.target.kind} {self.target.clinic} {self.target.child}".rstrip()
+        return f"{self.method} {self.route.rule} [{clinic}] as {self.actor.name}{ways}"
+
+    @property
+    def column(self) -> str:
+        """Where the table tells of it."""
+        actor, kind = self.actor, self.target.kind
+        if actor.role is None:
+            return "nobody"
+        if kind == "no id":
+            return kind
+        if actor.role is Role.ADMIN:
+            kind = "own" if kind == "other" else kind
+        elif not actor.belongs_somewhere and self.route.names_a_clinic:
+            kind = "other" if kind in ("own", "child") else kind
+        if kind == "child":
+            let_in = self.route.expected(self.method, f"own {actor.role}") < 400
+            return kind if let_in else f"own {actor.role}"
+        return f"{kind} {actor.role}"
+
+    @property
+    def status(self) -> int:
+        """What the table says, in the words of htmx if it asks."""
+        status = self.route.expected(self.method, self.column)
+        sent_to_sign_in = self.column == "nobody" and self.route.door is Door.SESSION
+        return 401 if self.htmx and sent_to_sign_in and status == 303 else status
+
+
+@dataclass
+class Walk:
+    """All cases, one after the other, on one application and one database.
+
+    Every case begins with an empty Redis, so that no limit on callers is met: these have tests of
+    their own. Whatever a case has changed is put back after it.
+    """
+
+    app: Flask
+    redis: Redis
+    database: Path
+    routes: list[Route]
+    actors: list[Actor]
+    surf: Clinic
+    north: Clinic
+    tried: int = 0
+    told: set[str] = field(default_factory=set)  # the words of clinics that anybody was told
+    refusals: dict[tuple[object, ...], set[str]] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Try every case and write down what is not as the table says."""
+        client = self.app.test_client(use_cookies=False)
+        file, pristine = sqlite3.connect(self.database), sqlite3.connect(":memory:")
+        file.backup(pristine)
+        version = _version(file)
+        for case in self.cases():
+            self.redis.flushdb()
+            answer = client.open(**self._request(case))
+            self.tried += 1
+            changed = _version(file) != version
+            self._compare(case, answer)
+            self.complaints += [f"{case}: {fault}" for fault in self._faults(case, answer, changed)]
+            answer.close()
+            if changed:
+                pristine.backup(file)
+                version = _version(file)
+        file.close()
+        pristine.close()
+
+    def cases(self) -> Iterator[Case]:
+        """Every route and method as everybody, for every kind of id, in every way of asking."""
+        for route, method in product(self.routes, METHODS):
+            actors = [actor for actor in self.actors if route.door in actor.doors]
+            ways = [False] if route.is_api else [False, True]
+            targets = self._targets(route, method)
+            for actor, target, mixed, htmx in product(actors, targets, (False, True), ways):
+                yield Case(route, method, actor, target, mixed, htmx)
+
+    def _targets(self, route: Route, method: str) -> list[Target]:
+        """The ids to try. Those of a method that is not there are not looked at."""
+        kind = "patient_id" if "<patient_id>" in route.rule else "sync_id"
+        surf, north = self.surf, self.north
+        own_child, others_child = str(getattr(surf, kind)), str(getattr(north, kind))
+        own = Target("own", str(surf.id), own_child, surf)
+        known = method in route.methods or (method == "HEAD" and "GET" in route.methods)
+        if not known or not route.names_a_clinic:
+            return [own]
+        targets = [
+            own,
+            Target("other", str(north.id), others_child, north),
+            Target("missing", str(GONE), own_child),
+            *(Target("no id", no_id, own_child) for no_id in NO_IDS),
+        ]
+        if route.has_child:
+            children = (others_child, *NO_CHILDREN)
+            targets += [Target("child", own.clinic, child, surf) for child in children]
+        return targets
+
+    def _request(self, case: Case) -> dict[str, Any]:
+        actor, target, door = case.actor, case.target, case.route.door
+        somebody_else = self.actors[1] if actor.role is Role.ADMIN else self.actors[0]
+        headers = {"HX-Request": "true"} if case.htmx else {}
+        shown = actor if door is Door.TOKEN else somebody_else if case.mixed else None
+        if shown is not None and shown.token is not None:
+            headers["Authorization"] = f"Bearer {shown.token}"
+        keeps = actor if door is not Door.TOKEN else somebody_else if case.mixed else None
+        if keeps is not None:
+            headers["Cookie"] = keeps.cookie
+        values = {"org_id": target.clinic, "path:filename": "app.css"}
+        path = re.sub("<(.+?)>", lambda name: values.get(name[1], target.child), case.route.rule)
+        request: dict[str, Any] = {"path": path, "method": case.method, "headers": headers}
+        if case.method not in ("GET", "HEAD", "OPTIONS", "TRACE"):
+            clinic = target.shows or self.surf
+            form = {"name": "Renamed", "api_key": clinic.key, "csrf_token": actor.csrf}
+            request |= {"json": {}} if case.route.is_api else {"data": form}
+        return request
+
+    def _faults(self, case: Case, answer: TestResponse, changed: bool) -> Iterator[str]:
+        status, expected = answer.status_code, case.status
+        # htmx gets a fragment where a plain form is led back to the page.
+        fragment = case.htmx and expected == 303 and status == 200 and case.actor.role is not None
+        if status != expected and not fragment:
+            yield f"{status} in place of {expected}"
+        may_change = case.method == "POST" or case.route.rule == CHANGES_BY_READING
+        if changed and (status >= 400 or case.actor.role is None or not may_change):
+            yield "the database was changed"
+        if case.method == "HEAD" and answer.data:
+            yield "an answer to HEAD has a body"
+        if status == 405 and set(answer.headers.get("Allow", "").split(", ")) != _allowed(
+            case.route
+        ):
+            yield f"Allow is {answer.headers.get('Allow')}"
+        if status >= 400 and case.route.is_api and case.method != "HEAD" and not _envelope(answer):
+            yield "the refusal has another shape"
+        yield from self._told(case, answer)
+
+    def _told(self, case: Case, answer: TestResponse) -> Iterator[str]:
+        text = f"{answer.headers}{answer.get_data(as_text=True)}"
+        may_know = self._may_know(case, answer)
+        for clinic in (self.surf, self.north):
+            words = {word for word in clinic.words if word in text}
+            if words and clinic not in may_know:
+                yield f"it tells {sorted(words)}"
+            self.told |= words
+
+    def _may_know(self, case: Case, answer: TestResponse) -> list[Clinic]:
+        if case.actor.clinic is not None and answer.status_code < 400:
+            return [case.actor.clinic]
+        if case.actor.role is Role.ADMIN and answer.status_code < 400:
+            shown = case.target.shows if case.route.names_a_clinic else None
+            return [shown] if shown else [self.surf, self.north]
+        return []
+
+    def _compare(self, case: Case, answer: TestResponse) -> None:
+        """Keep what people are told of a clinic of others and of none, but for the id itself."""
+        of_others = case.actor.role in (Role.VIEWER, Role.MANAGER)
+        if of_others and case.target.kind in ("other", "missing"):
+            told = text_of(answer) if answer.mimetype == "text/html" else answer.text
+            told = re.sub(rf"\b{case.target.clinic}\b", "ID", told)
+            key = (case.route.rule, case.method, case.actor.name, case.mixed, case.htmx)
+            self.refusals.setdefault(key, set()).add(told)
+
+
+def _allowed(route: Route) -> set[str]:
+    return {*route.methods, "OPTIONS", *({"HEAD"} if "GET" in route.methods else ())}
+
+
+def _envelope(answer: TestResponse) -> bool:
+    body = answer.get_json(silent=True) or {}
+    return list(body) == ["error", "message", "error_code", "details"] and body["error"] is True
+
+
+def _version(file: sqlite3.Connection) -> int:
+    """Differs from the one before if anybody else has committed a change meanwhile."""
+    number: int = file.execute("PRAGMA data_version").fetchone()[0]
+    return number

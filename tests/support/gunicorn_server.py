@@ -1,0 +1,34 @@
+"""The real web server, as `script/server` starts it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from config import ROOT
+from script import tether
+from script.address import Address, free_port
+from script.processes import tethered
+from tests.support.processes import wait_until
+
+# Which process has answered, and nothing else; the application's own log goes to the same file.
+ACCESS_LOG = "process %(p)s answered %(s)s"
+
+
+@contextmanager
+def gunicorn(environment: Mapping[str, str], log: Path) -> Iterator[Address]:
+    """Two processes with four threads each, on a port of their own; all they say goes to a file."""
+    address = Address("127.0.0.1", free_port())
+    command = tethered("-m", "gunicorn", "--bind", str(address), "--access-logformat", ACCESS_LOG)
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=tether.environ(environment), stdout=file, stderr=file
+        )
+        try:
+            wait_until(address.is_healthy)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(20)
