@@ -39,6 +39,26 @@ def test_the_first_poll_sees_the_sync_that_was_started(
     list(clinic.polled())
 
 
+@pytest.mark.rule(7)
+def test_the_expected_duration_comes_from_size_and_history(system: RunningSystem) -> None:
+    def expected(clinic: Clinic) -> list[int]:
+        found = re.fullmatch("([0-9]+)-([0-9]+) seconds", clinic.start()["expected_duration"])
+        assert found is not None
+        return [int(found[1]), int(found[2])]
+
+    small, large, unknown = (system.clinic(active=number) for number in (5, 1500, 5))
+    for clinic in (small, large):
+        assert clinic.manager.get(f"/cliniko/test-connection/{clinic.id}").status_code == 200
+    assert expected(unknown) == [30, 120]
+    first = expected(large)
+    assert expected(small) < first
+    *_, log = large.polled()
+    took = datetime.fromisoformat(log["completed_at"]) - datetime.fromisoformat(log["started_at"])
+    assert took.total_seconds() <= first[1]
+    for clinic in (small, unknown):
+        list(clinic.polled())
+
+
 @pytest.mark.rule(8)
 def test_a_running_sync_and_a_used_window_are_two_refusals(
     system: RunningSystem, clinic: Clinic

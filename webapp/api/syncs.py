@@ -17,7 +17,6 @@ from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
 from webapp.errors import ErrorCode, ValidationError
 from webapp.models import OperationType, Organization, SyncOrigin, SyncStatus
-from webapp.sync import history
 from webapp.sync.start import cancel_sync, start_once, start_window
 
 SYNC_DEPRECATED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -96,7 +95,7 @@ def sync_all(organization: Organization) -> tuple[Started, dict[str, str]]:
     answer = Started(
         message=f"Full patient sync started for organization {log.organization_id}",
         operation_type=OperationType(log.operation_type),
-        expected_duration=history.expected_duration(log),
+        expected_duration=log.expected_duration,
         sync_log_id=log.id,
     )
     return answer, {} if is_new else {"Idempotency-Replayed": "true"}

@@ -84,6 +84,7 @@ class SyncLog(Base):
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # A digest of the key that the client chose, so that asking twice starts one sync.
     idempotency_key: Mapped[str | None] = mapped_column(String(64))
+    expected_duration: Mapped[str] = mapped_column(String(40), default="", server_default="")
 
     # Whoever holds the lease works on the sync. Every write names the attempt it belongs to, so a
     # worker that was replaced while it hung cannot write any more.

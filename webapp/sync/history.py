@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 from flask import current_app
 from sqlalchemy import Select, func, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import make_transient
 
+from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db
@@ -19,6 +20,9 @@ from webapp.models import OperationType, Organization, Patient, SyncFailure, Syn
 from webapp.sync import recovery
 
 UNKNOWN_DURATION = "30-120 seconds"
+REQUESTS_BESIDE_PAGES = 7  # whose account it is, counts, archived and deleted patients, catch-up
+# Seconds a request: four at once by an answer in 250 ms, or one after the other by slow ones.
+QUICKEST, SLOWEST = 0.0625, 1.0
 
 
 @dataclass(frozen=True)
@@ -128,24 +132,19 @@ def version(organization: Organization) -> str:
     return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
-def expected_duration(log: SyncLog) -> str:
-    """How long a sync will take, as `30-120 seconds`: from the last completed one before it, if
-    any, so that the same sync is always expected to take the same time."""
-    completed = db.session.scalar(
-        select(SyncLog)
-        .where(
-            SyncLog.organization_id == log.organization_id,
-            SyncLog.status == SyncStatus.COMPLETED,
-            SyncLog.id < log.id,
-        )
-        .order_by(SyncLog.id.desc())
-        .limit(1)
-    )
-    if completed is None or completed.duration_seconds is None:
+def expected_duration(organization: Organization) -> str:
+    """How long a sync will take, as `30-120 seconds`: from the last completed one, or else from the
+    number of patients that a connection test has found."""
+    completed = last_completed(organization)
+    if completed is not None and completed.duration_seconds is not None:
+        seconds = completed.duration_seconds
+        return _between(floor(seconds), round(seconds * 2))
+    if organization.cliniko_patients is None:
         return UNKNOWN_DURATION
-    seconds = completed.duration_seconds
-    shortest = max(1, floor(seconds))
-    return f"{shortest}-{max(shortest + 1, round(seconds * 2))} seconds"
+    requests = ceil(organization.cliniko_patients / PER_PAGE) + REQUESTS_BESIDE_PAGES
+    per_minute = current_app.config["CLINIKO_RATE_LIMIT"]
+    waiting = max(0, requests - per_minute) / per_minute * 60
+    return _between(floor(requests * QUICKEST + waiting), ceil(requests * SLOWEST + waiting))
 
 
 def settle_abandoned(organization: Organization) -> None:
@@ -153,6 +152,11 @@ def settle_abandoned(organization: Organization) -> None:
     log = db.session.scalar(_newest(organization, SyncStatus.RUNNING))
     if log is not None:
         _as_it_is(log)
+
+
+def _between(shortest: int, longest: int) -> str:
+    shortest = max(1, shortest)
+    return f"{shortest}-{max(shortest + 1, longest)} seconds"
 
 
 def _active_patients(organization: Organization) -> int:

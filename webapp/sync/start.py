@@ -29,6 +29,7 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync
+from webapp.sync import history
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import close, closing_for
 
@@ -97,6 +98,7 @@ def start_once(
                 origin=origin,
                 started_by_id=actor_id,
                 idempotency_key=key,
+                expected_duration=history.expected_duration(organization),
                 started_at=now(),
                 progress=Progress(operation_type).metadata(),
             )

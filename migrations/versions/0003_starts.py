@@ -1,4 +1,4 @@
-"""Starts of a sync can carry a key, so that asking twice starts one."""
+"""Starts of a sync can carry a key, so that asking twice starts one; they keep what was told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("sync_logs", sa.Column("idempotency_key", sa.String(length=64), nullable=True))
+    op.add_column(
+        "sync_logs",
+        sa.Column("expected_duration", sa.String(length=40), server_default="", nullable=False),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("sync_logs", "expected_duration")
     op.drop_column("sync_logs", "idempotency_key")
