@@ -68,12 +68,14 @@ def test_a_database_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes")
 def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> None:
     output, web = tmp_path / "output", Address("127.0.0.1", free_port())
+    # Whoever asks for its health has to call it by its name.
+    settings = {"PORT": str(web.port), "ALLOWED_HOSTS": ".patients.example"}
     with (
         output.open("w") as file,
         subprocess.Popen(
             COMMAND,
             cwd=ROOT,
-            env=environment(tmp_path / "instance", PORT=str(web.port)),
+            env=environment(tmp_path / "instance", **settings),
             stdout=file,
             stderr=file,
         ) as process,
@@ -82,7 +84,7 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
             wait_until(lambda: "Ctrl-C" in output.read_text(), seconds=90)
             assert f"Ready: http://localhost:{web.port}\n" in output.read_text()
             assert "password" in output.read_text()
-            assert web.is_healthy()
+            assert web.is_healthy(called="patients.example")
             # supervisord, Redis, the simulator, the web server with two workers, two workers
             wait_until(lambda: len(descendants(process.pid)) == 8)
             started = descendants(process.pid)
@@ -91,4 +93,4 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
     assert process.returncode == 0
     assert output.read_text().endswith("Stopping\n")
     assert not any(map(is_alive, started))
-    assert not web.is_healthy()
+    assert not web.is_healthy(called="patients.example")
