@@ -64,7 +64,7 @@ def count() -> None:
     if current.breached:
         raise RateLimited(
             "Too many requests. Wait for as many seconds as the header Retry-After says.",
-            retry_after=ceil(resets_at.timestamp() - time.time()),
+            retry_after=ceil(current.window.reset_time - time.time()),
             retry_at=iso(resets_at),
         )
 
