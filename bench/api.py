@@ -11,21 +11,18 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import requests
 from flask import Flask
 
 from bench.sync import one_sync, simulator, system
-from config import ROOT
-from script.address import free_port
+from tests.support.gunicorn_server import gunicorn
 from tests.support.postgres_server import postgres_server
 from tests.support.processes import wait_until
 from webapp.models import Role
@@ -76,7 +73,9 @@ def main() -> None:
         )
         print(f"{'':42}{'promised':>9}{'one client':>17}{'eight clients':>17}")
         print(f"{'':42}{'':9}{'median':>9}{'p99':>8}{'median':>9}{'p99':>8}")
-        api = stack.enter_context(web_server(app))
+        environ = os.environ | app.config["ENVIRON"]
+        address = stack.enter_context(gunicorn(environ, folder / "web.log"))
+        api = f"http://{address}/api/v1"
         callers = [_token(number) for number in range(PEOPLE)]
         for path, unchanged, promise in READS:
             _row(app, api, path, callers, unchanged, promise, said.requests)
@@ -163,32 +162,6 @@ def _forget_limits(app: Flask) -> None:
     redis = redis_connection()
     for key in redis.scan_iter("LIMITS*"):
         redis.delete(key)
-
-
-@contextmanager
-def web_server(app: Flask) -> Iterator[str]:
-    """The address of the API, served as in operation."""
-    address = f"127.0.0.1:{free_port()}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--bind", address],
-        cwd=ROOT,
-        env=os.environ | app.config["ENVIRON"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: _answers(f"http://{address}/healthz"))
-        yield f"http://{address}/api/v1"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, Patient, SyncLog, SyncStatus, User
-from webapp.services import connection, credentials
+from webapp.services import connection, credentials, names
 
 MAX_NAME = 200
 
@@ -42,7 +42,7 @@ def add(name: str, api_key: str | None = None) -> Organization:
 
     Raises ValidationError for a name or key that cannot be used.
     """
-    name = _checked_name(name)
+    name = names.checked(name, of="clinic", most=MAX_NAME)
     key = _checked_key(api_key) if api_key else None
     with transaction() as session:
         organization = Organization(name=name)
@@ -55,7 +55,7 @@ def add(name: str, api_key: str | None = None) -> Organization:
 
 def rename(organization: Organization, name: str) -> None:
     """Give a clinic another name. Raises ValidationError for an empty or overlong one."""
-    name = _checked_name(name)
+    name = names.checked(name, of="clinic", most=MAX_NAME)
     with transaction():
         organization.name = name
 
@@ -125,15 +125,6 @@ def _store_key(organization: Organization, api_key: str) -> None:
     organization.credentials_saved_at = now()
     organization.connection_checked_at = None
     organization.connection_error_code = None
-
-
-def _checked_name(name: str) -> str:
-    name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise ValidationError(
-            f"Give the clinic a name of 1 to {MAX_NAME} printable characters.", parameter="name"
-        )
-    return name
 
 
 def _checked_key(api_key: str) -> str:

@@ -14,7 +14,7 @@ from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
-from webapp.services import signing
+from webapp.services import names, signing
 from webapp.services.signing import MAX_LIFETIME, Claims
 
 LIFETIME = timedelta(hours=1)
@@ -36,7 +36,7 @@ def issue(
 
     Raises ValidationError for a name that cannot be used or that another living token has.
     """
-    name = None if name is None else _checked(name)
+    name = None if name is None else names.checked(name, of="token", most=MAX_NAME)
     user_id, moment = user.id, now()
     with transaction() as session:
         session.execute(delete(ApiToken).where(ApiToken.user_id == user_id, _of_no_interest()))
@@ -116,12 +116,3 @@ def _living() -> ColumnElement[bool]:
 def _of_no_interest() -> ColumnElement[bool]:
     nameless = ApiToken.name.is_(None) & (ApiToken.expires_at < now())
     return nameless | (ApiToken.expires_at < now() - KEPT)
-
-
-def _checked(name: str) -> str:
-    name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise ValidationError(
-            f"Give the token a name of 1 to {MAX_NAME} printable characters.", parameter="name"
-        )
-    return name
