@@ -14,6 +14,18 @@ from tests.support.running_system import Caller, Clinic, RunningSystem
 from webapp.clock import now
 
 
+def signed_in(system: RunningSystem, clinic: Clinic) -> requests.Session:
+    """A browser in which the manager of the clinic has signed in."""
+    browser = requests.Session()
+    page = browser.get(f"{system.url}/sign-in", timeout=30).text
+    csrf = page.split('name="csrf_token" value="')[1].split('"')[0]
+    email = f"manager-{clinic.name.split()[1]}@example.com"
+    form = {"csrf_token": csrf, "email": email, "password": PASSWORD}
+    home = browser.post(f"{system.url}/sign-in", data=form, timeout=30)
+    assert clinic.name in home.text
+    return browser
+
+
 @pytest.mark.rule(24)
 def test_an_e_mail_address_and_a_password_give_a_token(
     system: RunningSystem, clinic: Clinic
@@ -101,17 +113,24 @@ def test_fifty_starts_at_once_start_one_sync(clinic: Clinic) -> None:
     assert answers == [200] + [429] * 49
 
 
+@pytest.mark.rule(25)
+def test_the_dashboards_own_polling_uses_nothing_up(system: RunningSystem, clinic: Clinic) -> None:
+    log = clinic.synced()
+    browser = signed_in(system, clinic)
+    progress = f"{system.url}/clinics/{clinic.id}/syncs/{log['id']}/progress"
+
+    answers = {browser.get(progress, timeout=30).status_code for _ in range(130)}
+
+    assert answers == {200}
+    used = clinic.manager.get(f"/cliniko/status/{clinic.id}").headers
+    assert used["X-RateLimit-Remaining"] == "119"
+
+
 @pytest.mark.rule(26)
 def test_the_cookie_of_the_dashboard_opens_nothing(system: RunningSystem, clinic: Clinic) -> None:
-    browser = requests.Session()
-    page = browser.get(f"{system.url}/sign-in", timeout=30).text
-    csrf = page.split('name="csrf_token" value="')[1].split('"')[0]
-    email = f"manager-{clinic.name.split()[1]}@example.com"
-    form = {"csrf_token": csrf, "email": email, "password": PASSWORD}
-    home = browser.post(f"{system.url}/sign-in", data=form, timeout=30)
-    assert clinic.name in home.text
-
-    answer = browser.get(f"{system.url}/api/v1/cliniko/status/{clinic.id}", timeout=30)
+    answer = signed_in(system, clinic).get(
+        f"{system.url}/api/v1/cliniko/status/{clinic.id}", timeout=30
+    )
 
     refused(answer, 401, "AUTHENTICATION_REQUIRED")
     assert "Set-Cookie" not in answer.headers
