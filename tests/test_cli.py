@@ -110,6 +110,23 @@ def test_a_sync_that_fails_ends_with_its_reason_and_code_1(
     assert "CLINIKO_AUTH_FAILED" in result.output
 
 
+def test_a_copy_is_compared_without_starting_anything(
+    app: Flask, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(app, "sync", str(cast.surf.id), "--verify")
+    assert before.exit_code == 1
+    assert "Our copy: no patients;" in before.output
+    assert "missing: 648 " in before.output
+
+    monkeypatch.setattr("webapp.cli.start_sync", _started_with_a_worker(app))
+    run(app, "sync", str(cast.surf.id), "--wait")
+
+    after = run(app, "sync", str(cast.surf.id), "--verify")
+    assert after.exit_code == 0, after.output
+    assert "Cliniko: 602 active, 36 archived, 5 deleted, 5 merged; digest " in after.output
+    assert "missing: 0\nextra: 0\ndifferent: 0\n" in after.output
+
+
 def _started_with_a_worker(app: Flask) -> Callable[..., SyncLog]:
     """Starts a sync as the command does, with a thread in the place of a worker."""
 

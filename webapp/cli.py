@@ -19,7 +19,7 @@ from webapp.errors import AppError, OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations, people, tokens
-from webapp.sync import history
+from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -108,18 +108,40 @@ def issue_token(email: str, name: str | None, days: int | None) -> None:
 @click.command("sync")
 @click.argument("organization_id", type=int)
 @click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
+@click.option("--verify", "compare", is_flag=True, help="Start none: compare with Cliniko.")
 @in_sentences
-def sync(organization_id: int, wait: bool) -> None:
-    """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed."""
+def sync(organization_id: int, wait: bool, compare: bool) -> None:
+    """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed.
+
+    With --verify nothing is started or written: all patients in Cliniko are listed again and
+    compared with ours; exit code 1 tells that they are not the same.
+    """
     organization = db.session.get(Organization, organization_id)
     if organization is None:
         raise OrganizationNotFound()
+    if compare:
+        return _tell(verify.verify(organization))
     log = start_sync(
         organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
     )
     click.echo(f"Sync {log.id} of {organization.name} has started.")
     if wait:
         _watch(organization, log.id)
+    return None
+
+
+def _tell(verdict: verify.Verdict) -> None:
+    for whose, counts, digest in (
+        ("Cliniko", verdict.theirs, verdict.their_digest),
+        ("Our copy", verdict.ours, verdict.our_digest),
+    ):
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        click.echo(f"{whose}: {states or 'no patients'}; digest {digest}")
+    for words in ("missing", "extra", "different"):
+        ids = getattr(verdict, words)
+        click.echo(f"{words}: {len(ids)}{' ' * bool(ids)}{' '.join(ids)}")
+    if not verdict.in_step:
+        raise SystemExit(1)
 
 
 def _watch(organization: Organization, sync_log_id: int) -> None:
