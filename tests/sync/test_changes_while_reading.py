@@ -1,0 +1,159 @@
+"""Whatever happens to patients between any two requests of a sync, nobody is lost or made up.
+
+Hypothesis chooses what happens and when; what it finds once it finds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from simulator.server import Simulator
+from tests.sync.copies import Copy, copy_of, truth_of
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
+from webapp.services import organizations
+from webapp.sync import engine
+from webapp.sync.start import start_sync
+
+EXAMPLES = 40
+_NUMBERS = count(1)
+
+
+@dataclass
+class Life:
+    """What happens to the patients of an account: before which request, to whom."""
+
+    account: ClinikoAccount
+    plan: dict[int, list[tuple[str, int]]]
+    touched: set[str] = field(default_factory=set)
+    asked: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def before_request(self, _path: str, _params: object, _number: int) -> None:
+        with self.lock:
+            self.asked += 1
+            for verb, pick in self.plan.pop(self.asked, ()):
+                self._do(verb, pick)
+
+    def _do(self, verb: str, pick: int) -> None:
+        account = self.account
+        if verb == "create":
+            self.touched.add(account.create())
+            return
+        states = {"unarchive": (State.ARCHIVED,), "delete": (State.ACTIVE, State.ARCHIVED)}
+        ids = account.ids(*states.get(verb, (State.ACTIVE,)))
+        if len(ids) < 2:
+            return
+        chosen = ids[pick % len(ids)]
+        self.touched.add(chosen)
+        if verb == "merge":
+            account.merge(chosen, into=ids[(pick + 1) % len(ids)])
+        elif verb == "edit":
+            account.edit(chosen, first_name=f"Edited {pick}")
+        else:
+            {"archive": account.archive, "unarchive": account.unarchive, "delete": account.delete}[
+                verb
+            ](chosen)
+
+
+VERBS = st.sampled_from(["archive", "archive", "unarchive", "merge", "delete", "create", "edit"])
+# Patients at the front and at the back of a list are the ones that a shift would hit.
+PICKS = st.one_of(st.integers(0, 5), st.integers(-6, -1), st.integers(0, 400))
+PLANS = st.dictionaries(
+    st.integers(1, 24), st.lists(st.tuples(VERBS, PICKS), min_size=1, max_size=6), max_size=10
+)
+
+
+@pytest.fixture(params=["sqlite"])
+def database(request: pytest.FixtureRequest) -> str:
+    """One is enough: what is tried here is the order of reading."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def sync_of(app: Flask, cliniko: Simulator) -> Callable[[Organization], SyncLog]:
+    def sync_of(organization: Organization) -> SyncLog:
+        log = start_sync(
+            organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+        )
+        engine.run(log.id, log.attempt, worker="test")
+        db.session.expire_all()
+        return db.session.get_one(SyncLog, log.id)
+
+    return sync_of
+
+
+@given(
+    plan=PLANS,
+    first=PLANS,
+    active=st.sampled_from([3, 99, 101, 230]),
+    archived=st.sampled_from([0, 2, 120]),
+)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_nobody_is_lost_or_made_up(
+    app: Flask,
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+    plan: dict[int, list[tuple[str, int]]],
+    first: dict[int, list[tuple[str, int]]],
+    active: int,
+    archived: int,
+) -> None:
+    number = next(_NUMBERS)
+    key = f"invented-key-{number}-au1"
+    account = ClinikoAccount.generate(
+        account_id=str(5000 + number), seed=number, active=active, archived=archived, deleted=2
+    )
+    account.add_key(key)
+    cliniko.accounts = (account,)
+    organization = organizations.add(f"Clinic {number}", key)
+
+    for happens in (first, plan):  # into an empty copy, and into one that is there
+        before = truth_of(account)
+        life = Life(account, dict(happens))
+        cliniko.before_request = life.before_request
+        log = sync_of(organization)
+        cliniko.before_request = None
+        assert log.status == "completed", log.error_message
+        assert_kept(copy_of(organization), before, truth_of(account), life.touched)
+
+    assert sync_of(organization).status == "completed"
+    ours, truth = copy_of(organization), truth_of(account)
+    assert {key: in_essence(copy) for key, copy in ours.items()} == {
+        key: in_essence(copy) for key, copy in truth.items()
+    }
+
+
+def assert_kept(
+    ours: dict[str, Copy], before: dict[str, Copy], truth: dict[str, Copy], touched: set[str]
+) -> None:
+    """Who was left alone is here as in Cliniko; who was there at the start is here in some form;
+    nobody is marked deleted who is not, and nobody is here whom Cliniko never had."""
+    for key, copy in truth.items():
+        if key not in touched and copy.merged_into not in touched:
+            assert in_essence(ours[key]) == in_essence(copy), key
+    assert before.keys() <= ours.keys() <= truth.keys()
+    marked = {key for key, copy in ours.items() if copy.state == "deleted"}
+    assert marked <= {key for key, copy in truth.items() if copy.state == "deleted"}
+
+
+def in_essence(copy: Copy) -> Copy | str:
+    """Of a deleted patient Cliniko tells nothing more, while we keep what we knew."""
+    return copy.state if copy.state == "deleted" else copy
