@@ -125,3 +125,14 @@ def test_a_name_is_text_whatever_it_holds(bob: Visitor, app: Flask) -> None:
 
     assert "<script>alert" not in page.text
     assert "<script>alert(1)</script>" in text_of(page)
+
+
+def test_more_than_a_hundred_are_cut_off_and_it_says_so(bob: Visitor, cast: Cast) -> None:
+    tokens.issue(cast.bob, name="Report")
+    for _ in range(100):
+        tokens.issue(cast.bob)
+
+    page = text_of(bob.get(PATH))
+
+    assert "The newest 100 are shown." in page
+    assert "Report Active" in page

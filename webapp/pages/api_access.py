@@ -56,6 +56,7 @@ def _page(*, token: str | None = None, errors: dict[str, str] | None = None) -> 
         token=token,
         errors=errors or {},
         lifetimes=LIFETIMES,
+        most_shown=tokens.MOST_SHOWN,
         own=tokens.of(actor),
         others=tokens.of_others(actor) if may(actor, Action.MANAGE_TOKENS) else [],
     )

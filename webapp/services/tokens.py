@@ -19,6 +19,7 @@ from webapp.services.signing import MAX_LIFETIME, Claims
 
 LIFETIME = timedelta(hours=1)
 MAX_NAME = 100
+MOST_SHOWN = 100
 
 # An expired token is shown for so long; one without a name is of no interest then.
 KEPT = timedelta(days=30)
@@ -39,6 +40,8 @@ def issue(
     name = None if name is None else names.checked(name, of="token", most=MAX_NAME)
     user_id, moment = user.id, now()
     with transaction() as session:
+        # Locked: neither a second token of this name nor another password comes in between.
+        session.get_one(User, user_id, with_for_update=True)
         session.execute(delete(ApiToken).where(ApiToken.user_id == user_id, _of_no_interest()))
         if name is not None and session.scalar(
             select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name, _living())
@@ -75,17 +78,19 @@ def user_of(token: str) -> User:
 
 
 def of(user: User) -> list[ApiToken]:
-    """A person's own tokens, the newest first; those without a name only while they live."""
+    """A person's own tokens, those with a name first, then the newest; those without a name only
+    while they live. At most MOST_SHOWN."""
     shown = or_(ApiToken.name.is_not(None), _living())
     query = select(ApiToken).where(ApiToken.user_id == user.id, shown)
-    return list(db.session.scalars(query.order_by(ApiToken.id.desc())))
+    query = query.order_by(ApiToken.name.is_(None), ApiToken.id.desc())
+    return list(db.session.scalars(query.limit(MOST_SHOWN)))
 
 
 def of_others(user: User) -> list[ApiToken]:
-    """The living tokens of everybody else, by e-mail address."""
+    """The living tokens of everybody else, the newest first. At most MOST_SHOWN."""
     query = select(ApiToken).join(ApiToken.user).options(contains_eager(ApiToken.user))
     query = query.where(ApiToken.user_id != user.id, User.active, _living())
-    return list(db.session.scalars(query.order_by(User.email, ApiToken.id.desc())))
+    return list(db.session.scalars(query.order_by(ApiToken.id.desc()).limit(MOST_SHOWN)))
 
 
 def revoke(token_id: int, *, owner: User | None) -> None:
