@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
@@ -202,6 +203,17 @@ def test_a_revoked_token_is_out_at_once(
     tokens.revoke(row.id, owner=cast.bob)
 
     assert (ask(f"Bearer {revoked}"), ask(f"Bearer {kept}")) == (401, 200)
+
+
+def test_whoever_could_sign_for_us_cannot_prolong_a_token(
+    forge: Forge, ask: Callable[[str], int]
+) -> None:
+    later = now() + timedelta(hours=2)
+    moment = int(later.timestamp())
+    longer = forge.token(iat=moment - 60, nbf=moment - 60, exp=moment + 600)
+
+    with time_machine.travel(later):
+        assert ask(f"Bearer {longer}") == 401
 
 
 def test_what_is_signed_for_another_use_is_no_token(

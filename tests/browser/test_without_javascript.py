@@ -50,3 +50,15 @@ def test_a_sync_is_cancelled_after_being_asked_once(alice: Visitor, go_on: threa
 def test_the_connection_is_tested_by_a_form(alice: Visitor) -> None:
     alice.press("Test connection")
     expect(alice.page.locator("#connection")).to_contain_text("Connected")
+
+
+def test_a_token_is_made_and_revoked_and_no_button_is_dead(alice: Visitor) -> None:
+    alice.open("/api-access")
+    alice.page.get_by_label("Name").fill("Report")
+    alice.press("Make token")
+    alice.sees("it will not be shown again")
+    expect(alice.page.get_by_role("button", name="Copy token")).to_have_count(0)
+    alice.open("/api-access")
+    alice.press("Revoke Report")
+    alice.press("Revoke the token")
+    alice.sees("The token was revoked")

@@ -16,7 +16,7 @@ from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import ApiToken
-from webapp.services import tokens
+from webapp.services import people, tokens
 
 
 def test_a_token_names_its_owner(app: Flask, cast: Cast) -> None:
@@ -137,6 +137,15 @@ def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
     with time_machine.travel(now() + timedelta(days=32)):
         tokens.issue(cast.bob)
         assert rows() == 1
+
+
+def test_another_password_ends_them_in_the_list_too(app: Flask, cast: Cast) -> None:
+    token, _ = tokens.issue(cast.bob, name="report")
+    people.set_password(cast.bob, "another good password")
+
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+    assert [row.state for row in tokens.of(cast.bob)] == ["revoked"]
 
 
 def rows() -> int:

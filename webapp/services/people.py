@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
+from webapp.clock import now
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, Role, User
+from webapp.models import ApiToken, Organization, Role, User
 from webapp.services import passwords
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -46,11 +47,13 @@ def create(email: str, password: str, *, role: Role, organization_id: int | None
 
 
 def set_password(user: User, password: str) -> None:
-    """Give a person another password and end their sessions. Raises ValidationError."""
+    """Give a person another password; their sessions and tokens end. Raises ValidationError."""
     password_hash = passwords.hashed(password)
-    with transaction():
+    with transaction() as session:
         user.password_hash = password_hash
         user.session_epoch += 1
+        theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
+        session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
 
 
 def by_email(email: str) -> User | None:

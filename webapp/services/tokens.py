@@ -68,7 +68,8 @@ def user_of(token: str) -> User:
         .options(contains_eager(ApiToken.user))
         .where(ApiToken.jti == claims.jti, ApiToken.user_id == claims.user_id)
     )
-    if row is None or row.revoked_at is not None:
+    # The row knows the end, too: whoever could sign for us cannot prolong a token.
+    if row is None or row.revoked_at is not None or row.expires_at < now() - signing.LEEWAY:
         raise AuthenticationRequired()
     if not row.user.active or claims.epoch != row.user.session_epoch:
         raise AuthenticationRequired()
