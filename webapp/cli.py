@@ -131,12 +131,9 @@ def sync(organization_id: int, wait: bool, compare: bool) -> None:
 
 
 def _tell(verdict: verify.Verdict) -> None:
-    for whose, counts, digest in (
-        ("Cliniko", verdict.theirs, verdict.their_digest),
-        ("Our copy", verdict.ours, verdict.our_digest),
-    ):
-        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        click.echo(f"{whose}: {states or 'no patients'}; digest {digest}")
+    for whose, tally in (("Cliniko", verdict.theirs), ("Our copy", verdict.ours)):
+        states = ", ".join(f"{count} {state}" for state, count in sorted(tally.counts.items()))
+        click.echo(f"{whose}: {states or 'no patients'}; digest {tally.digest:032x}")
     for words in ("missing", "extra", "different"):
         ids = getattr(verdict, words)
         click.echo(f"{words}: {len(ids)}{' ' * bool(ids)}{' '.join(ids)}")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from simulator.patient import State
 from tests.api.rows import make_log
 from tests.contract.envelope import refused
 from tests.support.running_system import Clinic, RunningSystem
@@ -179,6 +180,20 @@ def test_progress_is_true_at_every_step(system: RunningSystem) -> None:
     assert last["metadata"]["estimated_remaining"] is None
     assert last["records_failed"] == 1
     assert last["records_processed"] == last["metadata"]["patients_found"] == 1077
+    assert all(log["metadata"]["certificate"] is None for log in seen[:-1])
+    assert last["metadata"]["certificate"]["in_step"] is False  # one record could not be read
+
+
+@pytest.mark.rule(14)
+def test_a_completed_sync_certifies_that_both_sides_are_the_same(clinic: Clinic) -> None:
+    certificate = clinic.synced()["metadata"]["certificate"]
+
+    assert certificate["in_step"] is True
+    assert certificate["stored"] == certificate["cliniko"]
+    assert {state: certificate["stored"][state] for state in ("active", "archived")} == {
+        "active": len(clinic.account.ids(State.ACTIVE)),
+        "archived": len(clinic.account.ids(State.ARCHIVED)),
+    }
 
 
 @pytest.mark.rule(14)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.api.rows import make_log, refuse
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.models import SyncStatus
+from webapp.models import OperationType, SyncStatus
+from webapp.sync.certificate import Tally, Version, certificate
+from webapp.sync.progress import Progress
 
 
 def test_it_says_who_started_it_and_how(vera: Visitor, cast: Cast) -> None:
@@ -47,3 +51,35 @@ def test_a_running_one_is_live_here_too(vera: Visitor, cast: Cast) -> None:
     page = vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}").text
     assert "every 2s" in page
     assert 'http-equiv="refresh"' in page
+
+
+def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -> None:
+    tally = Tally()
+    for number in range(3):
+        tally.add(str(number), Version("active", "content", ""))
+    both = certificate(tally, tally, failed=0)
+    log = make_log(cast.surf, progress=progress(certificate=both))
+
+    words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
+
+    digest = both["stored"]["digest"][:8]
+    assert "In step Both the same Patients Cliniko Our copy Active 3 3" in words
+    assert f"Digest {digest} {digest}" in words
+
+
+def test_what_is_not_the_same_is_said_with_the_reason(vera: Visitor, cast: Cast) -> None:
+    apart = certificate(Tally(), Tally(digest=1), failed=0)
+
+    def words(held: int = 0, failed: int = 0) -> str:
+        shown = progress(certificate=apart, removals_held=held)
+        log = make_log(cast.surf, progress=shown, records_failed=failed)
+        return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
+
+    assert "Not the same" in words()
+    assert "--verify" in words()
+    assert "could not be stored" in words(failed=2)
+    assert "Removals are held back" in words(held=40)
+
+
+def progress(**more: Any) -> dict[str, Any]:
+    return Progress(OperationType.FULL_PATIENTS).metadata() | more

@@ -16,6 +16,7 @@ from tests.sync.copies import copy_of
 from webapp.errors import AccountMismatch
 from webapp.extensions import transaction
 from webapp.models import Patient, SyncLog
+from webapp.sync.certificate import Tally
 from webapp.sync.verify import verify
 
 Sync = Callable[[], SyncLog]
@@ -27,9 +28,8 @@ def test_after_a_sync_both_sides_hold_the_same(cast: Cast, sync: Sync) -> None:
     verdict = verify(cast.surf)
 
     assert verdict.in_step
-    assert verdict.our_digest == verdict.their_digest
     assert verdict.ours == verdict.theirs
-    assert verdict.theirs == Counter(active=602, archived=36, merged=5, deleted=5)
+    assert verdict.theirs.counts == Counter(active=602, archived=36, merged=5, deleted=5)
 
 
 def test_before_the_first_sync_everybody_is_missing(
@@ -39,7 +39,7 @@ def test_before_the_first_sync_everybody_is_missing(
 
     assert not verdict.in_step
     assert verdict.missing == sorted(surf_account.ids(), key=int)
-    assert (verdict.extra, verdict.different, verdict.ours) == ([], [], Counter())
+    assert (verdict.extra, verdict.different, verdict.ours) == ([], [], Tally())
 
 
 def test_what_has_changed_in_cliniko_since_is_named(
@@ -58,7 +58,7 @@ def test_what_has_changed_in_cliniko_since_is_named(
 
     assert verdict.missing == [created]
     assert verdict.different == sorted([edited, archived, merged, deleted])
-    assert verdict.our_digest != verdict.their_digest
+    assert verdict.ours.digest != verdict.theirs.digest
     assert copy_of(cast.surf) == before
     sync()
     assert verify(cast.surf).in_step
@@ -126,3 +126,15 @@ def test_a_key_of_another_account_is_compared_with_nothing(
 
     with pytest.raises(AccountMismatch):
         verify(cast.surf)
+
+
+def test_a_field_that_somebody_changed_is_found_though_its_digest_was_not(
+    cast: Cast, sync: Sync, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    changed = surf_account.ids(State.ACTIVE)[3]
+    with transaction() as session:
+        theirs = Patient.cliniko_patient_id == changed
+        session.execute(update(Patient).where(theirs).values(email="nobody@example.com"))
+
+    assert verify(cast.surf).different == [changed]

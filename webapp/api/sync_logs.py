@@ -44,6 +44,32 @@ class SyncLogQuery(Query):
     ] = None
 
 
+class CertifiedSide(Answer):
+    """The patients of one side."""
+
+    active: Count
+    archived: Count
+    merged: Count
+    deleted: Annotated[
+        Count, Field(description="Cliniko forgets deleted patients in time; the copy does not.")
+    ]
+    digest: Annotated[
+        str,
+        Field(description="Of the ids, states and contents of all who are not deleted."),
+    ]
+
+
+class Certificate(Answer):
+    """What Cliniko has told in this sync, beside what is stored."""
+
+    in_step: Annotated[
+        bool,
+        Field(description="Whether the digests are equal and no record failed."),
+    ]
+    cliniko: CertifiedSide
+    stored: CertifiedSide
+
+
 class Metadata(Answer):
     """How far a sync is."""
 
@@ -82,6 +108,10 @@ class Metadata(Answer):
             "because they are too many to be believed."
         ),
     ] = 0
+    certificate: Annotated[
+        Certificate | None,
+        Field(description="Of a completed sync of all patients; null before and for others."),
+    ] = None
 
 
 class ErrorDetails(Answer):

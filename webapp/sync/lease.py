@@ -5,6 +5,7 @@ A worker that was replaced while it hung is not told so; its next write simply f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,15 @@ class CancelRequested(Exception):
     """Somebody asked for this sync to be cancelled."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a sync has come, as committed."""
+
+    success: int
+    failed: int
+    checkpoint: dict[str, Any]
+
+
 def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
     """Take a sync that nobody works on. Raises LeaseLost if it is not there to be taken.
 
@@ -58,12 +68,23 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
     return db.session.get_one(SyncLog, sync_log_id)
 
 
-def prove(sync_log_id: int, attempt: int) -> None:
+def prove(sync_log_id: int, attempt: int) -> Standing:
     """First thing in a transaction that stores patients: from here to its end nobody else can write
-    to this sync. Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it
-    is to be cancelled."""
+    to this sync. What it returns is what was committed, and not what this process believes: the
+    answer to a commit can get lost.
+
+    Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
+    cancelled.
+    """
     row = db.session.execute(
-        select(SyncLog.attempt, SyncLog.status, SyncLog.cancel_requested_at)
+        select(
+            SyncLog.attempt,
+            SyncLog.status,
+            SyncLog.cancel_requested_at,
+            SyncLog.records_success,
+            SyncLog.records_failed,
+            SyncLog.checkpoint,
+        )
         .where(SyncLog.id == sync_log_id)
         .with_for_update()
     ).one_or_none()
@@ -71,6 +92,7 @@ def prove(sync_log_id: int, attempt: int) -> None:
         raise LeaseLost
     if row.cancel_requested_at is not None:
         raise CancelRequested
+    return Standing(row.records_success, row.records_failed, row.checkpoint or {})
 
 
 def write(sync_log_id: int, attempt: int, **values: Any) -> None:

@@ -20,10 +20,11 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
 from webapp.sync import lease
+from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.rows import Target
-from webapp.sync.upsert import Stored, store_page
+from webapp.sync.upsert import Stored, store_page, told_of
 
 _BEAT_SECONDS = 2.0
 _TRIES = 3
@@ -69,6 +70,7 @@ class Recorder:
             total_pages=int(sync_log.progress.get("total_pages") or 0),
             percent=float(sync_log.progress.get("progress_percent") or 0.0),
         )
+        self._told = Tally.from_json(self.checkpoint.get("told"))
         self._processed_before = sync_log.records_processed
         self._first_page_at: float | None = None
         self._written_at = 0.0
@@ -111,14 +113,15 @@ class Recorder:
         page = self.progress.current_page + 1
         self._first_page_at = self._first_page_at or time.monotonic()
 
-        def write() -> tuple[Stored, Progress]:
-            lease.prove(self.target.sync_log_id, self._attempt)
+        def write() -> tuple[Stored, Progress, Tally]:
+            standing = lease.prove(self.target.sync_log_id, self._attempt)
             stored = store_page(self.target, records, refusals, page=page, seen_at=now())
-            progress = self._advanced(stored, page)
-            self._write(progress)
-            return stored, progress
+            progress = self._advanced(standing, stored, page)
+            told = _told_until(standing).plus(stored.told)
+            self._write(progress, told)
+            return stored, progress, told
 
-        stored, self.progress = self._in_transaction(write)
+        stored, self.progress, self._told = self._in_transaction(write)
         processed = self.progress.success + self.progress.failed
         if processed >= _MANY and self.progress.failed * 2 >= processed:
             raise BadResponse(
@@ -140,15 +143,17 @@ class Recorder:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
         self._in_transaction(lambda: self._write(shown))
 
-    def finish(self, marks: Sequence[PatientRecord], held: int) -> None:
-        """Mark deleted what is to be marked, and close the sync as completed: one transaction."""
+    def finish(self, marks: Sequence[PatientRecord], held: Sequence[PatientRecord]) -> None:
+        """Mark deleted what is to be marked, compare what Cliniko has told with what we hold, and
+        close the sync as completed: one transaction."""
 
         def write() -> None:
-            lease.prove(self.target.sync_log_id, self._attempt)
+            standing = lease.prove(self.target.sync_log_id, self._attempt)
+            withheld = told_of(self.target, held)
             stored = store_page(
                 self.target, marks, [], page=self.progress.current_page, seen_at=now()
             )
-            progress = self._advanced(stored, self.progress.current_page)
+            progress = self._advanced(standing, stored, self.progress.current_page)
             processed = progress.success + progress.failed
             progress = replace(
                 progress,
@@ -158,7 +163,10 @@ class Recorder:
                 total_pages=progress.current_page,
                 remaining_seconds=None,
             )
-            self._write(progress, removals_held=held)
+            told = _told_until(standing).plus(stored.told).plus(withheld)
+            self._write(
+                progress, removals_held=len(held), certificate=self._certificate(told, progress)
+            )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             sync_log.status = SyncStatus.COMPLETED
             sync_log.completed_at = now()
@@ -167,9 +175,16 @@ class Recorder:
 
         self._in_transaction(write)
 
-    def _advanced(self, stored: Stored, page: int) -> Progress:
+    def _certificate(self, told: Tally, progress: Progress) -> dict[str, Any] | None:
+        """Only a sync that reads all lists can tell whether both sides are the same."""
+        if progress.sync_type is not OperationType.FULL_PATIENTS:
+            return None
+        copy = tally_of_copy(self.target.organization_id)
+        return certificate(told, copy, failed=progress.failed)
+
+    def _advanced(self, standing: lease.Standing, stored: Stored, page: int) -> Progress:
         before = self.progress
-        success, failed = before.success + stored.success, before.failed + stored.failed
+        success, failed = standing.success + stored.success, standing.failed + stored.failed
         found = max(before.found, success + failed)
         moved = replace(
             before,
@@ -207,7 +222,9 @@ class Recorder:
         if now() > self._started_at + TIME_LIMIT + forced:
             raise SyncTimeout
 
-    def _write(self, progress: Progress | None = None, **extra: Any) -> None:
+    def _write(
+        self, progress: Progress | None = None, told: Tally | None = None, **extra: Any
+    ) -> None:
         progress = progress or self.progress
         lease.write(
             self.target.sync_log_id,
@@ -215,7 +232,7 @@ class Recorder:
             records_success=progress.success,
             records_failed=progress.failed,
             progress=progress.metadata() | extra,
-            checkpoint=self.checkpoint,
+            checkpoint=self.checkpoint | {"told": (told or self._told).to_json()},
         )
 
     def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
@@ -231,3 +248,7 @@ class Recorder:
                     raise
                 time.sleep(tried)
         raise AssertionError("unreachable")
+
+
+def _told_until(standing: lease.Standing) -> Tally:
+    return Tally.from_json(standing.checkpoint.get("told"))

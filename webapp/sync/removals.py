@@ -85,13 +85,13 @@ class Removals:
             if answer is None:
                 self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
 
-    def to_mark(self) -> tuple[list[PatientRecord], int]:
-        """The patients to mark deleted now, and how many marks are held back for being too many."""
+    def to_mark(self) -> tuple[list[PatientRecord], list[PatientRecord]]:
+        """The patients to mark deleted now, and those held back for being too many."""
         living = self._living(list(self._marks))
         marks = [record for key, record in self._marks.items() if key in living]
         if len(marks) > HOLD_ABOVE and len(marks) > HOLD_ABOVE_SHARE * self._held():
-            return [], len(marks)
-        return marks, 0
+            return [], marks
+        return marks, []
 
     def _living(self, keys: list[str]) -> set[str]:
         living: set[str] = set()

@@ -7,23 +7,26 @@ patient last, never on a sum in memory: a page that is stored twice counts once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from webapp.cliniko.records import PatientRecord, PatientState, content_hash
 from webapp.models import PatientSyncStatus
+from webapp.sync.certificate import Tally, Version
 from webapp.sync.failures import Refusal, failed_before, forget_failures, note_failures
 from webapp.sync.rows import Known, Target, confirm, known_rows, mark_failed, write_records
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What storing a page has changed: to the counters of the sync, and of the patients."""
+    """What storing a page has changed: to the counters of the sync, of the patients, and to what
+    Cliniko has told in all."""
 
     success: int = 0
     failed: int = 0
     rewritten: int = 0
+    told: Tally = field(default_factory=Tally)
 
 
 def store_page(
@@ -68,7 +71,45 @@ def store_page(
         success=uncounted - taken_back,
         failed=len(new_failed) - len(healed),
         rewritten=len(rewritten) - len(refused_here),
+        told=_told(
+            newest,
+            known,
+            counted - failed,
+            {each.cliniko_patient_id for each in rewritten},
+            set(refused),
+        ),
     )
+
+
+def told_of(target: Target, records: Sequence[PatientRecord]) -> Tally:
+    """What these records change in what Cliniko has told, though they are not to be stored."""
+    newest = _newest_of_each(records)
+    known = known_rows(target, list(newest))
+    failed = failed_before(target.sync_log_id)
+    counted = {key for key, row in known.items() if row.last_sync_id == target.sync_log_id}
+    return _told(newest, known, counted - failed, set(newest), set())
+
+
+def _told(
+    newest: Mapping[str, PatientRecord],
+    known: Mapping[str, Known],
+    counted: Set[str],
+    news: Set[str],
+    refused: Set[str],
+) -> Tally:
+    """What a page changes in what Cliniko has told: each patient stands there once, in the newest
+    version that could be read. `counted` are those that this sync has told of already, `news` those
+    of whom the page says something newer."""
+    tally = Tally()
+    for key in {*newest, *refused}:
+        row = known.get(key)
+        before = after = None
+        if row is not None and key in counted:
+            before = Version.of(row.state, row.content_hash, row.merged_into)
+        if key not in refused:
+            after = before if before is not None and key not in news else Version.told(newest[key])
+        tally.replace(key, before, after)
+    return tally
 
 
 def _newest_of_each(records: Sequence[PatientRecord]) -> dict[str, PatientRecord]:

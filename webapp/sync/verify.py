@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,35 +11,26 @@ from sqlalchemy import select
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import MalformedRecord
 from webapp.cliniko.listing import PER_PAGE, OrderIgnored, RangeStart, id_of, read_start
-from webapp.cliniko.records import (
-    PatientRecord,
-    PatientState,
-    content_hash,
-    parse_patient,
-    parse_tombstone,
-)
+from webapp.cliniko.records import PatientRecord, PatientState, parse_patient, parse_tombstone
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.services.connection import check_account, client_for
+from webapp.sync.certificate import GONE, Tally, Version
 from webapp.sync.reader import Reader, StoppableWaiter
 
 MOST_SECOND_LOOKS = 100
+_ROWS_AT_ONCE = 1_000
 
-# The state of a patient, with a digest of the content; of a deleted one Cliniko tells nothing else.
-Version = tuple[str, str]
-UNREADABLE: Version = ("unreadable", "")
-_GONE: Version = (str(PatientState.DELETED), "")
+UNREADABLE = Version("unreadable", "", "")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What both sides hold: patients by state, one digest of all ids and versions, and the ids of
-    those that only Cliniko has, only we have, or that are not the same."""
+    """What both sides hold, in the form of a certificate, and the ids of those that only Cliniko
+    has, only we have, or that are not the same."""
 
-    ours: Counter[str]
-    theirs: Counter[str]
-    our_digest: str
-    their_digest: str
+    ours: Tally
+    theirs: Tally
     missing: list[str]
     extra: list[str]
     different: list[str]
@@ -69,12 +58,10 @@ def verify(organization: Organization) -> Verdict:
         for key in suspects[:MOST_SECOND_LOOKS]:
             _look_again(client, key, theirs)
     return Verdict(
-        Counter(state for state, _ in ours.values()),
-        Counter(state for state, _ in theirs.values()),
-        _digest(ours),
-        _digest(theirs),
+        _tally(ours),
+        _tally(theirs),
         missing=sorted(theirs.keys() - ours.keys(), key=int),
-        extra=sorted(key for key in ours.keys() - theirs.keys() if ours[key] != _GONE),
+        extra=sorted(key for key in ours.keys() - theirs.keys() if ours[key] != GONE),
         different=sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]),
     )
 
@@ -103,13 +90,29 @@ def _pages(client: Cliniko, reader: Reader, listing: Listing) -> Iterator[list[A
 
 
 def _held(organization: Organization) -> dict[str, Version]:
+    """Our patients by what their fields say now: a digest that was stored with them proves nothing
+    about a field that was changed since."""
     db.session.rollback()  # see what a sync has written meanwhile
-    rows = db.session.execute(
-        select(Patient.cliniko_patient_id, Patient.state, Patient.content_hash).where(
-            Patient.organization_id == organization.id
-        )
+    rows = db.session.scalars(
+        select(Patient).where(Patient.organization_id == organization.id),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
     )
-    return {key: (state, "" if state == PatientState.DELETED else of) for key, state, of in rows}
+    return {row.cliniko_patient_id: Version.told(_record(row)) for row in rows}
+
+
+def _record(row: Patient) -> PatientRecord:
+    """What Cliniko must have told, going by a row."""
+    return PatientRecord(
+        row.cliniko_patient_id,
+        PatientState(row.state),
+        first_name=row.first_name,
+        last_name=row.last_name,
+        preferred_first_name=row.preferred_first_name,
+        email=row.email,
+        phones=tuple((phone["type"], phone["number"]) for phone in row.phones),
+        date_of_birth=row.date_of_birth,
+        merged_into=row.merged_into,
+    )
 
 
 def _look_again(client: Cliniko, key: str, theirs: dict[str, Version]) -> None:
@@ -117,7 +120,7 @@ def _look_again(client: Cliniko, key: str, theirs: dict[str, Version]) -> None:
     record = client.patient(key)
     if record is not None:
         theirs[key] = _version(record, parse_patient)
-    elif theirs.get(key, _GONE) != _GONE:
+    elif theirs.get(key, GONE) != GONE:
         del theirs[key]
 
 
@@ -126,17 +129,15 @@ def _version(record: object, parse: Callable[[object], PatientRecord]) -> Versio
         parsed = parse(record)
     except MalformedRecord:
         return UNREADABLE
-    if parsed.state is PatientState.DELETED:
-        return _GONE
-    return str(parsed.state), content_hash(parsed)
+    return Version.told(parsed)
 
 
-def _differ(key: str, ours: dict[str, Version], theirs: dict[str, Version]) -> bool:
-    return ours.get(key, _GONE) != theirs.get(key, _GONE)
+def _differ(key: str, ours: Mapping[str, Version], theirs: Mapping[str, Version]) -> bool:
+    return ours.get(key, GONE) != theirs.get(key, GONE)
 
 
-def _digest(versions: dict[str, Version]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(versions):
-        digest.update("\t".join((key, *versions[key])).encode() + b"\n")
-    return digest.hexdigest()[:16]
+def _tally(versions: Mapping[str, Version]) -> Tally:
+    tally = Tally()
+    for key, version in versions.items():
+        tally.add(key, version)
+    return tally

@@ -1,0 +1,144 @@
+"""The certificate of a completed sync: both sides by state, and one digest of ids and versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from simulator.server import Simulator
+from tests.cast import Cast
+from webapp.extensions import db
+from webapp.models import OperationType, Patient, SyncLog
+from webapp.sync import engine
+from webapp.sync.certificate import GONE, Tally, Version
+from webapp.sync.upsert import Stored, store_page
+from webapp.sync.verify import verify
+
+Sync = Callable[..., SyncLog]
+
+
+def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync, cast: Cast) -> None:
+    certificate = sync().progress["certificate"]
+
+    assert certificate["in_step"]
+    assert certificate["cliniko"] == certificate["stored"]
+    states = {state: certificate["stored"][state] for state in ("active", "archived", "merged")}
+    assert states == {"active": 602, "archived": 36, "merged": 5}
+    assert certificate["stored"]["deleted"] == 5
+
+
+def test_comparing_again_finds_the_very_digest(sync: Sync, cast: Cast) -> None:
+    certificate = sync().progress["certificate"]
+
+    verdict = verify(cast.surf)
+
+    assert certificate["stored"] == verdict.ours.to_json() == verdict.theirs.to_json()
+
+
+def test_changes_while_reading_are_in_it(
+    sync: Sync, cast: Cast, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    active, archived = surf_account.ids(State.ACTIVE), surf_account.ids(State.ARCHIVED)
+    changes: dict[int, Callable[[], object]] = {
+        4: lambda: surf_account.archive(active[0], active[-1]),
+        6: lambda: surf_account.edit(active[1], first_name="Another"),
+        8: lambda: surf_account.merge(active[2], into=active[3]),
+        10: lambda: surf_account.unarchive(archived[0]),
+        11: lambda: surf_account.create(first_name="New"),
+        12: lambda: surf_account.delete(active[4]),
+    }
+    asked = len(cliniko.requests)
+
+    def change(_path: str, _params: object, number: int) -> None:
+        changes.pop(number - asked, lambda: None)()
+
+    cliniko.before_request = change
+    log = sync()
+
+    assert not changes
+    assert log.status == "completed"
+    assert log.progress["certificate"]["in_step"]
+
+
+def test_an_attempt_that_goes_on_counts_nobody_twice(
+    begin: Callable[[], SyncLog], monkeypatch: pytest.MonkeyPatch, cast: Cast
+) -> None:
+    log = begin()
+    pages = iter(range(5))
+
+    def end_soon(*args: Any, **options: Any) -> Stored:
+        if next(pages, None) is None:
+            raise engine.HandOver
+        return store_page(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp.sync.recorder.store_page", end_soon)
+        engine.run(log.id, 1, worker="first")
+    engine.run(log.id, 2, worker="second")
+
+    assert log.progress["certificate"]["in_step"]
+    assert log.progress["certificate"]["cliniko"]["active"] == 602
+
+
+def test_held_removals_are_not_in_step(sync: Sync, surf_account: ClinikoAccount) -> None:
+    sync()
+    surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
+
+    certificate = sync().progress["certificate"]
+
+    assert not certificate["in_step"]
+    assert (certificate["cliniko"]["active"], certificate["stored"]["active"]) == (542, 602)
+    assert certificate["cliniko"]["deleted"] == 65
+
+
+def test_a_record_that_cannot_be_stored_is_not_in_step(
+    sync: Sync, surf_account: ClinikoAccount
+) -> None:
+    surf_account.edit(surf_account.ids(State.ACTIVE)[7], date_of_birth="0000-00-00")
+
+    certificate = sync().progress["certificate"]
+
+    assert not certificate["in_step"]
+    assert certificate["cliniko"]["active"] == 601  # those that could be read
+
+
+def test_a_row_that_is_lost_on_the_way_is_found_out(
+    sync: Sync, surf_account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    somebody = surf_account.ids(State.ACTIVE)[0]
+
+    def lossy(*args: Any, **options: Any) -> Stored:
+        stored = store_page(*args, **options)
+        db.session.execute(delete(Patient).where(Patient.cliniko_patient_id == somebody))
+        return stored
+
+    monkeypatch.setattr("webapp.sync.recorder.store_page", lossy)
+    log = sync()
+
+    assert log.status == "completed"
+    assert not log.progress["certificate"]["in_step"]
+
+
+def test_a_sync_of_the_active_ones_certifies_nothing(sync: Sync) -> None:
+    assert sync(OperationType.ACTIVE_PATIENTS).progress["certificate"] is None
+
+
+def test_the_order_of_patients_does_not_matter_and_a_version_can_be_taken_back() -> None:
+    one, two = Version("active", "a", ""), Version("merged", "b", "7")
+    forth, back = Tally(), Tally()
+    forth.add("1", one)
+    forth.add("2", two)
+    back.add("2", one)
+    back.replace("2", one, two)
+    back.add("1", one)
+
+    assert forth == back == Tally.from_json(forth.to_json())
+    back.replace("1", one, GONE)
+    assert back.digest != forth.digest
+    assert back.counts["deleted"] == 1

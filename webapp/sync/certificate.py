@@ -1,0 +1,119 @@
+"""The certificate of a sync: what Cliniko has told of all patients, beside what we hold of them.
+
+Both sides are summed up in the same way, as numbers by state and as one digest of ids and versions.
+The digest is a sum, so it does not matter in which order patients come, and a version that is
+followed by a newer one can be taken out again: nothing has to be kept in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from webapp.cliniko.records import PatientRecord, PatientState, content_hash
+from webapp.extensions import db
+from webapp.models import Patient
+
+_MODULUS = 2**128
+_ROWS_AT_ONCE = 2_000
+
+
+class Version(NamedTuple):
+    """What makes two patients of one id the same: state, digest of the content, survivor.
+
+    Of a deleted patient Cliniko tells nothing more, while we keep what we knew.
+    """
+
+    state: str
+    content: str
+    merged_into: str
+
+    @classmethod
+    def of(cls, state: str, content: str, merged_into: str | None) -> Version:
+        """The version with this content; that of a deleted patient is none."""
+        if state == PatientState.DELETED:
+            return GONE
+        return cls(str(state), content, merged_into or "")
+
+    @classmethod
+    def told(cls, record: PatientRecord) -> Version:
+        """The version that Cliniko has told."""
+        if record.state is PatientState.DELETED:
+            return GONE
+        return cls.of(record.state, content_hash(record), record.merged_into)
+
+
+GONE = Version(str(PatientState.DELETED), "", "")
+
+
+@dataclass
+class Tally:
+    """Patients by state, and one digest of all who are not deleted.
+
+    Deleted ones are only counted: Cliniko forgets them in time, and we do not.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    digest: int = 0
+
+    def add(self, key: str, version: Version, times: int = 1) -> None:
+        """Count a patient in; with `times` -1 out again."""
+        self.counts[version.state] += times
+        if version != GONE:
+            text = "\t".join((key, *version)).encode()
+            number = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest())
+            self.digest = (self.digest + times * number) % _MODULUS
+
+    def replace(self, key: str, before: Version | None, after: Version | None) -> None:
+        """Put one version of a patient in place of another; None: not counted."""
+        if before != after:
+            if before is not None:
+                self.add(key, before, -1)
+            if after is not None:
+                self.add(key, after)
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        counts = {state: self.counts[state] + other.counts[state] for state in PatientState}
+        return Tally(Counter(counts), (self.digest + other.digest) % _MODULUS)
+
+    def to_json(self) -> dict[str, Any]:
+        """The tally as JSON values."""
+        return {str(state): self.counts[state] for state in PatientState} | {
+            "digest": f"{self.digest:032x}"
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any] | None) -> Tally:
+        """The tally that `to_json` wrote; an empty one for None."""
+        if values is None:
+            return cls()
+        counts = {str(state): int(values[state]) for state in PatientState}
+        return cls(Counter(counts), int(values["digest"], 16))
+
+
+def tally_of_copy(organization_id: int) -> Tally:
+    """What we hold of a clinic, as the database says inside the caller's transaction."""
+    tally = Tally()
+    columns = (Patient.cliniko_patient_id, Patient.state, Patient.content_hash, Patient.merged_into)
+    rows = db.session.execute(
+        select(*columns).where(Patient.organization_id == organization_id),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
+    )
+    for key, state, content, merged_into in rows:
+        tally.add(key, Version.of(state, content, merged_into))
+    return tally
+
+
+def certificate(told: Tally, stored: Tally, *, failed: int) -> dict[str, Any]:
+    """What is written down at the end of a sync. A record that could not be read or stored may hide
+    a difference, so with one of those the two are not in step."""
+    return {
+        "in_step": told.digest == stored.digest and not failed,
+        "cliniko": told.to_json(),
+        "stored": stored.to_json(),
+    }
