@@ -87,10 +87,10 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
 
-    def clear(self) -> None:
-        """Take all orders back. What has already begun goes on."""
+    def clear(self, *, account: str | None = None) -> None:
+        """Take all orders back, or those for one account. What has already begun goes on."""
         with self._lock:
-            self._faults.clear()
+            self._faults = [each for each in self._faults if account not in (None, each.account)]
 
     def met_by(self, request: Request, account_id: str | None) -> list[Fault]:
         """Return the faults that a request meets, in the order in which they were added."""

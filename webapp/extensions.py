@@ -13,6 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, scoped_session
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
 
 # The cache, in kilobytes, is small because the operating system caches the file as well: a sync of
 # 20,000 patients takes as long with a quarter of SQLite's usual one, and its worker less memory.
@@ -58,10 +60,11 @@ def transaction() -> Iterator[scoped_session[Any]]:
 def engine_options(url: str) -> dict[str, Any]:
     """Time-outs, so that a lock fails a page and not the worker; and no values in error texts, for
     they would be names of patients."""
-    options: dict[str, Any] = {"hide_parameters": True}
+    options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": POOL_TIMEOUT_SECONDS}
     if url.startswith("postgresql"):
         limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-        options |= {"pool_pre_ping": True, "connect_args": {"options": limits}}
+        connect = {"options": limits, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        options |= {"pool_pre_ping": True, "connect_args": connect}
     else:
         options["connect_args"] = {"timeout": LOCK_TIMEOUT_MS / 1000}
     return options

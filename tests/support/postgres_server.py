@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import LiteralString
+from types import TracebackType
+from typing import LiteralString, Self
 
 import psycopg
 from psycopg import sql
@@ -26,7 +27,7 @@ from tests.support.postgres_binaries import (
     server_user,
 )
 
-__all__ = ["PostgresServer", "PostgresUnavailable", "postgres_server"]
+__all__ = ["PostgresProcess", "PostgresServer", "PostgresUnavailable", "postgres_server"]
 
 # Nothing has to survive a crash of the machine.
 _SETTINGS = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -92,51 +93,78 @@ def postgres_server() -> Iterator[PostgresServer]:
         finally:
             server.drop_all()
         return
-    binaries = find_binaries()
-    # A short path for the socket, in a place that the server's user may enter.
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    try:
+    with PostgresProcess() as server:
+        yield server
+
+
+class PostgresProcess(PostgresServer):
+    """Started on entering and gone on leaving; between that it can be killed and come back."""
+
+    def __init__(self) -> None:
+        self._binaries = find_binaries()
+        # A short path for the socket, in a place that the server's user may enter.
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        query = {"host": str(self._folder)}
+        super().__init__(URL.create("postgresql", "test", database="postgres", query=query))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
         if os.getuid() == 0:
-            shutil.chown(folder, server_user())
-        with _running(binaries, folder) as server:
-            yield server
-    finally:
-        shutil.rmtree(folder)
+            shutil.chown(self._folder, server_user())
+        try:
+            self._make()
+            self.start()
+        except PostgresUnavailable:
+            shutil.rmtree(self._folder)
+            raise
+        return self
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
 
-@contextmanager
-def _running(binaries: Path, folder: Path) -> Iterator[PostgresServer]:
-    data, log = folder / "data", folder / "log"
-    initdb = as_server_user(binaries / "initdb", "--pgdata", data, "--username=test")
-    initdb += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
-    made = subprocess.run(initdb, cwd="/", capture_output=True, text=True)
-    if made.returncode != 0:
-        raise PostgresUnavailable(f"initdb has failed: {made.stderr}")
-    command = as_server_user(binaries / "postgres", "-D", data, "-k", folder)
-    for setting in _SETTINGS:
-        command += ["-c", setting]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd="/", env=tether.environ(os.environ), stdout=output, stderr=output
-        )
-    try:
-        query = {"host": str(folder)}
-        server = PostgresServer(URL.create("postgresql", "test", database="postgres", query=query))
+    @property
+    def data(self) -> Path:
+        """The folder of the server's own files."""
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Start the server, with the data it left, and wait until it answers."""
+        log = self._folder / "log"
+        command = as_server_user(self._binaries / "postgres", "-D", self.data, "-k", self._folder)
+        for setting in _SETTINGS:
+            command += ["-c", setting]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd="/", env=tether.environ(os.environ), stdout=output, stderr=output
+            )
         deadline = time.monotonic() + 30
-        while not server.answers():
-            if process.poll() is not None or time.monotonic() > deadline:
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 raise PostgresUnavailable(f"postgres does not start: {log.read_text()}")
             time.sleep(0.01)
-        yield server
-    finally:
-        _stop(process)
 
+    def stop(self, *numbers: signal.Signals) -> None:
+        """End the server by these signals, one after the other: fast, then immediate."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in numbers or (signal.SIGINT, signal.SIGQUIT):
+            process.send_signal(number)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                continue
+            return
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGINT, signal.SIGQUIT):  # fast, then immediate
-        process.send_signal(number)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+    def _make(self) -> None:
+        initdb = as_server_user(self._binaries / "initdb", "--pgdata", self.data, "--username=test")
+        initdb += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        made = subprocess.run(initdb, cwd="/", capture_output=True, text=True)
+        if made.returncode != 0:
+            raise PostgresUnavailable(f"initdb has failed: {made.stderr}")

@@ -72,6 +72,15 @@ class RedisServer:
             self._process.wait()
         self._process = None
 
+    def send(self, signal_number: int) -> None:
+        """Send the server a signal that does not end it."""
+        if self._process is not None:
+            self._process.send_signal(signal_number)
+
+    def forget(self) -> None:
+        """Throw away what the server, which is stopped, would find again."""
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+
     def _answers(self) -> bool:
         with Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as connection:
             try:

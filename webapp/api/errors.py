@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
 from pydantic import JsonValue
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from werkzeug.exceptions import HTTPException
 
 from webapp.api.error_codes import STATUS
@@ -114,7 +115,7 @@ def _failure_of(error: Exception) -> _Failure:
             return _of_cliniko(error)
         case HTTPException():
             return _of_http(error)
-        case OperationalError():
+        case OperationalError() | NoConnectionFree():
             log.error("database_unavailable", exc_info=error)
             status = STATUS[ErrorCode.DATABASE_UNAVAILABLE]
             return _Failure(status, *_DATABASE_UNAVAILABLE, retry_after=5)

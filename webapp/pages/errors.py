@@ -10,6 +10,7 @@ from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from webapp.auth import sessions
@@ -83,7 +84,7 @@ def _status_of(error: Exception) -> int:
             return HTTPStatus.BAD_REQUEST
         case RateLimited():
             return HTTPStatus.TOO_MANY_REQUESTS
-        case QueueUnavailable() | OperationalError():
+        case QueueUnavailable() | OperationalError() | NoConnectionFree():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case HTTPException(code=int(code)):
             return code

@@ -6,14 +6,15 @@ import threading
 
 import structlog
 from rq.timeouts import JobTimeoutException
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from webapp.cliniko.errors import ClinikoError
+from webapp.cliniko.errors import AuthFailed, ClinikoError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncPhase
 from webapp.services.connection import client_for
 from webapp.sync import lease, recovery
+from webapp.sync.database_trouble import meaning_of
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
@@ -58,7 +59,7 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         _fail(sync_log_id, attempt, ErrorCode.SYNC_TIMEOUT, _TIMEOUT)
     except DBAPIError as error:
         log.exception("sync_database_error")
-        _fail(sync_log_id, attempt, *_of_database(error))
+        _fail(sync_log_id, attempt, *meaning_of(error))
     except Exception:
         log.exception("sync_failed_unexpectedly")
         _fail(sync_log_id, attempt, ErrorCode.INTERNAL_ERROR, _INTERNAL)
@@ -66,6 +67,20 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
 
 def _run(sync_log: SyncLog) -> None:
     organization = db.session.get_one(Organization, sync_log.organization_id)
+    while True:
+        key = organization.encrypted_api_key
+        try:
+            return _read_and_store(sync_log, organization)
+        except AuthFailed:
+            db.session.refresh(organization)
+            if organization.encrypted_api_key == key:
+                raise
+            # Somebody has entered another key and revoked this one: go on with the new one.
+            db.session.refresh(sync_log)
+            log.info("sync_goes_on_with_another_key")
+
+
+def _read_and_store(sync_log: SyncLog, organization: Organization) -> None:
     waiter = StoppableWaiter()
     client, budget = client_for(organization, waiter)
     with client:
@@ -96,18 +111,6 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
             sync_log.lease_expires_at = None
 
 
-def _of_database(error: DBAPIError) -> tuple[ErrorCode, str]:
-    text = str(error.orig).lower()
-    if "disk is full" in text or "no space left" in text or "could not extend" in text:
-        return ErrorCode.STORAGE_FULL, _FULL
-    if isinstance(error, OperationalError):
-        return ErrorCode.DATABASE_UNAVAILABLE, _UNAVAILABLE
-    return ErrorCode.DATABASE_CONSTRAINT_ERROR, _CONSTRAINT
-
-
 _KEPT = "What was stored until then is kept."
 _TIMEOUT = f"The sync took too long and was ended. {_KEPT} Start it again."
 _INTERNAL = f"The sync ended on an error of ours. {_KEPT} The worker's log tells more."
-_FULL = f"The disk of the database is full. {_KEPT} Make room, then start the sync again."
-_UNAVAILABLE = f"The database could not be reached or stayed locked. {_KEPT} Start the sync again."
-_CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the database migration."

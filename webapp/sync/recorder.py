@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -21,13 +22,18 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncS
 from webapp.services.budget import SharedBudget
 from webapp.sync import lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
+from webapp.sync.database_trouble import is_passing
 from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.rows import Target
 from webapp.sync.upsert import Stored, store_page, told_of
 
 _BEAT_SECONDS = 2.0
-_TRIES = 3
+
+# A database that restarts is back by then, and a person does not wait for longer than a minute.
+_DATABASE_PATIENCE_SECONDS = 45.0
+_SHORTEST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 2.0
 
 # A sync has this long, and as long again as Cliniko's limit forces it to wait.
 TIME_LIMIT = timedelta(minutes=15)
@@ -236,18 +242,29 @@ class Recorder:
         )
 
     def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
-        """Do it in one transaction; a database that is locked for a moment is asked again."""
-        for tried in range(1, _TRIES + 1):
+        """Do it in one transaction; a database that is locked or away is asked again for a while.
+
+        Who waits here is alive, so the lease is renewed as far as the database allows. What is
+        written twice because the answer to a commit got lost counts once.
+        """
+        give_up_at = time.monotonic() + _DATABASE_PATIENCE_SECONDS
+        pause = _SHORTEST_PAUSE_SECONDS
+        while True:
             try:
                 with transaction():
                     answer = write()
                 self._written_at = time.monotonic()
                 return answer
-            except OperationalError:
-                if tried == _TRIES:
+            except OperationalError as error:
+                if time.monotonic() + pause > give_up_at or not is_passing(error):
                     raise
-                time.sleep(tried)
-        raise AssertionError("unreachable")
+                self._stay_alive()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _stay_alive(self) -> None:
+        with suppress(OperationalError), transaction():
+            lease.write(self.target.sync_log_id, self._attempt)
 
 
 def _told_until(standing: lease.Standing) -> Tally:

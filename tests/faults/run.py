@@ -1,0 +1,87 @@
+"""Makes injections in several systems at once and sums them up.
+
+script/faults                  all of them, about an hour on two cores; the report goes to docs/
+script/faults --quick          the quick set
+script/faults --only C4 K      faults whose letter and number begin so
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from config import ROOT
+from tests.faults.catalogue import BOTH, Case, cases
+from tests.faults.injection import Record
+from tests.faults.report import problems, write_report
+
+PATIENT_WORKERS = 14
+
+
+def run(
+    chosen: Sequence[tuple[int, Case]], folder: Path, *, quick: bool, lanes: int
+) -> list[Record]:
+    """Make these injections, `lanes` systems for each database; the records as they came."""
+    started: list[tuple[subprocess.Popen[bytes], Path]] = []
+    for database in BOTH:
+        mine = [(number, case) for number, case in chosen if case.database == database]
+        patient = [number for number, case in mine if case.fault.patient]
+        others = [number for number, case in mine if not case.fault.patient]
+        split = [(others[lane::lanes], 2) for lane in range(lanes)] + [(patient, PATIENT_WORKERS)]
+        for numbers, workers in split:
+            if numbers:
+                started.append(_start(folder, len(started), database, numbers, workers, quick))
+    for lane, _ in started:
+        lane.wait()
+    lines = [line for _, out in started if out.exists() for line in out.read_text().splitlines()]
+    return [Record(**json.loads(line)) for line in lines]
+
+
+def _start(
+    folder: Path, lane: int, database: str, numbers: list[int], workers: int, quick: bool
+) -> tuple[subprocess.Popen[bytes], Path]:
+    out = folder / f"lane-{lane}.jsonl"
+    order = {"quick": quick, "database": database, "workers": workers, "cases": numbers}
+    file = folder / f"lane-{lane}.json"
+    file.write_text(json.dumps(order | {"out": str(out)}))
+    log = (folder / f"lane-{lane}.log").open("wb")
+    command = [sys.executable, "-m", "tests.faults.lane", str(file)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log), out
+
+
+def main() -> int:
+    """Exit code 1: a promise was broken, or an injection has left no line."""
+    parser = argparse.ArgumentParser(prog="script/faults")
+    parser.add_argument("--quick", action="store_true", help="about 150 instead of all")
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings, as C4 or K")
+    parser.add_argument("--lanes", type=int, default=2, help="systems for each database")
+    parser.add_argument("--keep", type=Path, help="a folder for the lines and the logs")
+    said = parser.parse_args()
+    chosen = [
+        (number, case)
+        for number, case in enumerate(cases(quick=said.quick))
+        if not said.only or case.fault.id.startswith(tuple(said.only))
+    ]
+    begun = time.monotonic()
+    with TemporaryDirectory(prefix="faults-") as temporary:
+        folder = said.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        records = run(chosen, folder, quick=said.quick, lanes=said.lanes)
+    seconds = time.monotonic() - begun
+    broken = problems(records, expected=len(chosen))
+    if not said.only and not said.quick:
+        write_report(records, seconds)
+    print(f"{len(chosen)} injections in {seconds:.0f} s, {len(broken)} with a problem")
+    for text in broken:
+        print(text)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
