@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, scoped_session
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
+IDLE_TIMEOUT_MS = 10_000  # of a process that stopped and holds what others need
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
 
@@ -63,6 +64,7 @@ def engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": POOL_TIMEOUT_SECONDS}
     if url.startswith("postgresql"):
         limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        limits += f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
         connect = {"options": limits, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
         options |= {"pool_pre_ping": True, "connect_args": connect}
     else:

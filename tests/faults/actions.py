@@ -96,8 +96,10 @@ def malformed(content: dict[str, Any] | None, *, share: float = 0.0) -> Action:
         active = it.account.ids(State.ACTIVE)
         count = max(1, round(len(active) * share))
         for key in it.random.sample(active, count):
-            it.account.edit(key, **(content or {"date_of_birth": "someday"}))
-            it.unreadable.add(key)
+            changes = content or {"date_of_birth": "someday"}
+            whole = it.account.patient(key).record()
+            it.unreadable[key] = {field: whole.get(field) for field in changes}
+            it.account.edit(key, **changes)
         it.start()
 
     return do
@@ -109,9 +111,9 @@ def healing(do: Action) -> Action:
     def both(it: Injection) -> None:
         do(it)
         it.until(it.is_over)
-        for key in it.unreadable:
-            it.account.edit(key, date_of_birth="1980-01-01")
-        it.touched |= it.unreadable
+        for key, before in it.unreadable.items():
+            it.account.edit(key, **before)
+            it.touched.add(key)
         it.unreadable.clear()
 
     return both
@@ -243,14 +245,11 @@ def web_killed(stage: str) -> Action:
 
 def zombie(it: Injection) -> None:
     """A work-horse is stopped, replaced, and goes on when the other has finished."""
-    it.slow(100)
-    it.order("stored, not committed", "stop", 2)
-    if it.parts.database == "sqlite":
-        # Within its transaction it would hold SQLite's one lock; a stopped process gives none up.
-        (it.parts.stages / f"{it.organization_id}.stored, not committed").unlink()
-        it.order("parsed", "stop", 3)
-    it.start()
+    # Within its transaction it would hold SQLite's one lock, and a stopped process gives none up.
     stage = "parsed" if it.parts.database == "sqlite" else "stored, not committed"
+    it.slow(100)
+    it.order(stage, "stop", 3)
+    it.start()
     met = it.until_met(stage)
     if met is None:
         return
@@ -386,19 +385,19 @@ CREATE TRIGGER fault BEFORE INSERT OR UPDATE ON patients FOR EACH ROW EXECUTE FU
 
 @contextmanager
 def _trigger(
-    it: Injection, *, key: str = "", code: str = "23514", times: int = 0
+    it: Injection, *, first_name: str = "", code: str = "23514", times: int = 0
 ) -> Iterator[None]:
-    """The database refuses the rows of a patient, or all; on PostgreSQL with any code it has."""
+    """The database refuses the rows with a name, or all; on PostgreSQL with any code it has."""
     with it.parts.connection() as other:
         if it.parts.postgres:
             here = f"NEW.organization_id = {it.organization_id}"
-            which = f"{here} AND NEW.cliniko_patient_id = '{key}'" if key else here
+            which = f"{here} AND NEW.first_name = '{first_name}'" if first_name else here
             if times:
                 which = f"{here} AND nextval('fault_times') <= {times}"
             other.execute(POSTGRES_TRIGGER.format(condition=which, code=code))
         else:
             here = f"NEW.organization_id = {it.organization_id}"
-            which = f"{here} AND NEW.cliniko_patient_id = '{key}'" if key else here
+            which = f"{here} AND NEW.first_name = '{first_name}'" if first_name else here
             for number, event in enumerate(("INSERT", "UPDATE")):
                 made = SQLITE_TRIGGER.format(event=event, condition=which)
                 other.execute(made.replace("TRIGGER fault", f"TRIGGER fault_{number}"))
@@ -417,7 +416,7 @@ def refused_record(it: Injection) -> None:
     """The database refuses one record; its page is kept."""
     somebody = it.account.ids(State.ACTIVE)[120]
     it.account.edit(somebody, first_name="Refused")
-    with _trigger(it, key=somebody):
+    with _trigger(it, first_name="Refused"):
         it.start()
         it.until(it.is_over)
     if it.now_seen and it.now_seen.failed != 1:
@@ -458,6 +457,8 @@ def raised_by_database(code: str, times: int) -> Action:
 
 def deadlock(it: Injection) -> None:
     """A real one: two transactions, each with the row that the other needs."""
+    if not it.before:
+        it.run_sync()
     for key in it.account.ids(State.ACTIVE)[:100]:
         it.account.edit(key, first_name="Changed")
     first, last = it.account.ids(State.ACTIVE)[0], it.account.ids(State.ACTIVE)[99]
@@ -816,6 +817,7 @@ def clinic_deleted(it: Injection) -> None:
     it.slow(250)
     it.start()
     it.until_stored()
+    it.may_answer |= {404}
     here = it.organization_id
 
     def remove() -> None:
@@ -841,18 +843,18 @@ def clinic_deleted(it: Injection) -> None:
 
 def starter_disabled(it: Injection) -> None:
     """Whoever started the sync may no longer sign in; the sync goes on."""
+
+    def let_in(active: bool) -> None:
+        person = update(User).where(User.id == it.admin_id)
+        in_transaction(it, lambda: db.session.execute(person.values(active=active)))
+
     it.slow(200)
     it.start()
     it.until_stored()
-    in_transaction(
-        it,
-        lambda: db.session.execute(update(User).where(User.id == it.admin_id).values(active=False)),
-    )
+    it.may_answer |= {401}
+    let_in(False)
     it.until(it.is_over)
-    in_transaction(
-        it,
-        lambda: db.session.execute(update(User).where(User.id == it.admin_id).values(active=True)),
-    )
+    let_in(True)
 
 
 def migrated_meanwhile(it: Injection) -> None:

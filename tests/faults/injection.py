@@ -119,7 +119,8 @@ class Injection:
             self.admin_id = admin.id
             self.token, _ = tokens.issue(admin, name="faults")
         self.touched: set[str] = set()
-        self.unreadable: set[str] = set()
+        self.unreadable: dict[str, dict[str, Any]] = {}  # what was there before
+        self.may_answer = {200, 503}
         self.problems = record.problems
         self.looks: list[Look] = []
         self.hit_at: float | None = None  # when a process was killed
@@ -291,7 +292,7 @@ class Injection:
 
     def _compare(self, *, completed: bool) -> None:
         ours, truth = self.ours(), truth_of(self.account)
-        record, left_alone = self.record, set(truth) - self.touched - self.unreadable
+        record, left_alone = self.record, set(truth) - self.touched - self.unreadable.keys()
         if completed:
             lost = {
                 key
@@ -402,9 +403,11 @@ class Injection:
         if answer is None:
             return  # the web server is what was hit
         body = answer.json()
+        if answer.status_code not in self.may_answer:
+            self.problems.append(f"sync-logs answered {answer.status_code}")
         if answer.status_code != 200:
-            if answer.status_code != 503 or "error_code" not in body:
-                self.problems.append(f"sync-logs answered {answer.status_code}")
+            if "error_code" not in body:
+                self.problems.append("an error without the envelope")
             return
         for log in body["logs"]:
             counted = log["records_success"] + log["records_failed"]

@@ -93,7 +93,7 @@ def _together(parts: Parts, chosen: Sequence[Case], write: object) -> None:
         return
     assert callable(write)
     beside = Beside(parts)
-    with ThreadPoolExecutor(parts.worker_count) as pool:
+    with ThreadPoolExecutor(parts.worker_count - 1) as pool:
         for record in pool.map(lambda case: inject(parts, case), chosen):
             write(record)
     write(beside.end())

@@ -47,7 +47,7 @@ class Parts:
         self.database = database
         self.redis = RedisServer()
         self.simulator = Simulator(strict=True)
-        self.postgres = PostgresProcess() if database == "postgresql" else None
+        self.postgres = PostgresProcess(durable=True) if database == "postgresql" else None
         self.worker_count = workers
         self._settings = settings
         self._stack = ExitStack()

@@ -46,7 +46,8 @@ def sentence(records: Sequence[Record]) -> str:
     return (
         f"On {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}: "
         f"{len(made):,} faults of {kinds} kinds injected (real Redis, real process "
-        f"kills, SQLite and PostgreSQL, simulated Cliniko): {sum(r.lost for r in made)} patients lost, "
+        f"kills, SQLite and PostgreSQL, simulated Cliniko): "
+        f"{sum(r.lost for r in made)} patients lost, "
         f"{sum(r.duplicates for r in made)} duplicates, "
         f"{sum(r.false_deletions for r in made)} false deletions, "
         f"{sum(r.stuck for r in made)} runs stuck for more than 60 s; "

@@ -21,6 +21,7 @@ from tests.faults.catalogue import BOTH, Case, cases
 from tests.faults.injection import Record
 from tests.faults.report import problems, write_report
 
+WORKERS = 3  # one more than injections at a time: a zombie keeps its worker
 PATIENT_WORKERS = 14
 
 
@@ -33,7 +34,9 @@ def run(
         mine = [(number, case) for number, case in chosen if case.database == database]
         patient = [number for number, case in mine if case.fault.patient]
         others = [number for number, case in mine if not case.fault.patient]
-        split = [(others[lane::lanes], 2) for lane in range(lanes)] + [(patient, PATIENT_WORKERS)]
+        split = [(others[lane::lanes], WORKERS) for lane in range(lanes)] + [
+            (patient, PATIENT_WORKERS)
+        ]
         for numbers, workers in split:
             if numbers:
                 started.append(_start(folder, len(started), database, numbers, workers, quick))

@@ -29,8 +29,8 @@ from tests.support.postgres_binaries import (
 
 __all__ = ["PostgresProcess", "PostgresServer", "PostgresUnavailable", "postgres_server"]
 
-# Nothing has to survive a crash of the machine.
-_SETTINGS = ("listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# Nothing has to survive a crash of the machine; of the server alone it may have to, see below.
+_SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off")
 
 
 class PostgresServer:
@@ -98,9 +98,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 class PostgresProcess(PostgresServer):
-    """Started on entering and gone on leaving; between that it can be killed and come back."""
+    """Started on entering and gone on leaving; between that it can be killed and come back.
 
-    def __init__(self) -> None:
+    `durable`: what was committed is there again after the server was killed.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = [*_SETTINGS, f"synchronous_commit={'on' if durable else 'off'}"]
         self._binaries = find_binaries()
         # A short path for the socket, in a place that the server's user may enter.
         self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
@@ -137,7 +141,7 @@ class PostgresProcess(PostgresServer):
         """Start the server, with the data it left, and wait until it answers."""
         log = self._folder / "log"
         command = as_server_user(self._binaries / "postgres", "-D", self.data, "-k", self._folder)
-        for setting in _SETTINGS:
+        for setting in self._settings:
             command += ["-c", setting]
         with log.open("ab") as output:
             self._process = subprocess.Popen(

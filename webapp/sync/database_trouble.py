@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
 
-_FULL_WORDS = ("disk is full", "no space left", "could not extend", "disk full")
+_FULL_WORDS = ("disk is full", "no space left", "could not extend")
+_FULL_STATES = ("53100",)  # PostgreSQL's disk_full
 
 # SQLite has one kind of error for a lock, which passes, and for a column that is not there.
-_WRONG_TABLES = ("no such", "has no column", "on conflict clause", "malformed")
+_WRONG_TABLES = ("no such table", "no such column", "has no column", "on conflict clause")
 
 _KEPT = "What was stored until then is kept."
 _FULL = f"The disk of the database is full. {_KEPT} Make room, then start the sync again."
@@ -24,9 +27,24 @@ def is_passing(error: DBAPIError) -> bool:
 
 def meaning_of(error: DBAPIError) -> tuple[ErrorCode, str]:
     """The error code of a sync that ends with this error, and what people are told."""
-    text = str(error.orig).lower()
-    if any(words in text for words in _FULL_WORDS):
+    causes = list(_causes(error))
+    if any(map(_says_full, causes)):
         return ErrorCode.STORAGE_FULL, _FULL
+    text = str(error.orig).lower()
     if isinstance(error, OperationalError) and not any(words in text for words in _WRONG_TABLES):
         return ErrorCode.DATABASE_UNAVAILABLE, _UNAVAILABLE
     return ErrorCode.DATABASE_CONSTRAINT_ERROR, _CONSTRAINT
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and those before it. A full disk makes SQLite roll back by itself; then the
+    savepoint that is to be left is gone, and that is said last and tells nothing."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__context__
+
+
+def _says_full(error: BaseException) -> bool:
+    state = getattr(error, "sqlstate", None)
+    return state in _FULL_STATES or any(words in str(error).lower() for words in _FULL_WORDS)

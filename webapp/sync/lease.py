@@ -81,6 +81,7 @@ def prove(sync_log_id: int, attempt: int) -> Standing:
             SyncLog.attempt,
             SyncLog.status,
             SyncLog.cancel_requested_at,
+            SyncLog.lease_expires_at,
             SyncLog.records_success,
             SyncLog.records_failed,
             SyncLog.checkpoint,
@@ -90,6 +91,8 @@ def prove(sync_log_id: int, attempt: int) -> Standing:
     ).one_or_none()
     if row is None or row.attempt != attempt or row.status != SyncStatus.RUNNING:
         raise LeaseLost
+    if database_now() > row.lease_expires_at + ABANDONED_AFTER:
+        raise LeaseLost  # it was shown as failed by now, though nobody could write that down
     if row.cancel_requested_at is not None:
         raise CancelRequested
     return Standing(row.records_success, row.records_failed, row.checkpoint or {})
@@ -101,14 +104,16 @@ def write(sync_log_id: int, attempt: int, **values: Any) -> None:
     Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
     cancelled.
     """
+    moment = database_now()
     row = db.session.execute(
         update(SyncLog)
         .where(
             SyncLog.id == sync_log_id,
             SyncLog.attempt == attempt,
             SyncLog.status == SyncStatus.RUNNING,
+            SyncLog.lease_expires_at >= moment - ABANDONED_AFTER,
         )
-        .values(lease_expires_at=database_now() + LEASE, **values)
+        .values(lease_expires_at=moment + LEASE, **values)
         .returning(SyncLog.cancel_requested_at)
         .execution_options(synchronize_session=False)
     ).one_or_none()
