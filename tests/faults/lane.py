@@ -28,7 +28,8 @@ def inject(parts: Parts, case: Case) -> Record:
         fault.id, fault.name, case.at, case.seed, case.database, " or ".join(fault.ends)
     )
     try:
-        it = Injection(parts, record, with_copy=case.seed % 2 == 1, **fault.account)
+        with_copy = case.seed % 2 == 1 and not fault.patient
+        it = Injection(parts, record, with_copy=with_copy, **fault.account)
         fault.action(it)
         if fault.ends != ("gone",):
             it.ends(*fault.ends, within=fault.within)

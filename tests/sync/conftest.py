@@ -13,7 +13,7 @@ from tests.cast import Cast
 from tests.sync.copies import Copy, copy_of, truth_of
 from webapp import create_core
 from webapp.extensions import db
-from webapp.models import OperationType, SyncLog, SyncOrigin
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import engine
 from webapp.sync.start import start_sync
 
@@ -44,12 +44,23 @@ def sync(begin: Callable[..., SyncLog]) -> Callable[..., SyncLog]:
     """Runs a whole sync of Surf Rehab in this process and returns its row as it ended."""
 
     def sync(operation_type: OperationType = OperationType.FULL_PATIENTS) -> SyncLog:
-        log = begin(operation_type)
-        engine.run(log.id, log.attempt, worker="test")
-        db.session.expire_all()
-        return db.session.get_one(SyncLog, log.id)
+        return _run(begin(operation_type))
 
     return sync
+
+
+@pytest.fixture
+def sync_of(app: Flask) -> Callable[[Organization], SyncLog]:
+    """Runs a whole sync of any clinic."""
+
+    def sync_of(organization: Organization) -> SyncLog:
+        return _run(
+            start_sync(
+                organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+            )
+        )
+
+    return sync_of
 
 
 @pytest.fixture
@@ -62,6 +73,12 @@ def in_step(cast: Cast, surf_account: ClinikoAccount) -> Callable[[], bool]:
         return True
 
     return in_step
+
+
+def _run(log: SyncLog) -> SyncLog:
+    engine.run(log.id, log.attempt, worker="test")
+    db.session.expire_all()
+    return db.session.get_one(SyncLog, log.id)
 
 
 def _difference(ours: dict[str, Copy], theirs: dict[str, Copy]) -> str:

@@ -19,11 +19,8 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.sync.copies import Copy, copy_of, truth_of
-from webapp.extensions import db
-from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
+from webapp.models import Organization, SyncLog
 from webapp.services import organizations
-from webapp.sync import engine
-from webapp.sync.start import start_sync
 
 EXAMPLES = 40
 _NUMBERS = count(1)
@@ -79,19 +76,6 @@ def database(request: pytest.FixtureRequest) -> str:
     """One is enough: what is tried here is the order of reading."""
     name: str = request.param
     return name
-
-
-@pytest.fixture
-def sync_of(app: Flask, cliniko: Simulator) -> Callable[[Organization], SyncLog]:
-    def sync_of(organization: Organization) -> SyncLog:
-        log = start_sync(
-            organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
-        )
-        engine.run(log.id, log.attempt, worker="test")
-        db.session.expire_all()
-        return db.session.get_one(SyncLog, log.id)
-
-    return sync_of
 
 
 @given(

@@ -9,7 +9,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from webapp.errors import ErrorCode
 
 _FULL_WORDS = ("disk is full", "no space left", "could not extend")
-_FULL_STATES = ("53100",)  # PostgreSQL's disk_full
+_FULL_STATE = "53100"  # PostgreSQL's disk_full
+_IDLE_STATE = "25P03"  # idle_in_transaction_session_timeout: this process has stood still
 
 # SQLite has one kind of error for a lock, which passes, and for a column that is not there.
 _WRONG_TABLES = ("no such table", "no such column", "has no column", "on conflict clause")
@@ -31,7 +32,8 @@ def meaning_of(error: DBAPIError) -> tuple[ErrorCode, str]:
     if any(map(_says_full, causes)):
         return ErrorCode.STORAGE_FULL, _FULL
     text = str(error.orig).lower()
-    if isinstance(error, OperationalError) and not any(words in text for words in _WRONG_TABLES):
+    away = isinstance(error, OperationalError) or _state_of(error.orig) == _IDLE_STATE
+    if away and not any(words in text for words in _WRONG_TABLES):
         return ErrorCode.DATABASE_UNAVAILABLE, _UNAVAILABLE
     return ErrorCode.DATABASE_CONSTRAINT_ERROR, _CONSTRAINT
 
@@ -46,5 +48,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _says_full(error: BaseException) -> bool:
-    state = getattr(error, "sqlstate", None)
-    return state in _FULL_STATES or any(words in str(error).lower() for words in _FULL_WORDS)
+    words_of_it = str(error).lower()
+    return _state_of(error) == _FULL_STATE or any(words in words_of_it for words in _FULL_WORDS)
+
+
+def _state_of(error: BaseException | None) -> str | None:
+    state: str | None = getattr(error, "sqlstate", None)
+    return state

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from webapp.cliniko.client import Account
 from webapp.cliniko.errors import BadResponse
@@ -255,7 +255,7 @@ class Recorder:
                     answer = write()
                 self._written_at = time.monotonic()
                 return answer
-            except OperationalError as error:
+            except DBAPIError as error:
                 if time.monotonic() + pause > give_up_at or not is_passing(error):
                     raise
                 self._stay_alive()
@@ -263,7 +263,7 @@ class Recorder:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _stay_alive(self) -> None:
-        with suppress(OperationalError), transaction():
+        with suppress(DBAPIError), transaction():
             lease.write(self.target.sync_log_id, self._attempt)
 
 

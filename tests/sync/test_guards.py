@@ -1,0 +1,299 @@
+"""Each guard matters: a promise holds with it, and is broken as soon as it is switched off.
+
+A green test of a promise means nothing if it stays green without what keeps the promise.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+import time_machine
+from flask import Flask
+from sqlalchemy import text
+
+from config import Settings
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from simulator.server import Simulator
+from tests.cast import Cast
+from tests.conftest import as_user
+from tests.sync.copies import copy_of, truth_of
+from webapp import create_app
+from webapp.cliniko import line, listing
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import SyncLog
+from webapp.sync import engine, lease, recovery, removals
+from webapp.sync.passes import Passes
+
+Sync = Callable[..., SyncLog]
+Patch = pytest.MonkeyPatch
+
+
+@dataclass
+class World:
+    """All that a promise may need."""
+
+    app: Flask
+    cast: Cast
+    cliniko: Simulator
+    surf: ClinikoAccount
+    sync: Sync
+    begin: Callable[[], SyncLog]
+
+
+@pytest.fixture
+def factory() -> Callable[[Settings], Flask]:
+    return create_app
+
+
+@pytest.fixture
+def world(
+    app: Flask,
+    cast: Cast,
+    cliniko: Simulator,
+    surf_account: ClinikoAccount,
+    sync: Sync,
+    begin: Callable[[], SyncLog],
+) -> World:
+    return World(app, cast, cliniko, surf_account, sync, begin)
+
+
+# The fence: an attempt that was replaced cannot write.
+
+
+def a_replaced_worker_writes_nothing(world: World) -> None:
+    log = world.begin()
+    replaced = False
+
+    def replace_the_worker(path: str, _params: object, number: int) -> None:
+        nonlocal replaced
+        if path == "/patients/archived" and not replaced:
+            replaced = True
+            with world.app.app_context():
+                lease.expire(log.id, 1)
+                recovery.hand_over(log.id, 1, interrupted=True)
+
+    world.cliniko.before_request = replace_the_worker
+    engine.run(log.id, 1, worker="slow")
+    db.session.expire_all()
+    row = db.session.get_one(SyncLog, log.id)
+    assert (row.status, row.attempt, row.worker) == ("running", 2, None)
+    assert row.records_success == 0
+
+
+def without_the_fence(patch: Patch) -> None:
+    def write(sync_log_id: int, attempt: int, **values: Any) -> None:
+        log = db.session.get_one(SyncLog, sync_log_id)
+        for name, value in values.items():
+            setattr(log, name, value)
+
+    def prove(sync_log_id: int, attempt: int) -> lease.Standing:
+        log = db.session.get_one(SyncLog, sync_log_id, populate_existing=True)
+        return lease.Standing(log.records_success, log.records_failed, log.checkpoint or {})
+
+    patch.setattr(lease, "write", write)
+    patch.setattr(lease, "prove", prove)
+
+
+# The lease: a sync whose worker is gone is given to another.
+
+
+def a_lost_worker_is_replaced_within_half_a_minute(world: World) -> None:
+    log = world.begin()
+    lease.claim(log.id, 1, "lost")
+    with time_machine.travel(now() + timedelta(seconds=30)):
+        _let_database_time_pass(log, 30)
+        assert recovery.recover_stale_syncs() == [log.id]
+
+
+def without_the_lease(patch: Patch) -> None:
+    patch.setattr(lease, "LEASE", timedelta(days=1))
+
+
+# The catch-up: what changes while we read is read again.
+
+
+def who_is_edited_after_being_read_arrives_in_the_same_sync(world: World) -> None:
+    somebody = world.surf.ids(State.ACTIVE)[0]
+
+    def edit(path: str, _params: object, _number: int) -> None:
+        if path == "/patients/deleted":
+            world.surf.edit(somebody, first_name="Zoë")
+            world.cliniko.before_request = None
+
+    world.cliniko.before_request = edit
+    assert world.sync().status == "completed"
+    assert copy_of(world.cast.surf)[somebody].first_name == "Zoë"
+
+
+def without_the_catch_up(patch: Patch) -> None:
+    patch.setattr(Passes, "_catch_up", lambda self, full: None)
+
+
+# The savepoint: a record that the database refuses does not take its page along.
+
+
+def a_refused_record_leaves_its_page_alone(world: World) -> None:
+    refused = world.surf.ids(State.ACTIVE)[5]
+    world.surf.edit(refused, first_name="Refused")
+    _refuse("Refused")
+
+    log = world.sync()
+
+    assert (log.status, log.records_success, log.records_failed) == ("completed", 647, 1)
+
+
+def without_the_savepoint(patch: Patch) -> None:
+    patch.setattr(db.session, "begin_nested", nullcontext, raising=False)
+
+
+# No redirects: nobody else is asked, and nobody else is sent the key.
+
+
+def nobody_is_followed_to_another_host(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.settimeout(0.05)
+        port = stranger.getsockname()[1]
+        world.cliniko.faults.add("redirect", on="/patients", to=f"http://127.0.0.1:{port}/v1")
+        world.sync()
+        try:
+            visitor, _ = stranger.accept()
+        except TimeoutError:
+            return
+        visitor.close()
+        raise AssertionError("another host was asked")
+
+
+def without_the_block(patch: Patch) -> None:
+    send = requests.Session.request
+
+    def follow(self: requests.Session, *args: Any, **options: Any) -> requests.Response:
+        return send(self, *args, **(options | {"allow_redirects": True, "timeout": 1}))
+
+    patch.setattr(line._Session, "get_redirect_target", requests.Session.get_redirect_target)
+    patch.setattr(line._Session, "request", follow)
+
+
+# The tenant filter: a manager sees one clinic.
+
+
+def nobody_sees_the_patients_of_another_clinic(world: World) -> None:
+    world.sync()
+    charlie = as_user(world.app, world.cast.charlie)
+    answer = charlie.get(f"/api/v1/cliniko/active-patients/{world.cast.surf.id}")
+    assert answer.status_code == 403
+
+
+def without_the_tenant_filter(patch: Patch) -> None:
+    patch.setattr("webapp.auth.guards.may", lambda *_: True)
+
+
+# The hold: suspiciously many removals are not believed.
+
+
+def many_removals_at_once_are_held(world: World) -> None:
+    world.sync()
+    world.surf.delete(*world.surf.ids(State.ACTIVE)[:60])
+    world.sync()
+    ours = copy_of(world.cast.surf).values()
+    assert sum(copy.state == "deleted" for copy in ours) == 5
+
+
+def without_the_hold(patch: Patch) -> None:
+    patch.setattr(removals, "HOLD_ABOVE", 1_000_000)
+
+
+# The order by id: a server that does not keep it is noticed.
+
+
+def a_list_in_another_order_loses_nobody(world: World) -> None:
+    world.cliniko.faults.add("ignore_sort", on="/patients*", times=None)
+    for number in range(300):  # by the time of creation such a server sorts, and not by these ids
+        world.surf.create(id=str(900_000 - number))
+    assert world.sync().status == "completed"
+    assert copy_of(world.cast.surf) == truth_of(world.surf)
+
+
+def without_the_order(patch: Patch) -> None:
+    by_id = listing._by_id
+
+    def blind(*args: Any, **options: Any) -> listing.IdPage:
+        return replace(by_id(*args, **options), in_order=True)
+
+    patch.setattr(listing, "_by_id", blind)
+    patch.setattr(Passes, "_ask_about_missing", lambda self: None)
+
+
+# SQLite undoes a refused statement by itself; PostgreSQL gives up the whole transaction.
+POSTGRES_ONLY = {"savepoint"}
+
+GUARDS: dict[str, tuple[Callable[[World], None], Callable[[Patch], None]]] = {
+    "fence": (a_replaced_worker_writes_nothing, without_the_fence),
+    "lease": (a_lost_worker_is_replaced_within_half_a_minute, without_the_lease),
+    "catch-up": (
+        who_is_edited_after_being_read_arrives_in_the_same_sync,
+        without_the_catch_up,
+    ),
+    "savepoint": (a_refused_record_leaves_its_page_alone, without_the_savepoint),
+    "redirect block": (nobody_is_followed_to_another_host, without_the_block),
+    "tenant filter": (nobody_sees_the_patients_of_another_clinic, without_the_tenant_filter),
+    "removal hold": (many_removals_at_once_are_held, without_the_hold),
+    "order by id": (a_list_in_another_order_loses_nobody, without_the_order),
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_with_its_guard_the_promise_holds(guard: str, world: World) -> None:
+    promise, _ = GUARDS[guard]
+    promise(world)
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_its_guard_the_promise_is_broken(guard: str, world: World, database: str) -> None:
+    promise, switch_off = GUARDS[guard]
+    if guard in POSTGRES_ONLY and database == "sqlite":
+        return promise(world)
+    with pytest.MonkeyPatch.context() as patch:
+        switch_off(patch)
+        with pytest.raises(AssertionError):
+            promise(world)
+    return None
+
+
+def _let_database_time_pass(log: SyncLog, seconds: float) -> None:
+    """PostgreSQL has a clock of its own: there the lease is moved back instead."""
+    if db.engine.dialect.name == "postgresql":
+        row = db.session.get_one(SyncLog, log.id, populate_existing=True)
+        assert row.lease_expires_at is not None
+        ends = row.lease_expires_at - timedelta(seconds=seconds)
+        with transaction():
+            db.session.get_one(SyncLog, log.id).lease_expires_at = ends
+
+
+def _refuse(first_name: str) -> None:
+    """From now on the database refuses rows with this name."""
+    condition = f"NEW.first_name = '{first_name}'"
+    if db.engine.dialect.name == "postgresql":
+        statements = [
+            f"CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF {condition} THEN RAISE "
+            "EXCEPTION 'refused' USING ERRCODE = '23514'; END IF; RETURN NEW; END $$ "
+            "LANGUAGE plpgsql",
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON patients FOR EACH ROW "
+            "EXECUTE FUNCTION refuse()",
+        ]
+    else:
+        statements = [
+            f"CREATE TRIGGER refuse BEFORE INSERT ON patients WHEN {condition} "
+            "BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed'); END"
+        ]
+    with transaction() as session:
+        for statement in statements:
+            session.execute(text(statement))

@@ -1,0 +1,78 @@
+"""The case in which readers by page number lose patients: the list moves between two pages, and
+Cliniko asks to slow down in the middle. 300 pages, and the copy is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from threading import Lock
+
+import pytest
+from flask import Flask
+
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from simulator.server import Simulator
+from tests.sync.copies import copy_of, truth_of
+from webapp.extensions import db
+from webapp.models import Organization, SyncLog
+from webapp.services import organizations
+
+PAGES = 300
+SMALL, LARGE = 602, 100 * PAGES
+
+
+@pytest.fixture
+def clinic(app: Flask, cliniko: Simulator) -> Callable[[int], tuple[Organization, ClinikoAccount]]:
+    """A clinic with so many active patients; Cliniko's minute is long enough for all of them."""
+    cliniko.rate_limit = 0
+    app.config["CLINIKO_RATE_LIMIT"] = 10_000
+
+    def clinic(active: int) -> tuple[Organization, ClinikoAccount]:
+        account = ClinikoAccount.generate(account_id="777", seed=7, active=active, archived=50)
+        account.add_key("invented-300-au1")
+        cliniko.accounts = (account,)
+        return organizations.add("Large", "invented-300-au1"), account
+
+    return clinic
+
+
+@pytest.mark.parametrize(
+    ("where", "size"), [("front", SMALL), ("back", SMALL), ("both", SMALL), ("both", LARGE)]
+)
+def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
+    where: str,
+    size: int,
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    organization, account = clinic(size)
+    pages = size // 100
+    every = max(1, pages // 15)
+    front, back = _ends(account.ids(State.ACTIVE))
+    asked, lock = count(1), Lock()
+
+    def archive(path: str, _params: object, _number: int) -> None:
+        with lock:
+            if path != "/patients" or next(asked) % every:
+                return
+            account.archive(*[next(front)] * (where != "back"), *[next(back)] * (where != "front"))
+
+    cliniko.before_request = archive
+    cliniko.faults.add("rate_limited", on="/patients", nth=max(2, pages // 2), retry_after=1)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert [r.status for r in cliniko.requests].count(429) == 1
+    archived = len(account.ids(State.ARCHIVED)) - 50
+    assert archived >= min(pages, 10)
+    assert copy_of(organization) == truth_of(account)
+    assert log.progress["certificate"]["in_step"]
+    db.session.rollback()
+
+
+def _ends(ids: list[str]) -> tuple[Iterator[str], Iterator[str]]:
+    """The patients from the front, and those from the back."""
+    return iter(ids[: len(ids) // 2]), iter(reversed(ids[len(ids) // 2 :]))
