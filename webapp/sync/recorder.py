@@ -19,7 +19,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
-from webapp.sync import lease
+from webapp.sync import held_rows, lease
 from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.rows import Target
@@ -140,8 +140,9 @@ class Recorder:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
         self._in_transaction(lambda: self._write(shown))
 
-    def finish(self, marks: Sequence[PatientRecord], held: int) -> None:
-        """Mark deleted what is to be marked, and close the sync as completed: one transaction."""
+    def finish(self, marks: Sequence[PatientRecord], held: Sequence[PatientRecord]) -> None:
+        """Mark deleted what is to be marked, list what is held, and close the sync as completed:
+        one transaction."""
 
         def write() -> None:
             lease.prove(self.target.sync_log_id, self._attempt)
@@ -158,7 +159,11 @@ class Recorder:
                 total_pages=progress.current_page,
                 remaining_seconds=None,
             )
-            self._write(progress, removals_held=held)
+            held_rows.forget_listed_again(self.target)
+            if progress.sync_type is OperationType.FULL_PATIENTS:
+                held_rows.replace_waiting(self.target, held, now())
+            kept = held_rows.count_kept(self.target.organization_id)
+            self._write(progress, removals_held=len(held), removals_kept=kept)
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             sync_log.status = SyncStatus.COMPLETED
             sync_log.completed_at = now()
