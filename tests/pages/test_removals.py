@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
+from sqlalchemy import update
 
-from tests.api.rows import MORNING, make_log, record, store
+from tests.api.rows import ended, hold, make_log, record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, SyncLog, SyncStatus
+from webapp.models import Patient, SyncLog, SyncStatus
 from webapp.services import patients
-from webapp.sync.held_rows import replace_waiting
-from webapp.sync.progress import Progress
-from webapp.sync.rows import Target
 
 COUNT = 60
 
 
-def ended(cast: Cast, **told: int) -> SyncLog:
-    """A completed sync that tells this besides."""
-    return make_log(cast.surf, progress=Progress(OperationType.FULL_PATIENTS).metadata() | told)
-
-
-def hold(cast: Cast, count: int = COUNT) -> SyncLog:
-    """A sync that held so many patients, Olivia Nguyen 001 and the following."""
-    store(cast.surf, *(record(n, "Olivia", f"Nguyen {n:03}") for n in range(1, count + 1)))
-    log = ended(cast, removals_held=count)
-    gone = [
-        PatientRecord(str(n), PatientState.DELETED, deleted_at=MORNING - timedelta(days=1))
-        for n in range(1, count + 1)
-    ]
-    with transaction():
-        replace_waiting(Target(cast.surf.id, log.id, "au1"), gone, MORNING)
-    return log
-
-
 @pytest.fixture
 def log(cast: Cast) -> SyncLog:
-    return hold(cast)
+    return hold(cast.surf, COUNT)
 
 
 @pytest.fixture
@@ -175,7 +153,7 @@ def test_while_a_sync_runs_nothing_is_decided(
 def test_an_old_page_decides_nothing_about_a_newer_list(
     alice: Visitor, path: str, cast: Cast
 ) -> None:
-    hold(cast, 30)
+    hold(cast.surf, 30)
 
     answer = alice.post_fragment(f"{path}/confirm")
 
@@ -199,7 +177,7 @@ def test_a_later_sync_says_who_is_kept_and_by_which_decision(
 ) -> None:
     log_id = log.id
     alice.post(f"{path}/dismiss")
-    ended(cast, removals_kept=COUNT)
+    ended(cast.surf, removals_kept=COUNT)
 
     page = alice.get(clinic)
     assert (
@@ -243,7 +221,7 @@ def test_a_sync_that_held_nobody_says_so(bob: Visitor, clinic: str, cast: Cast) 
 
 
 def test_one_patient_is_not_told_as_many(alice: Visitor, clinic: str, cast: Cast) -> None:
-    log = hold(cast, 1)
+    log = hold(cast.surf, 1)
     words = text_of(alice.get(clinic))
     assert "1 patient seems to be gone" in words
     assert "Mark 1 patient deleted?" in words
@@ -252,11 +230,9 @@ def test_one_patient_is_not_told_as_many(alice: Visitor, clinic: str, cast: Cast
 
 
 def test_a_name_that_is_code_stays_text(bob: Visitor, clinic: str, cast: Cast) -> None:
-    store(cast.surf, record(1, "<script>", "alert(1)</script>"))
-    log = ended(cast, removals_held=1)
-    gone = [PatientRecord("1", PatientState.DELETED)]
-    with transaction():
-        replace_waiting(Target(cast.surf.id, log.id, "au1"), gone, MORNING)
+    log = hold(cast.surf, 1)
+    with transaction() as session:
+        session.execute(update(Patient).values(first_name="<script>", last_name="alert(1)"))
     page = bob.get(f"{clinic}/syncs/{log.id}/removals").text
     assert "<script> alert" not in page
     assert "&lt;script&gt; alert(1)" in page
