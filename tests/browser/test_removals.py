@@ -55,7 +55,7 @@ def test_they_are_kept_and_marked_after_all(visit: Visit, live: Live, scripts: b
     alice = alice_at(live, visit(java_script_enabled=scripts))
     alice.press("Keep them")
     alice.sees("60 patients were kept", "decided on")
-    alice.page.get_by_role("link", name="See who").click()
+    alice.page.get_by_role("link", name="See who they are").click()
     alice.sees("Olivia Nguyen 001", "of 60")
 
     alice.press("Mark them deleted after all")

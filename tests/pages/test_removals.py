@@ -41,14 +41,15 @@ def test_the_page_of_the_clinic_says_so_to_everybody(
     alice: Visitor, bob: Visitor, vera: Visitor, clinic: str, path: str
 ) -> None:
     for visitor, end in [
-        (alice, "Look in Cliniko, then decide; the next sync asks again. See who ."),
-        (bob, "An admin can decide; the next sync asks again. See who ."),
+        (alice, "Look in Cliniko, then decide; the next sync asks again. See who they are ."),
+        (bob, "An admin can decide; the next sync asks again. See who they are ."),
         (vera, "An admin can decide; the next sync asks again."),
     ]:
         words = text_of(visitor.get(clinic))
         assert "60 patients seem to be gone from Cliniko, more than is likely" in words
         assert end in words
-    assert "See who" not in text_of(vera.get(clinic))
+    assert "See who they are" not in text_of(vera.get(clinic))
+    assert "All 0 patients are in step" not in text_of(vera.get(clinic))
 
 
 def test_only_an_admin_is_offered_what_only_an_admin_may(
@@ -182,7 +183,7 @@ def test_a_later_sync_says_who_is_kept_and_by_which_decision(
     page = alice.get(clinic)
     assert (
         "60 patients are gone from Cliniko and kept here, as an admin decided after sync "
-        f"#{log_id} . See who ." in text_of(page)
+        f"#{log_id} . See who they are ." in text_of(page)
     )
     assert f'href="{path}"' in page.text
 

@@ -132,7 +132,7 @@ def _mark(organization_id: int, sync_log_id: int, moment: datetime) -> int | Non
     """How many were marked; None if none was listed."""
     listed = HeldRemoval.sync_log_id == sync_log_id
     gone = select(HeldRemoval.cliniko_patient_id).where(listed)
-    deleted_at = select(HeldRemoval.deleted_at).where(listed, SAME_PATIENT).correlate(Patient)
+    deleted_at = select(HeldRemoval.deleted_at).where(SAME_PATIENT).correlate(Patient)
     marked = _changed(
         update(Patient)
         .where(
