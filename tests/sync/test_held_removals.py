@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Barrier, Event
 
 import pytest
@@ -211,6 +211,17 @@ def test_nothing_is_decided_while_a_sync_runs(
         with pytest.raises(SyncAlreadyRunning):
             decide(cast.surf, log, actor=cast.alice)
     assert not marked(cast) & set(gone)
+
+
+def test_a_sync_whose_worker_is_gone_for_good_is_closed_and_stops_nobody(
+    sync: Sync, begin: Callable[..., SyncLog], gone: list[str], cast: Cast
+) -> None:
+    log, lost = sync(), begin()
+    with transaction():
+        lost.worker, lost.lease_expires_at = "lost", now() - timedelta(minutes=5)
+
+    assert held.confirm(cast.surf, log, actor=cast.alice) == COUNT
+    assert lost.error_code == "SYNC_INTERRUPTED"
 
 
 def test_a_decision_and_the_end_of_a_sync_do_not_mix(
