@@ -182,6 +182,17 @@ class ClinikoAccount:
             for patient_id in patient_ids:
                 self._change(patient_id, {"deleted_at": self._now()})
 
+    def restore(self, *patient_ids: PatientId) -> None:
+        """Bring deleted patients back as they were."""
+        self._move(patient_ids, {"deleted_at": None}, State.DELETED)
+
+    def forget(self, *patient_ids: PatientId) -> None:
+        """Lose patients: they stand in no list, and nothing is known of them any more."""
+        with self._lock:
+            for patient_id in patient_ids:
+                before = self.patient(patient_id)
+                self._shelves[_LISTING[before.state]].take(before.id)
+
     def _move(
         self, patient_ids: tuple[PatientId, ...], changes: dict[str, Any], *allowed: State
     ) -> None:

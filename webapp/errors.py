@@ -7,6 +7,7 @@
     ├── InvalidOrganizationId      the id in the path is no id
     ├── OrganizationNotFound
     ├── NotFound                   any other thing that is not there
+    │   └── RemovalsNotHeld        a later sync has made another list
     ├── RateLimited                too often; knows when again
     ├── QueueUnavailable           Redis cannot be reached
     ├── SyncAlreadyRunning         one sync a clinic; carries the running one
@@ -105,6 +106,12 @@ class OrganizationNotFound(AppError):
 class NotFound(AppError):
     error_code = ErrorCode.NOT_FOUND
     default_message = "There is nothing at this address. Check it for a typing mistake."
+
+
+class RemovalsNotHeld(NotFound):
+    default_message = (
+        "These patients are not held any more: a later sync has looked again. Nothing was changed."
+    )
 
 
 class RateLimited(AppError):

@@ -9,6 +9,7 @@ from simulator.account import ClinikoAccount
 from webapp.clock import now
 from webapp.extensions import transaction
 from webapp.models import (
+    HeldRemoval,
     OperationType,
     Organization,
     Patient,
@@ -33,7 +34,7 @@ class Clinic:
 
 
 def make(account: ClinikoAccount, word: str, key: str, born: date) -> Clinic:
-    """A clinic with a sync, a record that failed and a patient, full of this word."""
+    """A clinic with a sync, a record that failed and a patient who is held, full of this word."""
     account.add_key(key)
     clinic = organizations.add(f"{word}-clinic", key)
     with transaction():
@@ -60,7 +61,8 @@ def _sync(clinic: Organization, word: str) -> int:
             started_at=start,
             completed_at=start + timedelta(seconds=9),
             records_failed=1,
-            progress=Progress(OperationType.FULL_PATIENTS).metadata() | {"note": f"{word}-note"},
+            progress=Progress(OperationType.FULL_PATIENTS).metadata()
+            | {"note": f"{word}-note", "removals_held": 1},
             error_code=f"{word}-code",
             error_message=f"{word}-message",
             worker=f"{word}-worker",
@@ -105,5 +107,13 @@ def _patient(clinic: Organization, word: str, born: date, sync_id: int) -> int:
             last_sync_id=sync_id,
         )
         session.add(patient)
+        session.add(
+            HeldRemoval(
+                organization_id=clinic.id,
+                sync_log_id=sync_id,
+                cliniko_patient_id=patient.cliniko_patient_id,
+                held_since=moment,
+            )
+        )
         session.flush()
         return patient.id

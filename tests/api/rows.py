@@ -9,6 +9,7 @@ from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.sync.failures import Refusal
+from webapp.sync.held_rows import replace_waiting
 from webapp.sync.progress import Progress
 from webapp.sync.rows import Target
 from webapp.sync.upsert import store_page
@@ -62,3 +63,23 @@ def record(patient_id: int, first_name: str, last_name: str, **values: Any) -> P
     """A patient as Cliniko sent it: active, unless `values` say otherwise."""
     values.setdefault("state", PatientState.ACTIVE)
     return PatientRecord(str(patient_id), first_name=first_name, last_name=last_name, **values)
+
+
+def ended(organization: Organization, **told: int) -> SyncLog:
+    """A completed sync whose metadata tells this."""
+    progress = Progress(OperationType.FULL_PATIENTS).metadata() | told
+    return make_log(organization, progress=progress)
+
+
+def hold(organization: Organization, count: int) -> SyncLog:
+    """A sync that held the removal of so many patients: Olivia Nguyen 001 and the following."""
+    numbers = range(1, count + 1)
+    store(organization, *(record(number, "Olivia", f"Nguyen {number:03}") for number in numbers))
+    log = ended(organization, removals_held=count)
+    gone = [
+        PatientRecord(str(n), PatientState.DELETED, deleted_at=MORNING - timedelta(days=1))
+        for n in numbers
+    ]
+    with transaction():
+        replace_waiting(Target(organization.id, log.id, "au1"), gone, MORNING)
+    return log

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import time_machine
 from flask.testing import FlaskClient
 
 from tests.api.envelope import details_of
-from tests.api.rows import MORNING, make_log, refuse
+from tests.api.rows import MORNING, ended, hold, make_log, refuse
 from tests.cast import Cast
 from webapp.clock import now
 from webapp.models import OperationType, SyncPhase, SyncStatus
+from webapp.sync import held
 from webapp.sync.lease import LEASE
 from webapp.sync.progress import Progress
 
@@ -141,6 +143,31 @@ def test_a_failed_sync_says_why(vera: FlaskClient, url: str, cast: Cast) -> None
         "message": "Cliniko does not accept the API key.",
         "failed_at": "2026-03-02T09:34:22Z",
     }
+
+
+def test_removals_that_are_held_are_counted_until_somebody_decides(
+    vera: FlaskClient, url: str, cast: Cast
+) -> None:
+    log = hold(cast.surf, 30)
+    ended(cast.surf)  # a later sync changes nothing about that one
+
+    def told() -> list[object]:
+        metadata = vera.get(f"{url}/{log.id}").get_json()["metadata"]
+        return [metadata[f"removals_{each}"] for each in ("held", "decision", "decided_at")]
+
+    assert told() == [30, None, None]
+    for decide, decision in ((held.dismiss, "dismissed"), (held.confirm, "confirmed")):
+        with time_machine.travel("2026-03-02T10:00:00Z", tick=False):
+            decide(cast.surf, log, actor=cast.alice)
+        assert told() == [30, decision, "2026-03-02T10:00:00Z"]
+
+
+def test_those_that_are_kept_are_counted_apart(vera: FlaskClient, url: str, cast: Cast) -> None:
+    ended(cast.surf, removals_kept=30)
+
+    metadata = vera.get(url).get_json()["logs"][0]["metadata"]
+    assert (metadata["removals_held"], metadata["removals_kept"]) == (0, 30)
+    assert metadata["removals_decision"] is None
 
 
 def test_a_sync_whose_worker_is_gone_is_not_shown_as_running(

@@ -12,10 +12,11 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from tests.api.envelope import details_of
-from tests.api.rows import make_log, record, store
+from tests.api.rows import ended, hold, make_log, record, store
 from tests.cast import Cast
 from webapp.extensions import db, transaction
 from webapp.models import SyncStatus
+from webapp.sync import held
 
 ENDPOINTS = ["sync-logs/{}?limit=1", "sync-logs/{}", "status/{}"]
 
@@ -87,6 +88,16 @@ def test_whatever_an_answer_shows_makes_a_new_tag(
             if name == "progress":
                 value = log.progress | {"progress_percent": 0.2}
             setattr(log, name, value)
+
+    assert again(bob, url, first).status_code == 200
+
+
+def test_a_decision_about_an_older_sync_is_news(bob: FlaskClient, url: str, cast: Cast) -> None:
+    log = hold(cast.surf, 30)
+    ended(cast.surf)
+    first = bob.get(url)
+
+    held.confirm(cast.surf, log, actor=cast.alice)
 
     assert again(bob, url, first).status_code == 200
 

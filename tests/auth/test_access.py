@@ -31,6 +31,7 @@ def test_an_admin_may_do_everything(action: Action, organization_id: int | None)
         (Action.TEST_CONNECTION, True, False),
         (Action.MANAGE_ORGANIZATION, True, False),
         (Action.ADD_ORGANIZATION, False, False),
+        (Action.DECIDE_REMOVALS, False, False),
     ],
 )
 def test_managers_and_viewers_may_do_this_with_their_own_clinic(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 
-from tests.api.rows import make_log, record, refuse, store
+from tests.api.rows import hold, make_log, record, refuse, store
 from tests.browser.conftest import Live, Visitor
 from webapp.clock import now
 from webapp.models import SyncStatus
@@ -26,6 +26,8 @@ PAGES = [
     "/clinics/1/syncs",
     "/clinics/1/syncs/2",
     "/clinics/2",
+    "/clinics/2/syncs/5",
+    "/clinics/2/syncs/5/removals",
     "/clinics/3",
 ]
 LONG = "Harbour" * 25
@@ -33,11 +35,13 @@ LONG = "Harbour" * 25
 
 @pytest.fixture
 def filled(live: Live) -> None:
-    """A running sync, one that failed, failed records, a patient, and very long names."""
+    """A running sync, one that failed, failed records, held removals, a patient, and very long
+    names."""
     surf = live.cast.surf
     store(surf, record(1, LONG, LONG, email=f"{LONG}@example.com", phones=((LONG, "0" * 90),)))
     refuse(surf, 40)
     make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w", records_success=1)
+    hold(live.cast.northside, 60)
     make_log(
         live.cast.northside, SyncStatus.FAILED, error_code="INTERNAL_ERROR", error_message=LONG
     )

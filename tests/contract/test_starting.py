@@ -1,24 +1,28 @@
-"""Rules 7 to 11: starting a sync, the two kinds of 429, the queue away, the former address."""
+"""Rules 7 to 11: starting a sync, the two kinds of 429, the queue away, the former address, what a
+sync reads and whom it does not dare to mark."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from simulator.patient import State
 from tests.contract.envelope import refused
 from tests.support.processes import descendants
 from tests.support.running_system import Clinic, RunningSystem, running_system
 from webapp.clock import now
-from webapp.extensions import db
-from webapp.models import OperationType, Organization, SyncOrigin
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, User
 from webapp.services import organizations
+from webapp.sync import held
 from webapp.sync.start import start_sync
 
 
@@ -179,3 +183,52 @@ def test_a_full_sync_reads_active_archived_and_deleted_patients(
     totals = {state: page["pagination"]["total"] for state, page in found.items()}
     assert totals["active"] == 7
     assert (totals["archived"], totals["merged"], totals["all"]) == (2, 1, 10 + totals["deleted"])
+
+
+@pytest.mark.rule(11)
+def test_too_many_removals_are_held_until_an_admin_decides(system: RunningSystem) -> None:
+    clinic = system.clinic(active=60)
+    clinic.synced()
+    gone = clinic.account.ids(State.ACTIVE)[:30]
+    clinic.account.delete(*gone)
+    system.inside(lambda: give_the_window_back(clinic.id))
+
+    log = clinic.synced()
+
+    metadata = log["metadata"]
+    assert (metadata["removals_held"], metadata["removals_kept"]) == (30, 0)
+    assert (metadata["removals_decision"], metadata["removals_decided_at"]) == (None, None)
+    assert patients_deleted(clinic) == 1
+    tag = clinic.viewer.get(f"/cliniko/sync-logs/{clinic.id}?limit=1").headers["ETag"]
+    for decide, decision, deleted in [
+        (held.dismiss, "dismissed", 1),
+        (held.confirm, "confirmed", 31),
+    ]:
+        system.inside(partial(press, decide, clinic.id, log["id"], system.admin.user_id))
+        answer = clinic.viewer.get(
+            f"/cliniko/sync-logs/{clinic.id}?limit=1", headers={"If-None-Match": tag}
+        )
+        metadata = answer.json()["logs"][0]["metadata"]
+        assert (metadata["removals_decision"], metadata["removals_held"]) == (decision, 30)
+        assert metadata["removals_decided_at"].endswith("Z")
+        assert patients_deleted(clinic) == deleted
+        tag = answer.headers["ETag"]
+
+
+def give_the_window_back(clinic_id: int) -> None:
+    """As a new key does."""
+    with transaction():
+        db.session.get_one(Organization, clinic_id).credentials_saved_at = now()
+
+
+def press(decide: Callable[..., int], clinic_id: int, log_id: int, user_id: int | None) -> int:
+    """What the button of an admin does."""
+    organization = db.session.get_one(Organization, clinic_id)
+    actor = db.session.get_one(User, user_id)
+    return decide(organization, db.session.get_one(SyncLog, log_id), actor=actor)
+
+
+def patients_deleted(clinic: Clinic) -> int:
+    page = clinic.manager.get(f"/cliniko/active-patients/{clinic.id}?state=deleted").json()
+    total: int = page["pagination"]["total"]
+    return total

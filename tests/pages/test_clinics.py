@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.api.rows import make_log, record, store
+from tests.api.rows import hold, make_log, record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
@@ -54,6 +54,17 @@ def test_a_refused_connection_needs_attention_after_a_good_sync_too(
     words = text_of(alice.get("/clinics"))
     assert "Need attention 1" in words
     assert "Completed Connection refused" in words
+
+
+def test_held_removals_need_attention_until_somebody_decides(alice: Visitor, cast: Cast) -> None:
+    log = hold(cast.surf, 30)
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 1" in words
+    assert "Completed Removals held" in words
+    alice.post(f"/clinics/{cast.surf.id}/syncs/{log.id}/removals/dismiss")
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 0" in words
+    assert "Removals held" not in words
 
 
 def test_a_running_sync_shows_its_percentage_and_offers_no_second(

@@ -103,6 +103,22 @@ def test_deleting_works_from_any_living_state(account: ClinikoAccount) -> None:
     assert counts(account)[State.DELETED] == 14
 
 
+def test_who_was_deleted_can_be_restored(account: ClinikoAccount) -> None:
+    before = counts(account)
+    gone = account.ids(State.ACTIVE, State.ARCHIVED, State.MERGED)
+    account.delete(*gone)
+    account.restore(*gone)
+    assert counts(account) == before
+
+
+def test_who_is_forgotten_never_was(account: ClinikoAccount) -> None:
+    somebody = account.ids(State.ACTIVE)[0]
+    account.forget(somebody)
+    with pytest.raises(NoSuchPatient):
+        account.patient(somebody)
+    assert somebody not in account.truth()
+
+
 @pytest.mark.parametrize(
     ("verb", "state"),
     [

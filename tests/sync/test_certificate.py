@@ -14,7 +14,7 @@ from simulator.server import Simulator
 from tests.cast import Cast
 from webapp.extensions import db
 from webapp.models import OperationType, Patient, SyncLog
-from webapp.sync import engine
+from webapp.sync import engine, held
 from webapp.sync.certificate import GONE, Tally, Version
 from webapp.sync.upsert import Stored, store_page
 from webapp.sync.verify import verify
@@ -142,3 +142,29 @@ def test_the_order_of_patients_does_not_matter_and_a_version_can_be_taken_back()
     back.replace("1", one, GONE)
     assert back.digest != forth.digest
     assert back.counts["deleted"] == 1
+
+
+def test_kept_patients_are_told_as_deleted_there(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
+    held.dismiss(cast.surf, sync(), actor=cast.alice)
+
+    certificate = sync().progress["certificate"]
+
+    assert not certificate["in_step"]
+    assert (certificate["cliniko"]["deleted"], certificate["stored"]["deleted"]) == (65, 5)
+
+
+def test_after_the_removals_are_confirmed_both_sides_are_the_same(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
+    held.confirm(cast.surf, sync(), actor=cast.alice)
+
+    certificate = sync().progress["certificate"]
+
+    assert certificate["in_step"]
+    assert certificate["stored"]["deleted"] == 65

@@ -22,7 +22,13 @@ from webapp.api.shapes import (
 )
 from webapp.auth.access import Action
 from webapp.errors import ErrorCode
-from webapp.models import OperationType, Organization, SyncPhase, SyncStatus
+from webapp.models import (
+    OperationType,
+    Organization,
+    RemovalsDecision,
+    SyncPhase,
+    SyncStatus,
+)
 from webapp.sync import history
 
 MOST = 100
@@ -105,7 +111,22 @@ class Metadata(Answer):
         Count,
         Field(
             description="Patients that Cliniko no longer lists but that were not marked deleted, "
-            "because they are too many to be believed."
+            "because they are too many to be believed. An admin decides in the dashboard."
+        ),
+    ] = 0
+    removals_decision: Annotated[
+        RemovalsDecision | None,
+        Field(
+            description="What was decided about them: `confirmed`, they were marked deleted; "
+            "`dismissed`, they are kept. Null until then."
+        ),
+    ] = None
+    removals_decided_at: Annotated[Moment | None, Field(description="When it was decided.")] = None
+    removals_kept: Annotated[
+        Count,
+        Field(
+            description="Patients that Cliniko no longer listed when this sync completed, kept by "
+            "an earlier decision; they are not in `removals_held`."
         ),
     ] = 0
     certificate: Annotated[

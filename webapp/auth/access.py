@@ -17,6 +17,7 @@ class Action(Enum):
     TEST_CONNECTION = auto()
     MANAGE_ORGANIZATION = auto()
     ADD_ORGANIZATION = auto()
+    DECIDE_REMOVALS = auto()
     MANAGE_TOKENS = auto()  # of other people; everybody manages their own
 
 

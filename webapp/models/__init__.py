@@ -1,6 +1,7 @@
 """Every table, in one place for callers and for the migrations."""
 
 from webapp.models.api_token import ApiToken
+from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.sync_failure import SyncFailure
@@ -9,11 +10,13 @@ from webapp.models.user import Role, User
 
 __all__ = [
     "ApiToken",
+    "HeldRemoval",
     "OperationType",
     "Organization",
     "Patient",
     "PatientSyncStatus",
     "Phone",
+    "RemovalsDecision",
     "Role",
     "SyncFailure",
     "SyncLog",

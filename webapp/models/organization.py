@@ -30,6 +30,8 @@ class Organization(Base):
     connection_checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     connection_error_code: Mapped[str | None] = mapped_column(String(40))
     cliniko_patients: Mapped[int | None]
+    # Tells those who ask again whether something has changed that no newer sync tells of.
+    removals_decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     @property

@@ -112,3 +112,9 @@ class SyncLog(Base):
         if self.completed_at is None:
             return None
         return max(0.0, (self.completed_at - self.started_at).total_seconds())
+
+    @property
+    def awaits_decision(self) -> bool:
+        """Whether it held removals back and nobody has decided about them."""
+        held, decision = map(self.progress.get, ("removals_held", "removals_decision"))
+        return bool(held) and decision is None

@@ -13,6 +13,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     health,
     metrics,
     patients,
+    removals,
     settings,
     sign_in,
     syncs,

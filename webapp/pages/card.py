@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from flask import flash, make_response, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
 from webapp.clock import now
-from webapp.models import SyncLog
+from webapp.htmx import asked_by_htmx
+from webapp.models import Organization, SyncLog
 from webapp.queue import workers_connected
+from webapp.sync import held, history
 
 # So long a sync may wait in the queue before we look whether any worker is there.
 PATIENCE = timedelta(seconds=30)
@@ -15,7 +20,28 @@ PATIENCE = timedelta(seconds=30)
 
 def card_context(log: SyncLog | None) -> dict[str, Any]:
     """What `syncs/_card.html` needs beside the clinic."""
-    return {"log": log, "no_worker": log is not None and _waits_in_vain(log)}
+    # A running sync asks Cliniko again, so nothing is to be decided; and it is asked for often.
+    batches = [] if log is None or log.is_running else held.batches(log.organization_id)
+    return {"log": log, "no_worker": log is not None and _waits_in_vain(log), "held": batches}
+
+
+def card(organization: Organization, log: SyncLog | None, notice: str | None = None) -> str:
+    """The fragment alone."""
+    return render_template(
+        "syncs/_card.html", clinic=organization, notice=notice, **card_context(log)
+    )
+
+
+def card_or_page(organization: Organization, *, notice: str | None = None) -> ResponseReturnValue:
+    """The card of the latest sync for htmx, the clinic's page for a plain form."""
+    if not asked_by_htmx():
+        if notice is not None:
+            flash(notice, "warn")
+        return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+    answer = make_response(card(organization, history.latest(organization), notice))
+    if notice is None:
+        answer.headers["HX-Trigger"] = "sync-changed"  # the rest of the page follows
+    return answer
 
 
 def _waits_in_vain(log: SyncLog) -> bool:

@@ -67,9 +67,12 @@ def clinic(org_id: str) -> str:
 
 
 def _needs_attention(figures: ClinicFigures) -> bool:
-    """Whether somebody should look: the last sync left something out, or the key is missing."""
+    """Whether somebody should look: the last sync left something out or awaits a decision, or the
+    key is missing."""
     latest = figures.latest
-    left_out = latest is not None and outcome(latest) in (Outcome.FAILED, Outcome.PARTLY)
+    left_out = latest is not None and (
+        outcome(latest) in (Outcome.FAILED, Outcome.PARTLY) or latest.awaits_decision
+    )
     organization = figures.organization
     refused = organization.connection_error_code is not None
     return left_out or refused or not organization.is_configured

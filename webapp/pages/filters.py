@@ -25,8 +25,10 @@ _REGIONS = {
 }
 
 
-def moment(value: datetime | None) -> Markup | str:
+def moment(value: datetime | str | None) -> Markup | str:
     """`23 Nov 2026, 10:30:00 UTC`; a dash for none."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
     return "—" if value is None else _time(value, f"{_date(value)}, {value:%H:%M:%S} UTC")
 
 

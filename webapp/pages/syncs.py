@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from flask import flash, make_response, redirect, render_template, request, url_for
+from flask import make_response, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -18,11 +18,10 @@ from webapp.errors import (
     SyncAlreadyRunning,
     SyncNotRunning,
 )
-from webapp.htmx import asked_by_htmx
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.pages.card import card_context
+from webapp.pages.card import card, card_context, card_or_page
 from webapp.pages.templating import render_clinic
 from webapp.sync import history
 from webapp.sync.start import cancel_sync, start_sync
@@ -43,8 +42,8 @@ def start(org_id: str) -> ResponseReturnValue:
     except (SyncAlreadyRunning, QueueUnavailable):
         pass  # the card shows the one that runs, or why the new one has failed
     except (ClinikoNotConfigured, RateLimited) as refusal:
-        return _card_or_page(organization, notice=refusal.message)
-    return _card_or_page(organization)
+        return card_or_page(organization, notice=refusal.message)
+    return card_or_page(organization)
 
 
 @signed_in.post("/clinics/<org_id>/syncs/<sync_id>/cancel")
@@ -54,14 +53,14 @@ def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
     if _sync(organization, sync_id).is_running:
         with suppress(SyncNotRunning):
             cancel_sync(organization)
-    return _card_or_page(organization)
+    return card_or_page(organization)
 
 
 @signed_in.get("/clinics/<org_id>/syncs/<sync_id>/progress")
 def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
     log = _sync(organization, sync_id)
-    answer = make_response(_card(organization, log))
+    answer = make_response(card(organization, log))
     if not log.is_running:
         answer.headers["HX-Trigger"] = "sync-finished"
     return answer
@@ -107,21 +106,3 @@ def _sync(organization: Organization, sync_id: str) -> SyncLog:
     if log is None:
         raise NotFound()
     return log
-
-
-def _card(organization: Organization, log: SyncLog | None, notice: str | None = None) -> str:
-    return render_template(
-        "syncs/_card.html", clinic=organization, notice=notice, **card_context(log)
-    )
-
-
-def _card_or_page(organization: Organization, *, notice: str | None = None) -> ResponseReturnValue:
-    """The card of the latest sync for htmx, the clinic's page for a plain form."""
-    if not asked_by_htmx():
-        if notice is not None:
-            flash(notice, "warn")
-        return redirect(url_for("pages.clinic", org_id=organization.id), 303)
-    answer = make_response(_card(organization, history.latest(organization), notice))
-    if notice is None:
-        answer.headers["HX-Trigger"] = "sync-changed"  # the rest of the page follows
-    return answer

@@ -70,8 +70,7 @@ class Passes:
         self._catch_up(full)
         if full:
             self._ask_about_missing()
-        marks, held = self._removals.to_mark()
-        self._recorder.finish(marks, held)
+        self._recorder.finish(self._removals.outcome())
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""

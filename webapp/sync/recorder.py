@@ -20,11 +20,12 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
-from webapp.sync import lease
+from webapp.sync import held_rows, lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.database_trouble import is_passing
 from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
+from webapp.sync.removals import Outcome
 from webapp.sync.rows import Target
 from webapp.sync.upsert import Stored, store_page, told_of
 
@@ -149,15 +150,15 @@ class Recorder:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
         self._in_transaction(lambda: self._write(shown))
 
-    def finish(self, marks: Sequence[PatientRecord], held: Sequence[PatientRecord]) -> None:
-        """Mark deleted what is to be marked, compare what Cliniko has told with what we hold, and
-        close the sync as completed: one transaction."""
+    def finish(self, removals: Outcome) -> None:
+        """Mark deleted what is to be marked, list what is held, compare what Cliniko has told with
+        what we hold, and close the sync as completed: one transaction."""
 
         def write() -> None:
             standing = lease.prove(self.target.sync_log_id, self._attempt)
-            withheld = told_of(self.target, held)
+            withheld = told_of(self.target, [*removals.held, *removals.kept])
             stored = store_page(
-                self.target, marks, [], page=self.progress.current_page, seen_at=now()
+                self.target, removals.marks, [], page=self.progress.current_page, seen_at=now()
             )
             progress = self._advanced(standing, stored, self.progress.current_page)
             processed = progress.success + progress.failed
@@ -170,8 +171,14 @@ class Recorder:
                 remaining_seconds=None,
             )
             told = _told_until(standing).plus(stored.told).plus(withheld)
+            held_rows.forget_listed_again(self.target)
+            if progress.sync_type is OperationType.FULL_PATIENTS:
+                held_rows.replace_waiting(self.target, removals.held, now())
             self._write(
-                progress, removals_held=len(held), certificate=self._certificate(told, progress)
+                progress,
+                removals_held=len(removals.held),
+                removals_kept=held_rows.count_kept(self.target.organization_id),
+                certificate=self._certificate(told, progress),
             )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             sync_log.status = SyncStatus.COMPLETED

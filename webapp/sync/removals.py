@@ -2,14 +2,15 @@
 
 Only a tombstone in Cliniko's list of deleted patients, or a plain "no such patient" about one that
 stands in no list, marks a patient deleted, and only when the sync completes. A sync that would mark
-suspiciously many marks none.
+suspiciously many marks none: they are held until somebody decides (`held`). Whom somebody decided
+to keep is neither marked nor counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
@@ -19,8 +20,10 @@ from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
+from webapp.sync.held_rows import kept_keys
 from webapp.sync.reader import Reader
 from webapp.sync.rows import Target
+from webapp.sync.upsert import superseding
 
 HOLD_ABOVE = 20
 HOLD_ABOVE_SHARE = 0.05
@@ -29,6 +32,15 @@ HOLD_ABOVE_SHARE = 0.05
 MOST_SINGLE_QUESTIONS = 100
 _IDS_IN_A_QUESTION = 100
 _KEYS_IN_A_QUERY = 1000
+
+
+class Outcome(NamedTuple):
+    """The patients to mark deleted now, those held back for being too many, and those that somebody
+    has decided to keep."""
+
+    marks: Sequence[PatientRecord]
+    held: Sequence[PatientRecord]
+    kept: Sequence[PatientRecord]
 
 
 class Removals:
@@ -79,19 +91,25 @@ class Removals:
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
                 for _, page in reader.walk([(part, None)]):
                     store(listing, page.records)
-        unknown = self.missing()[:MOST_SINGLE_QUESTIONS]
+        # Nobody waits for an answer about the kept ones, and they must not use up the questions.
+        kept = kept_keys(self._target.organization_id)
+        unknown = [key for key in self.missing() if key not in kept][:MOST_SINGLE_QUESTIONS]
         answers = reader.ask(partial(client.patient, key) for key in unknown)
         for key, answer in zip(unknown, answers, strict=True):
             if answer is None:
                 self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
 
-    def to_mark(self) -> tuple[list[PatientRecord], list[PatientRecord]]:
-        """The patients to mark deleted now, and those held back for being too many."""
-        living = self._living(list(self._marks))
-        marks = [record for key, record in self._marks.items() if key in living]
+    def outcome(self) -> Outcome:
+        """What is to happen to the patients that were collected."""
+        keys = kept_keys(self._target.organization_id)
+        kept = [record for key, record in self._marks.items() if key in keys]
+        found = [record for key, record in self._marks.items() if key not in keys]
+        marks: list[PatientRecord] = []
+        for begin in range(0, len(found), _KEYS_IN_A_QUERY):
+            marks += superseding(self._target, found[begin : begin + _KEYS_IN_A_QUERY])
         if len(marks) > HOLD_ABOVE and len(marks) > HOLD_ABOVE_SHARE * self._held():
-            return [], marks
-        return marks, []
+            return Outcome([], marks, kept)
+        return Outcome(marks, [], kept)
 
     def _living(self, keys: list[str]) -> set[str]:
         living: set[str] = set()

@@ -89,7 +89,7 @@ def start_once(
                     return earlier, False
             if not organization.is_configured:
                 raise ClinikoNotConfigured(**details)
-            _refuse_second(organization_id, details)
+            refuse_second(organization_id, details)
             if origin in _LIMITED_ORIGINS:
                 _refuse_early(organization, details)
             log = SyncLog(
@@ -105,7 +105,7 @@ def start_once(
             session.add(log)
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
-        _refuse_second(organization_id, details)
+        refuse_second(organization_id, details)
         raise
     try:
         enqueue_sync(log.id, log.attempt)
@@ -141,7 +141,11 @@ def start_window(organization: Organization) -> StartWindow:
     return StartWindow(0, blocking.started_at + START_WINDOW)
 
 
-def _refuse_second(organization_id: int, details: dict[str, object]) -> None:
+def refuse_second(organization_id: int, details: dict[str, object]) -> None:
+    """Raise SyncAlreadyRunning while a sync of the clinic runs; inside the caller's transaction.
+
+    One that nobody works on any more is closed.
+    """
     log = _running(organization_id)
     if log is None:
         return

@@ -112,6 +112,12 @@ def _told(
     return tally
 
 
+def superseding(target: Target, records: Sequence[PatientRecord]) -> list[PatientRecord]:
+    """Those of these records, each of a patient that we hold, that would change the row."""
+    known = known_rows(target, [record.cliniko_patient_id for record in records])
+    return [each for each in records if _supersedes(each, known[each.cliniko_patient_id], target)]
+
+
 def _newest_of_each(records: Sequence[PatientRecord]) -> dict[str, PatientRecord]:
     """A patient may stand on a page twice; the newest version wins, the later one among equals."""
     newest: dict[str, PatientRecord] = {}

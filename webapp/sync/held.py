@@ -1,0 +1,164 @@
+"""Removals that a sync held back because they are too many: who they are, and the decision.
+
+A decision is about the patients that one sync held, and stands with that sync. None is taken while
+another sync of the clinic runs, for that one asks Cliniko again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import UpdateBase, delete, func, select, update
+
+from webapp.cliniko.records import PatientState
+from webapp.clock import iso, now
+from webapp.errors import RemovalsNotHeld
+from webapp.extensions import db, transaction
+from webapp.models import (
+    HeldRemoval,
+    Organization,
+    Patient,
+    PatientSyncStatus,
+    RemovalsDecision,
+    SyncLog,
+    User,
+)
+from webapp.sync.held_rows import SAME_PATIENT, still_gone
+from webapp.sync.start import refuse_second
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The patients held by one sync that are still gone. Until `kept_at` they wait for somebody."""
+
+    sync_log_id: int
+    kept_at: datetime | None
+    patients: int
+
+
+@dataclass(frozen=True)
+class HeldPage:
+    """Some of the patients that one sync held, and how many they are in all."""
+
+    rows: list[tuple[Patient, HeldRemoval]]
+    total: int
+
+
+def batches(organization_id: int) -> list[Batch]:
+    """Whose removal is held, by the sync that held them, newest first. Only the newest can wait."""
+    query = (
+        select(HeldRemoval.sync_log_id, func.max(HeldRemoval.kept_at), func.count())
+        .join(Patient, still_gone())
+        .where(HeldRemoval.organization_id == organization_id)
+        .group_by(HeldRemoval.sync_log_id)
+        .order_by(HeldRemoval.sync_log_id.desc())
+    )
+    return [Batch(*row) for row in db.session.execute(query)]
+
+
+def find(sync_log: SyncLog, *, limit: int, offset: int = 0) -> HeldPage:
+    """The patients whose removal this sync held and who are still gone, by name."""
+    held = (
+        select(Patient, HeldRemoval)
+        .join(HeldRemoval, still_gone())
+        .where(HeldRemoval.sync_log_id == sync_log.id)
+    )
+    total = db.session.scalar(select(func.count()).select_from(held.subquery())) or 0
+    rows = db.session.execute(
+        held.order_by(Patient.sort_key, Patient.id).limit(limit).offset(offset)
+    )
+    return HeldPage([(patient, row) for patient, row in rows], total)
+
+
+def confirm(organization: Organization, sync_log: SyncLog, *, actor: User) -> int:
+    """Mark deleted whom this sync held, also those that were kept until now; says how many.
+
+    Patients that any sync has seen since stay as they are. Raises SyncAlreadyRunning, and
+    RemovalsNotHeld if a later sync has made another list; a second press marks nobody.
+    """
+    return _decide(organization.id, sync_log.id, RemovalsDecision.CONFIRMED, actor.id)
+
+
+def dismiss(organization: Organization, sync_log: SyncLog, *, actor: User) -> int:
+    """Keep whom this sync held: no sync marks them or asks about them again until Cliniko has
+    listed them once more. Says how many.
+
+    Raises SyncAlreadyRunning, and RemovalsNotHeld if a later sync has made another list.
+    """
+    return _decide(organization.id, sync_log.id, RemovalsDecision.DISMISSED, actor.id)
+
+
+def _decide(
+    organization_id: int, sync_log_id: int, decision: RemovalsDecision, actor_id: int
+) -> int:
+    with transaction() as session:
+        # A start locks the same row: no sync begins meanwhile, and a second press waits. Not a key
+        # lock, for which a sync that stores a patient of this clinic would have to wait as well.
+        organization = session.get_one(
+            Organization, organization_id, with_for_update={"key_share": True}
+        )
+        refuse_second(organization_id, {"organization_id": organization_id})
+        sync_log = session.get_one(SyncLog, sync_log_id)
+        if sync_log.progress.get("removals_decision") == decision:
+            return 0
+        moment = now()
+        if decision is RemovalsDecision.CONFIRMED:
+            patients = _mark(organization_id, sync_log_id, moment)
+        else:
+            patients = _keep(sync_log_id, moment)
+        if patients is None:
+            raise RemovalsNotHeld(organization_id=organization_id)
+        sync_log.progress = {
+            **sync_log.progress,
+            "removals_decision": str(decision),
+            "removals_decided_at": iso(moment),
+        }
+        organization.removals_decided_at = moment
+    log.info(
+        f"removals_{decision}",
+        organization_id=organization_id,
+        sync_log_id=sync_log_id,
+        user_id=actor_id,
+        patients=patients,
+    )
+    return patients
+
+
+def _mark(organization_id: int, sync_log_id: int, moment: datetime) -> int | None:
+    """How many were marked; None if none was listed."""
+    listed = HeldRemoval.sync_log_id == sync_log_id
+    gone = select(HeldRemoval.cliniko_patient_id).where(listed)
+    deleted_at = select(HeldRemoval.deleted_at).where(SAME_PATIENT).correlate(Patient)
+    marked = _changed(
+        update(Patient)
+        .where(
+            Patient.organization_id == organization_id,
+            Patient.cliniko_patient_id.in_(gone),
+            Patient.state != PatientState.DELETED,
+            Patient.last_sync_id <= sync_log_id,
+        )
+        .values(
+            state=PatientState.DELETED,
+            deleted_at=deleted_at.scalar_subquery(),
+            last_synced=moment,
+            last_changed=moment,
+            last_sync_id=sync_log_id,
+            sync_status=PatientSyncStatus.SUCCESS,
+        )
+    )
+    return marked if _changed(delete(HeldRemoval).where(listed)) else None
+
+
+def _keep(sync_log_id: int, moment: datetime) -> int | None:
+    """How many are kept; None if none waited."""
+    waiting = (HeldRemoval.sync_log_id == sync_log_id, HeldRemoval.kept_at.is_(None))
+    return _changed(update(HeldRemoval).where(*waiting).values(kept_at=moment)) or None
+
+
+def _changed(statement: UpdateBase) -> int:
+    """Do it, and say how many rows it met."""
+    return db.session.connection().execute(statement).rowcount

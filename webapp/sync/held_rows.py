@@ -1,0 +1,90 @@
+"""The rows of patients whose removal is held back. Inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select
+
+from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.extensions import db
+from webapp.models import HeldRemoval, Patient, PatientSyncStatus
+from webapp.sync.rows import Target
+
+SAME_PATIENT = and_(
+    Patient.organization_id == HeldRemoval.organization_id,
+    Patient.cliniko_patient_id == HeldRemoval.cliniko_patient_id,
+)
+
+
+def still_gone() -> ColumnElement[bool]:
+    """Joins a row with its patient, if that one lives here and no sync has seen them since: a sync
+    that failed may have read them, too."""
+    return and_(
+        SAME_PATIENT,
+        Patient.state != PatientState.DELETED,
+        Patient.last_sync_id <= HeldRemoval.sync_log_id,
+    )
+
+
+def kept_keys(organization_id: int) -> set[str]:
+    """Cliniko's ids of the patients that somebody has decided to keep."""
+    query = select(HeldRemoval.cliniko_patient_id).where(
+        HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_not(None)
+    )
+    return set(db.session.scalars(query))
+
+
+def forget_listed_again(target: Target) -> None:
+    """Whoever Cliniko has listed again is a patient like any other."""
+    listed_again = (
+        select(Patient.id)
+        .where(
+            SAME_PATIENT,
+            Patient.last_sync_id > HeldRemoval.sync_log_id,
+            Patient.sync_status == PatientSyncStatus.SUCCESS,
+        )
+        .exists()
+    )
+    db.session.execute(
+        delete(HeldRemoval)
+        .where(HeldRemoval.organization_id == target.organization_id, listed_again)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def replace_waiting(target: Target, found: Sequence[PatientRecord], held_at: datetime) -> None:
+    """Put those that a sync found in place of those that wait for a decision; the kept ones stay.
+
+    Who was held before is held since then.
+    """
+    waiting = (
+        HeldRemoval.organization_id == target.organization_id,
+        HeldRemoval.kept_at.is_(None),
+    )
+    before = select(HeldRemoval.cliniko_patient_id, HeldRemoval.held_since).where(*waiting)
+    since = {row.cliniko_patient_id: row.held_since for row in db.session.execute(before)}
+    db.session.execute(
+        delete(HeldRemoval).where(*waiting).execution_options(synchronize_session=False)
+    )
+    rows = [
+        {
+            "organization_id": target.organization_id,
+            "sync_log_id": target.sync_log_id,
+            "cliniko_patient_id": record.cliniko_patient_id,
+            "deleted_at": record.deleted_at,
+            "held_since": since.get(record.cliniko_patient_id, held_at),
+        }
+        for record in found
+    ]
+    if rows:
+        db.session.execute(insert(HeldRemoval), rows)
+
+
+def count_kept(organization_id: int) -> int:
+    """How many are kept that Cliniko does not list."""
+    query = select(func.count()).where(
+        HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_not(None)
+    )
+    return db.session.scalar(query) or 0
