@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults import actions as do
-from tests.faults.actions import Action
+from tests.faults.actions import changes, cliniko, databases, patients, processes, redis
+from tests.faults.injection import Action
 from tests.faults.stages import SYNC_STAGES
 
 DONE = ("completed",)
@@ -76,43 +76,49 @@ def _cliniko() -> Iterator[Fault]:
         return Fault(f"C{number}", name, action, ends or DONE, **more)
 
     def on_a_page(kind: str, **options: Any) -> Action:
-        return do.cliniko(kind, **PAGE, **options)
+        return cliniko.cliniko(kind, **PAGE, **options)
 
     status, limited = "status", "rate_limited"
     wrong = {"at": EVERYWHERE, "within": 15}
-    yield fault(1, "401 at once", do.cliniko(status, status=401, on="*", **EVER), *AUTH_FAILED)
+    yield fault(1, "401 at once", cliniko.cliniko(status, status=401, on="*", **EVER), *AUTH_FAILED)
     yield fault(
-        2, "401 from here on", do.cliniko(status, status=401, **EVER), *AUTH_FAILED, at=EVERYWHERE
+        2,
+        "401 from here on",
+        cliniko.cliniko(status, status=401, **EVER),
+        *AUTH_FAILED,
+        at=EVERYWHERE,
     )
-    forbidden = do.cliniko(status, status=403, **EVER)
+    forbidden = cliniko.cliniko(status, status=403, **EVER)
     yield fault(3, "403 from here on", forbidden, "failed CLINIKO_FORBIDDEN", at=EVERYWHERE)
-    yield fault(4, "429, come back in 3 s", do.cliniko(limited, reset_in_s=3), at=EVERYWHERE)
-    twenty = do.cliniko(limited, reset_in_s=20)
+    yield fault(4, "429, come back in 3 s", cliniko.cliniko(limited, reset_in_s=3), at=EVERYWHERE)
+    twenty = cliniko.cliniko(limited, reset_in_s=20)
     yield fault(
         4, "429, come back in 20 s", twenty, patient=True, at=EVERYWHERE, seeds=1, within=40
     )
-    yield fault(5, "429 without a time", do.cliniko(limited), at=EVERYWHERE, seeds=2)
+    yield fault(5, "429 without a time", cliniko.cliniko(limited), at=EVERYWHERE, seeds=2)
     thrice = on_a_page(limited, times=3)
     yield fault(5, "429 three times without a time", thrice, patient=True, within=60, seeds=1)
     for said in ("soon", "-5", "1000", "1.5"):
-        again = do.cliniko(limited, reset=said)
+        again = cliniko.cliniko(limited, reset=said)
         yield fault(6, f"429 with the reset {said}", again, at=EVERYWHERE, seeds=1)
     for said in ("4070908800", "4070908800000"):
-        again = do.cliniko(limited, reset=said)
+        again = cliniko.cliniko(limited, reset=said)
         yield fault(6, f"429, reset {said}", again, patient=True, seeds=1, within=150)
-    yield fault(6, "429, Retry-After 2", do.cliniko(limited, retry_after=2), at=EVERYWHERE, seeds=1)
-    for_ever = do.cliniko(limited, reset_in_s=60, on="*", **EVER)
+    yield fault(
+        6, "429, Retry-After 2", cliniko.cliniko(limited, retry_after=2), at=EVERYWHERE, seeds=1
+    )
+    for_ever = cliniko.cliniko(limited, reset_in_s=60, on="*", **EVER)
     refused = "failed CLINIKO_RATE_LIMITED"
     yield fault(7, "429 for ever", for_ever, refused, patient=True, within=800, seeds=1)
     for code in (500, 502, 503, 504):
-        yield fault(8, f"{code} once", do.cliniko(status, status=code), at=EVERYWHERE, seeds=2)
+        yield fault(8, f"{code} once", cliniko.cliniko(status, status=code), at=EVERYWHERE, seeds=2)
     for times in (2, 3, 4):
         again = on_a_page(status, status=503, times=times)
         yield fault(8, f"503 {times} times", again, patient=times > 2, seeds=2, within=45)
-    asked = do.cliniko(status, status=503, headers={"Retry-After": "2"})
+    asked = cliniko.cliniko(status, status=503, headers={"Retry-After": "2"})
     yield fault(8, "503, Retry-After 2", asked, at=EVERYWHERE, seeds=1)
     for code in (500, 504):
-        again = do.cliniko(status, status=code, **EVER)
+        again = cliniko.cliniko(status, status=code, **EVER)
         yield fault(
             9,
             f"{code} for ever",
@@ -125,31 +131,33 @@ def _cliniko() -> Iterator[Fault]:
         )
     yield fault(9, "503 for ever", on_a_page(status, status=503, **EVER), *UNAVAILABLE, within=90)
     for kind in ("reset_before_headers", "reset_mid_body", "short_body", "broken_chunk"):
-        yield fault(10, f"{kind} once", do.cliniko(kind), at=EVERYWHERE, seeds=2)
-    gone = do.cliniko("reset_mid_body", **EVER)
+        yield fault(10, f"{kind} once", cliniko.cliniko(kind), at=EVERYWHERE, seeds=2)
+    gone = cliniko.cliniko("reset_mid_body", **EVER)
     yield fault(
         10, "reset_mid_body for ever", gone, *UNAVAILABLE, at=EVERYWHERE, within=90, seeds=1
     )
-    yield fault(10, "nobody listens for 3 s", do.cliniko_closed, alone=True)
-    yield fault(11, "truncated JSON once", do.cliniko("truncated_json"), at=EVERYWHERE, seeds=2)
-    cut = do.cliniko("truncated_json", **EVER)
+    yield fault(10, "nobody listens for 3 s", cliniko.cliniko_closed, alone=True)
+    yield fault(
+        11, "truncated JSON once", cliniko.cliniko("truncated_json"), at=EVERYWHERE, seeds=2
+    )
+    cut = cliniko.cliniko("truncated_json", **EVER)
     yield fault(11, "truncated JSON for ever", cut, *BAD_RESPONSE, **wrong, seeds=1)
-    hang = do.cliniko("hang")
+    hang = cliniko.cliniko("hang")
     yield fault(12, "no answer, once", hang, patient=True, at=EVERYWHERE, seeds=1, within=60)
-    drip = do.cliniko("drip", every_s=5)
+    drip = cliniko.cliniko("drip", every_s=5)
     yield fault(12, "a byte in 5 s, once", drip, patient=True, at=EVERYWHERE, seeds=1, within=70)
     hang = on_a_page("hang", **EVER)
     yield fault(12, "no answer for ever", hang, *UNAVAILABLE, patient=True, seeds=1, within=240)
     drip = on_a_page("drip", every_s=5, **EVER)
     yield fault(12, "a byte in 5 s for ever", drip, *UNAVAILABLE, patient=True, seeds=1, within=270)
     for kind in ("html_200", "empty_200", "bom", "utf16", "nan", "duplicate_keys"):
-        yield fault(13, f"{kind} once", do.cliniko(kind), at=EVERYWHERE, seeds=1)
-        again = do.cliniko(kind, **EVER)
+        yield fault(13, f"{kind} once", cliniko.cliniko(kind), at=EVERYWHERE, seeds=1)
+        again = cliniko.cliniko(kind, **EVER)
         yield fault(13, f"{kind} for ever", again, *BAD_RESPONSE, **wrong, seeds=1)
-    nothing = do.cliniko(status, status=204, **EVER)
+    nothing = cliniko.cliniko(status, status=204, **EVER)
     yield fault(13, "204 for ever", nothing, *BAD_RESPONSE, **wrong, seeds=1)
     for key in ("patients", "total_entries"):
-        again = do.cliniko("missing_key", key=key, **EVER)
+        again = cliniko.cliniko("missing_key", key=key, **EVER)
         yield fault(14, f"{key} missing", again, *BAD_RESPONSE, **wrong, seeds=1)
     for key, value in (
         ("patients", None),
@@ -158,18 +166,18 @@ def _cliniko() -> Iterator[Fault]:
         ("total_entries", "many"),
         ("links", "none"),
     ):
-        again = do.cliniko("replaced_value", key=key, value=value, **EVER)
+        again = cliniko.cliniko("replaced_value", key=key, value=value, **EVER)
         yield fault(14, f"{key} is {value}", again, *BAD_RESPONSE, **wrong, seeds=1)
     for keep in (0, 1, 20):
-        short = do.cliniko("short_page", keep=keep)
+        short = cliniko.cliniko("short_page", keep=keep)
         yield fault(15, f"a page with {keep} of its patients", short, at=EVERYWHERE, seeds=2)
     for total in (0, 5, 100_000):
-        again = do.cliniko("wrong_total", total=total)
+        again = cliniko.cliniko("wrong_total", total=total)
         yield fault(15, f"total {total} once", again, at=EVERYWHERE, seeds=2)
     for total in (5, 100_000):
-        again = do.cliniko("wrong_total", total=total, **EVER)
+        again = cliniko.cliniko("wrong_total", total=total, **EVER)
         yield fault(15, f"total {total} for ever", again, seeds=2)
-    nobody = do.cliniko("short_page", keep=0, **EVER)
+    nobody = cliniko.cliniko("short_page", keep=0, **EVER)
     yield fault(15, "every page empty", nobody, *BAD_RESPONSE, within=15)
     for address in (
         "http://127.0.0.1:{port}/v1/patients?page=2",
@@ -180,27 +188,29 @@ def _cliniko() -> Iterator[Fault]:
         "{home}/patients?page=1&per_page=100",
         "//127.0.0.1:{port}/v1/patients",
     ):
-        leads = do.elsewhere("foreign_next_link", "url", address)
+        leads = cliniko.elsewhere("foreign_next_link", "url", address)
         yield fault(16, f"next leads to {address}", leads, *BAD_RESPONSE, seeds=2, within=15)
     for code in (301, 302, 303, 307, 308):
-        leads = do.elsewhere("redirect", "to", "http://127.0.0.1:{port}/v1/patients", status=code)
+        leads = cliniko.elsewhere(
+            "redirect", "to", "http://127.0.0.1:{port}/v1/patients", status=code
+        )
         yield fault(17, f"{code} to another host", leads, *BAD_RESPONSE, seeds=2, within=15)
     for kind in ("ignore_id_filter", "ignore_sort", "ignore_per_page"):
-        yield fault(18, kind, do.cliniko(kind, on="/patients*", **EVER))
+        yield fault(18, kind, cliniko.cliniko(kind, on="/patients*", **EVER))
     everything = [
         {"kind": kind, "on": "/patients*", "times": None}
         for kind in ("ignore_id_filter", "ignore_sort", "ignore_per_page")
     ]
-    yield fault(18, "filter, order and size ignored", do.together(*everything))
+    yield fault(18, "filter, order and size ignored", cliniko.together(*everything))
     late = {"alone": True, "seeds": 1, "quick": False}
-    yield fault(19, "no such host", do.no_such_host, *UNAVAILABLE, within=90, **late)
+    yield fault(19, "no such host", cliniko.no_such_host, *UNAVAILABLE, within=90, **late)
     for which in ("self-signed", "expired", "wrong name", "TLS 1.1", "no TLS"):
-        yield fault(20, which, do.insecure(which), *UNAVAILABLE, within=90, **late)
-    huge = do.cliniko("big_body", on="/patients", megabytes=200, **EVER)
+        yield fault(20, which, cliniko.insecure(which), *UNAVAILABLE, within=90, **late)
+    huge = cliniko.cliniko("big_body", on="/patients", megabytes=200, **EVER)
     yield fault(21, "200 MB", huge, *BAD_RESPONSE, within=60, seeds=1, quick=False)
-    bomb = do.cliniko("gzip_bomb", on="/patients", **EVER)
+    bomb = cliniko.cliniko("gzip_bomb", on="/patients", **EVER)
     yield fault(21, "a gzip bomb of 1 GB", bomb, *BAD_RESPONSE, within=60, seeds=1)
-    yield fault(22, "down from the middle on, then back", do.outage, *UNAVAILABLE, within=90)
+    yield fault(22, "down from the middle on, then back", cliniko.outage, *UNAVAILABLE, within=90)
 
 
 def _patients() -> Iterator[Fault]:
@@ -208,18 +218,18 @@ def _patients() -> Iterator[Fault]:
         return Fault(f"D{number}", name, action, ends or DONE, **more)
 
     often = {"seeds": 8}
-    yield fault(1, "archived meanwhile", do.life("archive"), **often)
-    yield fault(2, "restored meanwhile", do.life("unarchive", "archive"), **often)
-    yield fault(3, "deleted meanwhile", do.life("delete"), **often)
-    yield fault(4, "merged meanwhile", do.life("merge"), **often)
-    yield fault(5, "created meanwhile", do.life("create", "create far below"), **often)
-    yield fault(6, "edited meanwhile", do.life("edit"), **often)
+    yield fault(1, "archived meanwhile", patients.life("archive"), **often)
+    yield fault(2, "restored meanwhile", patients.life("unarchive", "archive"), **often)
+    yield fault(3, "deleted meanwhile", patients.life("delete"), **often)
+    yield fault(4, "merged meanwhile", patients.life("merge"), **often)
+    yield fault(5, "created meanwhile", patients.life("create", "create far below"), **often)
+    yield fault(6, "edited meanwhile", patients.life("edit"), **often)
     everything = ("archive", "unarchive", "delete", "merge", "create", "edit")
-    yield fault(6, "all of it meanwhile", do.life(*everything, changes=40), seeds=20)
-    yield fault(7, "twice on a page, in two versions", do.repeated_record, seeds=5)
-    yield fault(8, "ids as numbers", do.plain, account={"ids_as_numbers": True})
-    yield fault(8, "deleted ones show their id", do.plain, account={"deleted_shows_id": True})
-    yield fault(8, "equals shuffled", do.plain, account={"shuffles_equals": True})
+    yield fault(6, "all of it meanwhile", patients.life(*everything, changes=40), seeds=20)
+    yield fault(7, "twice on a page, in two versions", patients.repeated_record, seeds=5)
+    yield fault(8, "ids as numbers", patients.plain, account={"ids_as_numbers": True})
+    yield fault(8, "deleted ones show their id", patients.plain, account={"deleted_shows_id": True})
+    yield fault(8, "equals shuffled", patients.plain, account={"shuffles_equals": True})
     contents: dict[str, dict[str, Any]] = {
         "a birthday 0000-00-00": {"date_of_birth": "0000-00-00"},
         "a birthday in 9999": {"date_of_birth": "9999-01-01"},
@@ -233,14 +243,16 @@ def _patients() -> Iterator[Fault]:
         "a merge that leads nowhere": {"merged_with_patient": {}},
     }
     for name, content in contents.items():
-        yield fault(9, name, do.healing(do.malformed(content)), seeds=2)
-    changed = do.healing(do.malformed(None, share=0.9))
+        yield fault(9, name, patients.healing(patients.malformed(content)), seeds=2)
+    changed = patients.healing(patients.malformed(None, share=0.9))
     yield fault(10, "nine in ten are malformed", changed, *BAD_RESPONSE)
     for count in (0, 1, 49, 50, 51, 99, 100, 101, 199, 200, 201):
         sizes = {"active": count, "archived": count // 3, "merged": 0, "deleted": count // 5}
-        yield fault(11, f"{count} patients", do.plain, account=sizes, seeds=1)
+        yield fault(11, f"{count} patients", patients.plain, account=sizes, seeds=1)
     sizes = {"active": 10_000, "archived": 300, "merged": 3, "deleted": 4}
-    yield fault(11, "10,000 patients", do.plain, account=sizes, seeds=1, quick=False, within=60)
+    yield fault(
+        11, "10,000 patients", patients.plain, account=sizes, seeds=1, quick=False, within=60
+    )
 
 
 def _database() -> Iterator[Fault]:
@@ -252,25 +264,35 @@ def _database() -> Iterator[Fault]:
     lost = "failed SYNC_INTERRUPTED"
     wrong = "failed DATABASE_CONSTRAINT_ERROR"
     full = "failed STORAGE_FULL"
-    yield fault(1, "locked for 3 s", do.locked(3))
-    yield fault(2, "locked for minutes", do.locked(90), away, lost, within=75, seeds=1, quick=False)
-    yield fault(3, "refuses one record", do.refused_record)
-    yield fault(4, "refuses every record", do.refused_pages, wrong, within=10)
-    yield fault(4, "a column is missing", do.old_schema, wrong, within=10)
-    for code, name in (("40P01", "a deadlock"), ("40001", "a serialization failure")):
-        once = do.raised_by_database(code, 2)
-        yield fault(5, f"{name}, said twice", once, databases=POSTGRES)
-    yield fault(5, "a real deadlock", do.deadlock, databases=POSTGRES, within=40)
-    yield fault(6, "the disk is full", do.full_sqlite, full, databases=SQLITE, alone=False)
+    yield fault(1, "locked for 3 s", databases.locked(3))
     yield fault(
-        6, "the disk is full", do.full_tmpfs, full, databases=POSTGRES, within=60, quick=False
+        2, "locked for minutes", databases.locked(90), away, lost, within=75, seeds=1, quick=False
     )
-    said = do.raised_by_database("53100", 1000)
+    yield fault(3, "refuses one record", databases.refused_record)
+    yield fault(4, "refuses every record", databases.refused_pages, wrong, within=10)
+    yield fault(4, "a column is missing", databases.old_schema, wrong, within=10)
+    for code, name in (("40P01", "a deadlock"), ("40001", "a serialization failure")):
+        once = databases.raised_by_database(code, 2)
+        yield fault(5, f"{name}, said twice", once, databases=POSTGRES)
+    yield fault(5, "a real deadlock", databases.deadlock, databases=POSTGRES, within=40)
+    yield fault(6, "the disk is full", databases.full_sqlite, full, databases=SQLITE, alone=False)
+    yield fault(
+        6,
+        "the disk is full",
+        databases.full_tmpfs,
+        full,
+        databases=POSTGRES,
+        within=60,
+        quick=False,
+    )
+    said = databases.raised_by_database("53100", 1000)
     yield fault(6, "says that the disk is full", said, full, databases=POSTGRES)
-    yield fault(7, "connections ended", do.terminated, databases=POSTGRES, seeds=5, within=60)
-    killed = do.postgres_away(10, signal.SIGQUIT)
+    yield fault(
+        7, "connections ended", databases.terminated, databases=POSTGRES, seeds=5, within=60
+    )
+    killed = databases.postgres_away(10, signal.SIGQUIT)
     yield fault(8, "away for 10 s", killed, databases=POSTGRES, within=60, seeds=2)
-    killed = do.postgres_away(90, signal.SIGKILL)
+    killed = databases.postgres_away(90, signal.SIGKILL)
     yield fault(
         8,
         "away for 90 s",
@@ -282,9 +304,11 @@ def _database() -> Iterator[Fault]:
         seeds=1,
         quick=False,
     )
-    killed_all = do.all_killed_in_a_write
+    killed_all = databases.all_killed_in_a_write
     yield fault(9, "every process killed", killed_all, databases=SQLITE, within=60)
-    yield fault(10, "no connection is left", do.connections_used_up, databases=POSTGRES, within=60)
+    yield fault(
+        10, "no connection is left", databases.connections_used_up, databases=POSTGRES, within=60
+    )
 
 
 def _redis() -> Iterator[Fault]:
@@ -293,22 +317,22 @@ def _redis() -> Iterator[Fault]:
         return Fault(f"Q{number}", name, action, ends or DONE, **more)
 
     refused = "failed QUEUE_UNAVAILABLE"
-    yield fault(1, "down at the start", do.redis_away_at_start, refused)
-    yield fault(2, "dies between commit and queue", do.redis_dies_at_enqueue, within=90)
-    yield fault(3, "dies in the middle, back after 5 s", do.redis_away_in_the_middle(5), within=60)
-    minute = do.redis_away_in_the_middle(60)
+    yield fault(1, "down at the start", redis.away_at_start, refused)
+    yield fault(2, "dies between commit and queue", redis.dies_at_enqueue, within=90)
+    yield fault(3, "dies in the middle, back after 5 s", redis.away_in_the_middle(5), within=60)
+    minute = redis.away_in_the_middle(60)
     yield fault(3, "dies in the middle, away for 60 s", minute, within=90, quick=False, seeds=1)
-    yield fault(4, "FLUSHALL while queued", do.redis_forgets("flush"), within=90)
-    yield fault(4, "back without its data", do.redis_forgets("restart"), within=90)
-    full = do.redis_refuses(
+    yield fault(4, "FLUSHALL while queued", redis.forgets("flush"), within=90)
+    yield fault(4, "back without its data", redis.forgets("restart"), within=90)
+    full = redis.refuses(
         ("CONFIG", "SET", "maxmemory", "1"), back=("CONFIG", "SET", "maxmemory", "0")
     )
     yield fault(5, "out of memory", full, refused)
-    replica = do.redis_refuses(("REPLICAOF", "127.0.0.1", "1"), back=("REPLICAOF", "NO", "ONE"))
+    replica = redis.refuses(("REPLICAOF", "127.0.0.1", "1"), back=("REPLICAOF", "NO", "ONE"))
     yield fault(5, "takes no writes", replica, refused)
-    yield fault(6, "hangs for 5 s", do.redis_hangs(5), within=60)
-    yield fault(7, "delivers twice, and an old one", do.delivered_twice, alone=False)
-    yield fault(8, "holds a foreign job", do.foreign_job, alone=False)
+    yield fault(6, "hangs for 5 s", redis.hangs(5), within=60)
+    yield fault(7, "delivers twice, and an old one", redis.delivered_twice, alone=False)
+    yield fault(8, "holds a foreign job", redis.foreign_job, alone=False)
 
 
 def _processes() -> Iterator[Fault]:
@@ -319,23 +343,27 @@ def _processes() -> Iterator[Fault]:
         whom = {"kill": "work-horse", "kill the parent": "worker", "kill both": "both"}[what]
         for stage in SYNC_STAGES:
             quick = number == 1 or stage in ("stored, not committed", "waiting for the limit")
-            done = do.killed(stage, what)
+            done = processes.killed(stage, what)
             yield fault(number, f"{whom} killed: {stage}", done, quick=quick, seeds=3)
-    yield fault(1, "worker killed: dequeued", do.killed("dequeued", "kill"), seeds=3)
-    yield fault(3, "everything killed", do.everything_killed, alone=True, seeds=2)
-    yield fault(4, "killed at any moment", do.killed_at_random, seeds=40)
-    yield fault(5, "stopped, replaced, goes on", do.zombie, seeds=2, within=90)
-    yield fault(6, "told to end", do.told_to_end, seeds=5)
+    yield fault(1, "worker killed: dequeued", processes.killed("dequeued", "kill"), seeds=3)
+    yield fault(3, "everything killed", processes.everything_killed, alone=True, seeds=2)
+    yield fault(4, "killed at any moment", processes.killed_at_random, seeds=40)
+    yield fault(5, "stopped, replaced, goes on", processes.zombie, seeds=2, within=90)
+    yield fault(6, "told to end", processes.told_to_end, seeds=5)
     poisoned = "failed SYNC_INTERRUPTED"
-    yield fault(7, "dies at every attempt", do.poison, poisoned, seeds=3, within=240)
-    yield fault(8, "web process killed: row committed", do.web_killed("row committed"), seeds=5)
-    yield fault(8, "web process killed: queued", do.web_killed("queued"), seeds=5)
-    yield fault(9, "no worker at first", do.no_worker, alone=True, seeds=1, within=120, quick=False)
+    yield fault(7, "dies at every attempt", processes.poison, poisoned, seeds=3, within=240)
+    yield fault(
+        8, "web process killed: row committed", processes.web_killed("row committed"), seeds=5
+    )
+    yield fault(8, "web process killed: queued", processes.web_killed("queued"), seeds=5)
+    yield fault(
+        9, "no worker at first", processes.no_worker, alone=True, seeds=1, within=120, quick=False
+    )
     never = "failed QUEUE_UNAVAILABLE"
     yield fault(
         9,
         "no worker at all",
-        do.no_worker_for_long,
+        processes.no_worker_for_long,
         never,
         alone=True,
         seeds=1,
@@ -345,18 +373,18 @@ def _processes() -> Iterator[Fault]:
     yield fault(
         9,
         "the last worker dies",
-        do.last_worker_dies,
+        processes.last_worker_dies,
         poisoned,
         alone=True,
         seeds=1,
         within=75,
         quick=False,
     )
-    yield fault(10, "many look at once", do.two_reapers, seeds=3)
-    yield fault(10, "whoever hands over is killed", do.reaper_killed, seeds=3, within=90)
-    yield fault(11, "the log's disk is full", do.ordered("claimed", "lose the log"), seeds=3)
+    yield fault(10, "many look at once", processes.two_reapers, seeds=3)
+    yield fault(10, "whoever hands over is killed", processes.reaper_killed, seeds=3, within=90)
+    yield fault(11, "the log's disk is full", processes.ordered("claimed", "lose the log"), seeds=3)
     sizes = {"active": 30_000, "archived": 0, "merged": 0, "deleted": 0}
-    slow = do.cliniko("slow", on=do.LISTS, ms=29_000, times=None)
+    slow = cliniko.cliniko("slow", on=cliniko.LISTS, ms=29_000, times=None)
     late = "failed SYNC_TIMEOUT"
     yield fault(
         12, "longer than it may", slow, late, patient=True, seeds=1, within=1200, account=sizes
@@ -368,24 +396,35 @@ def _rest() -> Iterator[Fault]:
         return Fault(f"X{number}", name, action, ends or DONE, **more)
 
     alone = {"alone": True, "quick": False}
-    yield fault(1, "pressed fifty times at once", do.pressed_often, seeds=5)
-    yield fault(2, "twenty clinics at once", do.twenty_clinics, seeds=1, within=90, **alone)
+    yield fault(1, "pressed fifty times at once", changes.pressed_often, seeds=5)
+    yield fault(2, "twenty clinics at once", changes.twenty_clinics, seeds=1, within=90, **alone)
     yield fault(
-        3, "the workers' clocks are off", do.clocks_apart, databases=POSTGRES, within=60, **alone
+        3,
+        "the workers' clocks are off",
+        changes.clocks_apart,
+        databases=POSTGRES,
+        within=60,
+        **alone,
     )
-    yield fault(4, "another key of the account", do.key_replaced, seeds=5)
+    yield fault(4, "another key of the account", changes.key_replaced, seeds=5)
     stranger = "failed CLINIKO_ACCOUNT_MISMATCH"
     yield fault(
-        5, "the key of another account", do.key_of_another_account, stranger, at=("first", "middle")
+        5,
+        "the key of another account",
+        changes.key_of_another_account,
+        stranger,
+        at=("first", "middle"),
     )
     rotated = "failed CREDENTIALS_UNREADABLE"
-    yield fault(6, "keys rotated, the old one gone", do.keys_rotated, rotated, seeds=1, **alone)
-    yield fault(7, "the clinic is deleted", do.clinic_deleted, "gone", seeds=5)
-    yield fault(8, "whoever started is disabled", do.starter_disabled, seeds=5)
-    yield fault(9, "migration taken back and applied", do.migrated_meanwhile, seeds=2, **alone)
+    yield fault(
+        6, "keys rotated, the old one gone", changes.keys_rotated, rotated, seeds=1, **alone
+    )
+    yield fault(7, "the clinic is deleted", changes.clinic_deleted, "gone", seeds=5)
+    yield fault(8, "whoever started is disabled", changes.starter_disabled, seeds=5)
+    yield fault(9, "migration taken back and applied", changes.migrated_meanwhile, seeds=2, **alone)
     for where in ("reading", "waiting"):
         ended = "failed SYNC_CANCELLED"
-        yield fault(10, f"cancelled while {where}", do.cancelled(where), ended, seeds=5)
+        yield fault(10, f"cancelled while {where}", changes.cancelled(where), ended, seeds=5)
 
 
 FAULTS = (*_cliniko(), *_patients(), *_database(), *_redis(), *_processes(), *_rest())

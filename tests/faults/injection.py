@@ -425,6 +425,10 @@ class Injection:
             self.peak_kib = max(self.peak_kib, int(peak.split()[1]))
 
 
+# What is done in an injection: it begins the sync and sees to its trouble.
+Action = Callable[[Injection], None]
+
+
 def kill(pid: int, number: int) -> None:
     """Send a signal to a process that may be gone."""
     with suppress(ProcessLookupError):

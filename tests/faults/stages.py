@@ -159,7 +159,10 @@ def _claimed(*_args: Any, **_options: Any) -> None:
     organization_id = _clinic_of(_args[0])
     _mine["organization"] = organization_id or 0
     met = {"pid": os.getpid(), "parent": os.getppid()}
-    Path(os.environ["STAGES"], f"{organization_id}.working").write_text(json.dumps(met))
+    path = Path(os.environ["STAGES"], f"{organization_id}.working")
+    written = path.with_suffix(".taking")
+    written.write_text(json.dumps(met))
+    written.rename(path)
     reach("claimed")
 
 

@@ -1,12 +1,22 @@
-"""What an error of the database means: it will pass, the disk is full, or the tables are wrong."""
+"""Trouble of the database: what an error means, and patience with those that pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
+from webapp.extensions import transaction
+
+Answer = TypeVar("Answer")
+
+# A database that restarts is back by then, and a person does not wait for longer than a minute.
+PATIENCE_SECONDS = 45.0
+_SHORTEST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 2.0
 
 _FULL_WORDS = ("disk is full", "no space left", "could not extend")
 _FULL_STATE = "53100"  # PostgreSQL's disk_full
@@ -21,9 +31,25 @@ _UNAVAILABLE = f"The database could not be reached or stayed locked. {_KEPT} Sta
 _CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the database migration."
 
 
-def is_passing(error: DBAPIError) -> bool:
-    """Whether the same may succeed in a moment: a lock, a restart, a deadlock."""
-    return meaning_of(error)[0] is ErrorCode.DATABASE_UNAVAILABLE
+def patiently(write: Callable[[], Answer], *, meanwhile: Callable[[], None]) -> Answer:
+    """Do it in one transaction; a database that is locked, away or in a deadlock is asked again for
+    up to 45 seconds, and `meanwhile` is called before each pause.
+
+    It may be done twice, because the answer to a commit can get lost. Raises DBAPIError.
+    """
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    pause = _SHORTEST_PAUSE_SECONDS
+    while True:
+        try:
+            with transaction():
+                return write()
+        except DBAPIError as error:
+            passes = meaning_of(error)[0] is ErrorCode.DATABASE_UNAVAILABLE
+            if not passes or time.monotonic() + pause > give_up_at:
+                raise
+        meanwhile()
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def meaning_of(error: DBAPIError) -> tuple[ErrorCode, str]:

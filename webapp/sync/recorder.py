@@ -22,7 +22,7 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncS
 from webapp.services.budget import SharedBudget
 from webapp.sync import held_rows, lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
-from webapp.sync.database_trouble import is_passing
+from webapp.sync.database_trouble import patiently
 from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.removals import Outcome
@@ -30,11 +30,6 @@ from webapp.sync.rows import Target
 from webapp.sync.upsert import Stored, store_page, told_of
 
 _BEAT_SECONDS = 2.0
-
-# A database that restarts is back by then, and a person does not wait for longer than a minute.
-_DATABASE_PATIENCE_SECONDS = 45.0
-_SHORTEST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 2.0
 
 # A sync has this long, and as long again as Cliniko's limit forces it to wait.
 TIME_LIMIT = timedelta(minutes=15)
@@ -249,27 +244,12 @@ class Recorder:
         )
 
     def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
-        """Do it in one transaction; a database that is locked or away is asked again for a while.
-
-        Who waits here is alive, so the lease is renewed as far as the database allows. What is
-        written twice because the answer to a commit got lost counts once.
-        """
-        give_up_at = time.monotonic() + _DATABASE_PATIENCE_SECONDS
-        pause = _SHORTEST_PAUSE_SECONDS
-        while True:
-            try:
-                with transaction():
-                    answer = write()
-                self._written_at = time.monotonic()
-                return answer
-            except DBAPIError as error:
-                if time.monotonic() + pause > give_up_at or not is_passing(error):
-                    raise
-                self._stay_alive()
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        answer = patiently(write, meanwhile=self._stay_alive)
+        self._written_at = time.monotonic()
+        return answer
 
     def _stay_alive(self) -> None:
+        """Who waits for the database is alive: renew the lease, as far as the database allows."""
         with suppress(DBAPIError), transaction():
             lease.write(self.target.sync_log_id, self._attempt)
 
