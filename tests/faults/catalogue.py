@@ -171,6 +171,10 @@ def _cliniko() -> Iterator[Fault]:
     for keep in (0, 1, 20):
         short = cliniko.cliniko("short_page", keep=keep)
         yield fault(15, f"a page with {keep} of its patients", short, at=EVERYWHERE, seeds=2)
+    sizes = {"active": 1_700, "archived": 9, "merged": 3, "deleted": 4}
+    for times in (1, 2):
+        empty = cliniko.cliniko("short_page", on="/patients", query="id:>", times=times)
+        yield fault(15, f"{times} empty pages within a range", empty, account=sizes, seeds=2)
     for total in (0, 5, 100_000):
         again = cliniko.cliniko("wrong_total", total=total)
         yield fault(15, f"total {total} once", again, at=EVERYWHERE, seeds=2)

@@ -130,10 +130,15 @@ class Injection:
         self._enough = Event()
         self.before: dict[str, Copy] = {}
         if with_copy:
-            self._run_clean("the sync before the fault")
-            self.before = self.ours()
+            self.has_a_copy()
 
     # What a fault is made of.
+
+    def has_a_copy(self) -> None:
+        """The clinic was synced before."""
+        if not self.before:
+            self._run_clean("the sync before the fault")
+            self.before = self.ours()
 
     def trouble(self, kind: str, **options: Any) -> None:
         """Cliniko has this trouble with this clinic alone."""

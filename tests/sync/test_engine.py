@@ -269,6 +269,25 @@ def test_a_broken_connection_is_tried_again(
     assert in_step()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_page_that_is_empty_for_a_moment_hides_nobody(
+    times: int, sync: Sync, in_step: InStep, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    somebody = surf_account.ids(State.ACTIVE)[0]
+
+    def edit(path: str, _params: object, _number: int) -> None:
+        if path == "/patients/deleted":  # only the catch-up can bring this
+            surf_account.edit(somebody, first_name="Zoë")
+            cliniko.before_request = None
+
+    cliniko.before_request = edit
+    cliniko.faults.add("short_page", on="/patients", query="updated_at", times=times)
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_short_trouble_of_cliniko_is_ridden_out(
     status: int, sync: Sync, in_step: InStep, cliniko: Simulator

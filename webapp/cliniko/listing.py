@@ -21,6 +21,7 @@ from webapp.cliniko.errors import BadResponse
 
 PER_PAGE = 100  # the most that Cliniko gives
 _SMALLEST_FIRST_PAGE = 60
+_SECOND_LOOKS = 2
 
 
 class OrderIgnored(Exception):
@@ -123,6 +124,11 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
     """The page of a range that follows the id `after`. Raises OrderIgnored or ClinikoError."""
     filters = (*part.filters, f"id:>{after}") if after else part.filters
     page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
+    for _ in range(_SECOND_LOOKS):
+        if page.records or (page.next_url is None and page.total_entries == 0):
+            break
+        # Nobody, though somebody is promised: what a moment's trouble there looks like.
+        page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
     if not page.records and page.next_url is not None:
         raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
     at_end = page.next_url is None and (not page.records or page.total_entries <= len(page.records))

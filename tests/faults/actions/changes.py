@@ -88,6 +88,7 @@ def key_replaced(it: Injection) -> None:
 
 def key_of_another_account(it: Injection) -> None:
     """The key of another account is put in its place; nobody of there may come here."""
+    it.has_a_copy()
     it.slow(250)
     stranger = ClinikoAccount.generate(account_id=f"9{it.account.id}", seed=99, active=50)
     key = it.key.replace("invented-", "stranger-")
@@ -181,7 +182,7 @@ def migrated_meanwhile(it: Injection) -> None:
     it.slow(300)
     it.start()
     it.until_stored()
-    it.parts.flask("db", "downgrade", "-1")
+    it.parts.flask("db", "downgrade", "--", "-1")
     it.parts.flask("db", "upgrade")
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -133,8 +134,7 @@ def raised_by_database(code: str, times: int) -> Action:
 
 def deadlock(it: Injection) -> None:
     """A real one: two transactions, each with the row that the other needs."""
-    if not it.before:
-        it.run_sync()
+    it.has_a_copy()
     for key in it.account.ids(State.ACTIVE)[:100]:
         it.account.edit(key, first_name="Changed")
     first, last = it.account.ids(State.ACTIVE)[0], it.account.ids(State.ACTIVE)[99]
@@ -161,14 +161,8 @@ def deadlock(it: Injection) -> None:
 
 
 def full_tmpfs(it: Injection) -> None:
-    """PostgreSQL's disk is full, as far as its tables go; then there is room again."""
-    folder = tempfile.mkdtemp(prefix="full-", dir="/tmp")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
-    shutil.chown(folder, server_user())
-    with it.parts.connection() as other:
-        other.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
-        other.execute("ALTER TABLE patients SET TABLESPACE small")
-        other.execute("CREATE TABLE filler (text text) TABLESPACE small")
+    """PostgreSQL's disk is full, as far as the patients' table goes; then there is room again."""
+    with _small_disk(it) as folder:
         with open(f"{folder}/filling", "wb", buffering=0) as filling, suppress(OSError):
             while True:
                 filling.write(b"x" * 65536)
@@ -176,12 +170,27 @@ def full_tmpfs(it: Injection) -> None:
             it.touched.add(it.account.create(last_name="n" * 400))
         it.start()
         it.until(it.is_over, 70)
-        os.unlink(f"{folder}/filling")
-        other.execute("ALTER TABLE patients SET TABLESPACE pg_default")
-        other.execute("DROP TABLE filler")
-        other.execute("DROP TABLESPACE small")
-    subprocess.run(["umount", folder], check=True)
-    os.rmdir(folder)
+
+
+@contextmanager
+def _small_disk(it: Injection) -> Iterator[str]:
+    """The patients' table lies on a disk of its own, with a little room; and goes back from there."""
+    folder = tempfile.mkdtemp(prefix="full-", dir="/tmp")
+    with it.parts.connection() as other:
+        (size,) = other.execute("SELECT pg_table_size('patients')").fetchone()
+        room = f"size={2 * size // 1024 + 8 * 1024}k"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", folder], check=True)
+        try:
+            shutil.chown(folder, server_user())
+            other.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+            other.execute("ALTER TABLE patients SET TABLESPACE small")
+            yield folder
+        finally:
+            Path(f"{folder}/filling").unlink(missing_ok=True)
+            other.execute("ALTER TABLE patients SET TABLESPACE pg_default")
+            other.execute("DROP TABLESPACE small")
+            subprocess.run(["umount", folder], check=True)
+            os.rmdir(folder)
 
 
 def full_sqlite(it: Injection) -> None:
