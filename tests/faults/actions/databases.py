@@ -166,15 +166,14 @@ def full_tmpfs(it: Injection) -> None:
         with open(f"{folder}/filling", "wb", buffering=0) as filling, suppress(OSError):
             while True:
                 filling.write(b"x" * 65536)
-        for _ in range(300):
-            it.touched.add(it.account.create(last_name="n" * 400))
+        _grow(it)
         it.start()
         it.until(it.is_over, 70)
 
 
 @contextmanager
 def _small_disk(it: Injection) -> Iterator[str]:
-    """The patients' table lies on a disk of its own, with a little room; and goes back from there."""
+    """The patients' table lies on a disk of its own with a little room, and goes back from there."""
     folder = tempfile.mkdtemp(prefix="full-", dir="/tmp")
     with it.parts.connection() as other:
         (size,) = other.execute("SELECT pg_table_size('patients')").fetchone()
@@ -193,10 +192,17 @@ def _small_disk(it: Injection) -> Iterator[str]:
             os.rmdir(folder)
 
 
+def _grow(it: Injection) -> None:
+    """Many new patients who need much room."""
+    long = "n" * 450
+    for _ in range(400):
+        names = {"first_name": long, "last_name": long, "preferred_first_name": long}
+        it.touched.add(it.account.create(**names))
+
+
 def full_sqlite(it: Injection) -> None:
     """SQLite's disk is full, for the work-horse."""
-    for _ in range(300):
-        it.touched.add(it.account.create(last_name="n" * 400))
+    _grow(it)
     it.slow(20)
     it.order("claimed", "fill the disk")
     it.start()
