@@ -353,6 +353,10 @@ def _processes() -> Iterator[Fault]:
     yield fault(3, "everything killed", processes.everything_killed, alone=True, seeds=2)
     yield fault(4, "killed at any moment", processes.killed_at_random, seeds=40)
     yield fault(5, "stopped, replaced, goes on", processes.zombie, seeds=2, within=90)
+    held = processes.stopped_with_the_lock
+    shown = "failed SYNC_INTERRUPTED"
+    rare: dict[str, Any] = {"alone": True, "quick": False, "seeds": 2}
+    yield fault(5, "stopped in a write", held, shown, databases=SQLITE, **rare)
     yield fault(6, "told to end", processes.told_to_end, seeds=5)
     poisoned = "failed SYNC_INTERRUPTED"
     yield fault(7, "dies at every attempt", processes.poison, poisoned, seeds=3, within=240)

@@ -392,6 +392,10 @@ class Injection:
         except SQLAlchemyError:
             return None  # the database is what was hit
 
+    def look_again(self) -> Look | None:
+        """The sync as it stands now."""
+        return None if self.sync_id is None else self._look(self.sync_id)
+
     def _newest_id(self) -> int | None:
         with suppress(SQLAlchemyError), self.parts.inside():
             return db.session.scalar(

@@ -173,7 +173,7 @@ def full_tmpfs(it: Injection) -> None:
 
 @contextmanager
 def _small_disk(it: Injection) -> Iterator[str]:
-    """The patients' table lies on a disk of its own with a little room, and goes back from there."""
+    """The patients' table lies on a small disk of its own, and goes back from there."""
     folder = tempfile.mkdtemp(prefix="full-", dir="/tmp")
     with it.parts.connection() as other:
         (size,) = other.execute("SELECT pg_table_size('patients')").fetchone()

@@ -83,6 +83,23 @@ def zombie(it: Injection) -> None:
         it.problems.append("the replaced worker has written")
 
 
+def stopped_with_the_lock(it: Injection) -> None:
+    """A work-horse is stopped in the middle of a write on SQLite, where that locks everybody out.
+    The sync is shown as failed meanwhile; and what was shown stays so when it goes on."""
+    it.slow(100)
+    it.order("stored, not committed", "stop", 3)
+    it.start()
+    met = it.until_met("stored, not committed")
+    if met is None:
+        return
+    it.until(it.is_over, 70)
+    kill(met["pid"], signal.SIGCONT)
+    it.until(lambda: not is_alive(met["pid"]), 60)
+    later = it.look_again()
+    if later is None or later.running:
+        it.problems.append(f"shown as failed, and then as {later and later.outcome}")
+
+
 def told_to_end(it: Injection) -> None:
     """A deploy: the worker is told to end, and the sync goes on with another."""
     it.slow(300)
