@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from webapp import create_app, create_core
 from webapp.extensions import db
 from webapp.models import User
 
+# Tests that run in several processes share a server that was given to them.
+TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 SECRET_KEY = "a secret for tests only, long enough to be accepted"
 CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
 
@@ -39,7 +42,7 @@ def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL server with one migrated template database, for the whole run."""
     try:
         with postgres_server() as server:
-            url = server.create("patient_sync_template")
+            url = server.create(TEMPLATE)
             _migrate(url)
             yield server
     except PostgresUnavailable as reason:
@@ -72,7 +75,7 @@ def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) 
     """A fresh, migrated database."""
     if database == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        with server.clone("patient_sync_template") as url:
+        with server.clone(TEMPLATE) as url:
             yield url
         return
     path = tmp_path / "patient_sync.db"

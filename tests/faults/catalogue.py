@@ -55,6 +55,11 @@ class Case:
     seed: int
     database: str
 
+    @property
+    def key(self) -> tuple[str, str, str, int, str]:
+        """What tells it from all others."""
+        return self.fault.id, self.fault.name, self.at, self.seed, self.database
+
 
 def cases(*, quick: bool) -> Iterator[Case]:
     """All injections; `quick` those of the quick set: one place or seed each, and no waiting."""
@@ -279,7 +284,7 @@ def _database() -> Iterator[Fault]:
         once = databases.raised_by_database(code, 2)
         yield fault(5, f"{name}, said twice", once, databases=POSTGRES)
     yield fault(5, "a real deadlock", databases.deadlock, databases=POSTGRES, within=40)
-    yield fault(6, "the disk is full", databases.full_sqlite, full, databases=SQLITE, alone=False)
+    yield fault(6, "the disk is full", databases.full_sqlite, full, databases=SQLITE)
     yield fault(
         6,
         "the disk is full",

@@ -23,11 +23,11 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from simulator.account import ClinikoAccount
 from tests.cast import make_user
@@ -112,12 +112,13 @@ class Injection:
         )
         self.account.add_key(self.key)
         parts.simulator.accounts = (*parts.simulator.accounts, self.account)
+        email = f"admin-{number}@example.com"
         with parts.inside():
-            organization = organizations.add(f"Clinic {number}", self.key)
+            organization = again_if_locked(lambda: organizations.add(self.account.name, self.key))
             self.organization_id = organization.id
-            admin = make_user(f"admin-{number}@example.com", Role.ADMIN)
+            admin = again_if_locked(lambda: make_user(email, Role.ADMIN))
             self.admin_id = admin.id
-            self.token, _ = tokens.issue(admin, name="faults")
+            self.token, _ = again_if_locked(lambda: tokens.issue(admin, name="faults"))
         self.touched: set[str] = set()
         self.unreadable: dict[str, dict[str, Any]] = {}  # what was there before
         self.may_answer = {200, 503}
@@ -436,6 +437,17 @@ class Injection:
 
 # What is done in an injection: it begins the sync and sees to its trouble.
 Action = Callable[[Injection], None]
+
+
+T = TypeVar("T")
+
+
+def again_if_locked(do: Callable[[], T]) -> T:
+    """What is only made ready for a fault may wait for SQLite's one lock, however many want it."""
+    for _ in range(10):
+        with suppress(OperationalError):
+            return do()
+    return do()
 
 
 def kill(pid: int, number: int) -> None:

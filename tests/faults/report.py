@@ -31,11 +31,17 @@ def problems(records: Sequence[Record], *, expected: int) -> list[str]:
         f"{each.fault} {each.name} ({each.at}, seed {each.seed}, {each.database}): "
         + "; ".join(each.problems)
         for each in records
-        if each.problems or each.lost or each.duplicates or each.false_deletions or each.stuck
+        if is_broken(each)
     ]
     if len(made) != expected:
         broken.append(f"{len(made)} injections have left a line, not {expected}")
     return broken
+
+
+def is_broken(record: Record) -> bool:
+    """Whether a promise was not kept."""
+    counts = (record.lost, record.duplicates, record.false_deletions, record.stuck)
+    return bool(record.problems or any(counts))
 
 
 def sentence(records: Sequence[Record]) -> str:
@@ -55,8 +61,8 @@ def sentence(records: Sequence[Record]) -> str:
     )
 
 
-def write_report(records: Sequence[Record], seconds: float) -> None:
-    """Write docs/faults.md anew."""
+def write_report(records: Sequence[Record], seconds: float, *, again: int = 0) -> None:
+    """Write docs/faults.md anew; `again` of the injections were made a second time."""
     made = [record for record in records if record.fault[0] in KINDS]
     lines = [
         "# Faults",
@@ -67,7 +73,7 @@ def write_report(records: Sequence[Record], seconds: float) -> None:
         "",
         sentence(records),
         "",
-        f"It took {seconds / 60:.0f} minutes. A sync of another clinic ran beside all the others: "
+        f"{_how_long(seconds, again)} A sync of another clinic ran beside all the others: "
         + ", ".join(f"{r.seen} on {r.database}" for r in records if r.fault == "I8")
         + ".",
         "",
@@ -109,6 +115,12 @@ def _table(records: Sequence[Record]) -> list[str]:
 
 def _wrong(record: Record) -> bool:
     return bool(record.problems)
+
+
+def _how_long(seconds: float, again: int) -> str:
+    if not again:
+        return f"It took {seconds / 60:.0f} minutes."
+    return f"{again} of them were made a second time, after a first run in which they went wrong."
 
 
 def _commit() -> str:

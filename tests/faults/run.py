@@ -3,6 +3,7 @@
 script/faults                  all of them, about an hour on two cores; the report goes to docs/
 script/faults --quick          the quick set
 script/faults --only C4 K      faults whose letter and number begin so
+script/faults --again FOLDER   those of a run with --keep FOLDER that had a problem; then the report
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from tempfile import TemporaryDirectory
 from config import ROOT
 from tests.faults.catalogue import BOTH, Case, cases
 from tests.faults.injection import Record
-from tests.faults.report import problems, write_report
+from tests.faults.report import is_broken, problems, write_report
 
 WORKERS = 3  # one more than injections at a time: a zombie keeps its worker
-PATIENT_WORKERS = 14
+PATIENT_WORKERS = 8
 
 
 def run(
@@ -42,8 +43,7 @@ def run(
                 started.append(_start(folder, len(started), database, numbers, workers, quick))
     for lane, _ in started:
         lane.wait()
-    lines = [line for _, out in started if out.exists() for line in out.read_text().splitlines()]
-    return [Record(**json.loads(line)) for line in lines]
+    return read(folder)
 
 
 def _start(
@@ -61,16 +61,23 @@ def _start(
 def main() -> int:
     """Exit code 1: a promise was broken, or an injection has left no line."""
     parser = argparse.ArgumentParser(prog="script/faults")
-    parser.add_argument("--quick", action="store_true", help="about 150 instead of all")
+    parser.add_argument("--quick", action="store_true", help="about 170 instead of all")
     parser.add_argument("--only", nargs="*", default=[], help="beginnings, as C4 or K")
     parser.add_argument("--lanes", type=int, default=2, help="systems for each database")
     parser.add_argument("--keep", type=Path, help="a folder for the lines and the logs")
+    parser.add_argument("--again", type=Path, help="a folder that --keep was given before")
     said = parser.parse_args()
+    everything = list(enumerate(cases(quick=said.quick)))
     chosen = [
         (number, case)
-        for number, case in enumerate(cases(quick=said.quick))
+        for number, case in everything
         if not said.only or case.fault.id.startswith(tuple(said.only))
     ]
+    kept: list[Record] = []
+    if said.again:
+        kept = [each for each in read(said.again) if not is_broken(each)]
+        good = {key(each) for each in kept}
+        chosen = [(number, case) for number, case in everything if case.key not in good]
     begun = time.monotonic()
     with TemporaryDirectory(prefix="faults-") as temporary:
         folder = said.keep or Path(temporary)
@@ -79,11 +86,22 @@ def main() -> int:
     seconds = time.monotonic() - begun
     broken = problems(records, expected=len(chosen))
     if not said.only and not said.quick:
-        write_report(records, seconds)
+        write_report([*kept, *records], seconds, again=len(chosen) if said.again else 0)
     print(f"{len(chosen)} injections in {seconds:.0f} s, {len(broken)} with a problem")
     for text in broken:
         print(text)
     return 1 if broken else 0
+
+
+def read(folder: Path) -> list[Record]:
+    """The lines of a run."""
+    lines = [line for out in folder.glob("*.jsonl") for line in out.read_text().splitlines()]
+    return [Record(**json.loads(line)) for line in lines]
+
+
+def key(record: Record) -> tuple[str, str, str, int, str]:
+    """What tells an injection from all others; `Case.key` is the same."""
+    return record.fault, record.name, record.at, record.seed, record.database
 
 
 if __name__ == "__main__":

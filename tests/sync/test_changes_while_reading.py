@@ -5,6 +5,7 @@ Hypothesis chooses what happens and when; what it finds once it finds again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,7 +23,7 @@ from tests.sync.copies import Copy, copy_of, truth_of
 from webapp.models import Organization, SyncLog
 from webapp.services import organizations
 
-EXAMPLES = 40
+EXAMPLES = int(os.environ.get("EXAMPLES", "40"))  # as many as one likes, for a longer look
 _NUMBERS = count(1)
 
 
