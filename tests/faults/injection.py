@@ -286,7 +286,8 @@ class Injection:
         return None
 
     def _run_clean(self, which: str) -> None:
-        look = self.run_sync()
+        minutes_of_cliniko = len(self.account.ids()) / 100 / 200
+        look = self.run_sync(CLEAN_WITHIN * (1 + minutes_of_cliniko))
         if look is None or look.status != "completed":
             self.problems.append(f"{which} has not completed: {look and look.outcome}")
             return
@@ -458,8 +459,13 @@ def kill(pid: int, number: int) -> None:
 
 def in_transaction(injection: Injection, do: Callable[[], Any]) -> None:
     """Change something in the database, as an admin would."""
-    with injection.parts.inside(), transaction():
-        do()
+
+    def change() -> None:
+        with transaction():
+            do()
+
+    with injection.parts.inside():
+        again_if_locked(change)
 
 
 def _look_of(log: SyncLog) -> Look:
