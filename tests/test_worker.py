@@ -128,11 +128,11 @@ def test_a_killed_worker_is_taken_over_by_another(
     whom: str, hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
 ) -> None:
     cliniko.latency_ms = 400
-    worker = hire()
+    workers = [hire(), hire()]
     log_id = start()
     wait_until(stored_something(log_id))
+    worker = next(each for each in workers if descendants(each.pid))
     work_horse = work_horse_of(worker)
-    hire()
 
     if whom == "worker and work-horse":
         os.kill(work_horse, signal.SIGKILL)

@@ -13,9 +13,11 @@ from sqlalchemy.orm import DeclarativeBase, scoped_session
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
-IDLE_TIMEOUT_MS = 10_000  # of a process that stopped and holds what others need
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
+
+# A process that stopped in the middle of a write must not hold for ever what others need.
+_GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
 # The cache, in kilobytes, is small because the operating system caches the file as well: a sync of
 # 20,000 patients takes as long with a quarter of SQLite's usual one, and its worker less memory.
@@ -49,7 +51,9 @@ def transaction() -> Iterator[scoped_session[Any]]:
     writer came between, whatever its time-out.
     """
     db.session.rollback()
-    db.session.connection(execution_options={"begin": "IMMEDIATE"})
+    connection = db.session.connection(execution_options={"begin": "IMMEDIATE"})
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_GIVE_UP_WHEN_IDLE)
     try:
         yield db.session
         db.session.commit()
@@ -64,7 +68,6 @@ def engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": POOL_TIMEOUT_SECONDS}
     if url.startswith("postgresql"):
         limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-        limits += f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}"
         connect = {"options": limits, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
         options |= {"pool_pre_ping": True, "connect_args": connect}
     else:

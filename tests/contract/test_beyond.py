@@ -10,6 +10,7 @@ import requests
 
 from tests.cast import PASSWORD
 from tests.contract.envelope import refused
+from tests.support.processes import wait_until
 from tests.support.running_system import Caller, Clinic, RunningSystem
 from webapp.clock import now
 
@@ -53,7 +54,11 @@ def test_the_system_describes_itself(system: RunningSystem) -> None:
     assert system.nobody.get("//healthz").json() == {"status": "alive"}
     assert system.nobody.get("//readyz").json() == {"status": "ready"}
     token = {"Authorization": "Bearer a token that opens the metrics"}
-    assert "patient_sync_workers 2.0" in system.nobody.get("//metrics", headers=token).text
+
+    def both_workers_are_told_of() -> bool:
+        return "patient_sync_workers 2.0" in system.nobody.get("//metrics", headers=token).text
+
+    wait_until(both_workers_are_told_of)
 
 
 @pytest.mark.rule(25)

@@ -18,7 +18,6 @@ import psycopg
 import requests
 from flask import Flask, render_template
 from redis import Redis
-from sqlalchemy import text
 
 from config import ROOT, Settings, load
 from script.address import Address, free_port
@@ -172,8 +171,6 @@ class Parts:
         """A session of our own in the system's database, beside its processes."""
         with self.app.app_context():
             try:
-                if self.postgres is not None:  # comparing thousands of patients is no standstill
-                    db.session.execute(text("SET idle_in_transaction_session_timeout = 0"))
                 yield
             finally:
                 db.session.remove()

@@ -53,9 +53,9 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     front, back = _ends(account.ids(State.ACTIVE))
     asked, lock = count(1), Lock()
 
-    def archive(path: str, _params: object, _number: int) -> None:
+    def archive(path: str, params: dict[str, list[str]], _number: int) -> None:
         with lock:
-            if path != "/patients" or next(asked) % every:
+            if path != "/patients" or "updated_at" in str(params) or next(asked) % every:
                 return
             account.archive(*[next(front)] * (where != "back"), *[next(back)] * (where != "front"))
 
@@ -67,7 +67,7 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     assert log.status == "completed", log.error_message
     assert [r.status for r in cliniko.requests].count(429) == 1
     archived = len(account.ids(State.ARCHIVED)) - 50
-    assert archived >= min(pages, 10)
+    assert archived >= 5
     assert copy_of(organization) == truth_of(account)
     assert log.progress["certificate"]["in_step"]
     db.session.rollback()
