@@ -53,9 +53,9 @@ def _start(
     order = {"quick": quick, "database": database, "workers": workers, "cases": numbers}
     file = folder / f"lane-{lane}.json"
     file.write_text(json.dumps(order | {"out": str(out)}))
-    log = (folder / f"lane-{lane}.log").open("wb")
     command = [sys.executable, "-m", "tests.faults.lane", str(file)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log), out
+    with (folder / f"lane-{lane}.log").open("wb") as log:
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log), out
 
 
 def main() -> int:
