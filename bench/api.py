@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 from flask import Flask
 
-from bench.sync import one_sync, simulator, system
+from bench.system import one_sync, simulator, system
 from tests.support.gunicorn_server import gunicorn
 from tests.support.postgres_server import postgres_server
 from tests.support.processes import wait_until

@@ -1,0 +1,102 @@
+"""What is measured: the running system beside a simulated Cliniko, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import Migrate, upgrade
+
+from config import DEMO_CLINIKO_KEY, ROOT, load
+from script.address import free_port
+from tests.support.processes import descendants, wait_until
+from tests.support.redis_server import redis_server
+from webapp import create_core, queue
+from webapp.cli import MIGRATIONS
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
+from webapp.services import organizations
+from webapp.sync.start import start_sync
+
+
+def one_sync(app: Flask) -> tuple[float, int, float]:
+    """Seconds from start to completed, requests to Cliniko, peak memory of the work-horse in MB."""
+    organization = db.session.get_one(Organization, 1)
+    began, peak = time.monotonic(), 0
+    log_id = start_sync(
+        organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    ).id
+    while True:
+        db.session.rollback()
+        log = db.session.get_one(SyncLog, log_id)
+        peak = max(peak, peak_memory(app.config["WORKER_PID"]))
+        if not log.is_running:
+            break
+        time.sleep(0.01)
+    assert log.status == "completed", log.error_message
+    return time.monotonic() - began, log.progress["requests_made"], peak / 1024
+
+
+def peak_memory(worker: int) -> int:
+    """The peak memory of a worker's children so far, in kilobytes."""
+    peak = 0
+    for pid in descendants(worker):
+        try:
+            found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        peak = max(peak, int(found[1]) if found else 0)
+    return peak
+
+
+@contextmanager
+def simulator(patients: int, latency_ms: float) -> Iterator[str]:
+    """The address of a Cliniko with so many patients and no limit."""
+    port = free_port()
+    archived = min(36, patients // 10)
+    command = [sys.executable, "-m", "simulator", "--port", str(port), "--rate-limit", "0"]
+    command += ["--key", DEMO_CLINIKO_KEY, "--latency-ms", str(latency_ms)]
+    command += ["--patients", str(patients), "--archived", str(archived)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield f"http://127.0.0.1:{port}/v1"
+    process.terminate()
+    process.communicate()
+
+
+@contextmanager
+def system(folder: Path, url: str, *, database_url: str = "") -> Iterator[Flask]:
+    """A migrated database, SQLite unless told otherwise, with one clinic, a Redis, one worker."""
+    with redis_server() as redis_url:
+        environ = {
+            "DATABASE_URL": database_url,
+            "INSTANCE_DIR": str(folder),
+            "REDIS_URL": redis_url,
+            "CLINIKO_API_URL": url,
+            "CLINIKO_CONTACT_EMAIL": "bench@example.com",
+            "CLINIKO_RATE_LIMIT": "10000",
+        }
+        app = create_core(load(environ, instance=folder))
+        Migrate(app, db, directory=str(MIGRATIONS))
+        with app.app_context():
+            upgrade()
+            organizations.add("Bench", DEMO_CLINIKO_KEY)
+            worker = subprocess.Popen(
+                [sys.executable, "worker.py"],
+                cwd=ROOT,
+                env=os.environ | environ,
+                stderr=subprocess.DEVNULL,
+            )
+            app.config |= {"WORKER_PID": worker.pid, "ENVIRON": environ}
+            wait_until(lambda: bool(queue.workers_connected()))
+            yield app
+            worker.terminate()
+            worker.wait()
