@@ -32,6 +32,7 @@ from webapp.cliniko.throttle import AT_ONCE, RetryPolicy, WaitReason
 PATIENTS = f"{BASE}/patients"
 GOOD = {"patients": [], "total_entries": 0}
 GOOD_TEXT = json.dumps(GOOD)
+JSON = "application/json"
 
 
 def ask(watched: Watched) -> None:
@@ -208,24 +209,28 @@ def test_a_connection_test_does_not_wait_for_the_budget_either(
         (GOOD_TEXT, "application/jsonp"),
         (GOOD_TEXT, ""),
         ("<h1>Maintenance</h1>", "text/html"),
-        ("<h1>Maintenance</h1>", "application/json"),
-        ("", "application/json"),
-        (GOOD_TEXT[:-5], "application/json"),
-        (GOOD_TEXT + "}", "application/json"),
-        (b"\xef\xbb\xbf" + GOOD_TEXT.encode(), "application/json"),
-        (GOOD_TEXT.encode("utf-16"), "application/json"),
-        (GOOD_TEXT.encode("utf-16-le"), "application/json"),
-        (b'{"patients": ["\xe9"], "total_entries": 0}', "application/json"),
-        ('{"patients": [], "total_entries": NaN}', "application/json"),
-        ('{"patients": [Infinity], "total_entries": 1}', "application/json"),
-        ('{"patients": [{"notes": -Infinity}], "total_entries": 1}', "application/json"),
-        ('{"patients": [], "patients": [], "total_entries": 0}', "application/json"),
-        ('{"patients": [{"x": 1, "x": 2}], "total_entries": 1}', "application/json"),
-        ("[" * 100_000, "application/json"),
-        ('{"patients": [], "total_entries": %s}' % ("9" * 5000), "application/json"),
-        ("[]", "application/json"),
-        ("null", "application/json"),
-        ('"patients"', "application/json"),
+        ("<h1>Maintenance</h1>", JSON),
+        ("", JSON),
+        (GOOD_TEXT[:-5], JSON),
+        (GOOD_TEXT + "}", JSON),
+        (b"\xef\xbb\xbf" + GOOD_TEXT.encode(), JSON),
+        (GOOD_TEXT.encode("utf-16"), JSON),
+        (GOOD_TEXT.encode("utf-16-le"), JSON),
+        (b'{"patients": ["\xe9"], "total_entries": 0}', JSON),
+        ('{"patients": [], "total_entries": NaN}', JSON),
+        ('{"patients": [Infinity], "total_entries": 1}', JSON),
+        ('{"patients": [{"notes": -Infinity}], "total_entries": 1}', JSON),
+        ('{"patients": [], "patients": [], "total_entries": 0}', JSON),
+        ('{"patients": [], "total_entries": 1, "total_entries": 0}', JSON),
+        (
+            '{"patients": [], "total_entries": 0, "links": {"next": null, "next": ""}}',
+            "application/json",
+        ),
+        ("[" * 100_000, JSON),
+        ('{"patients": [], "total_entries": %s}' % ("9" * 5000), JSON),
+        ("[]", JSON),
+        ("null", JSON),
+        ('"patients"', JSON),
     ],
     ids=lambda value: repr(value)[:40],
 )

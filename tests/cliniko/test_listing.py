@@ -148,7 +148,7 @@ def test_an_empty_page_that_promises_more_is_no_end(client: Cliniko, simulator: 
 def test_links_are_followed_to_the_end(client: Cliniko, account: ClinikoAccount) -> None:
     pages = list(walk_links(client, Listing.ACTIVE))
 
-    seen = [record["id"] for page in pages for record in page.records]
+    seen = [str(id_of(record)) for page in pages for record in page.records]
     assert len(pages) == 3
     assert sorted(seen) == sorted(account.ids(State.ACTIVE))
 

@@ -8,13 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from math import ceil
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NotRequired, Self, TypedDict, TypeVar
 from urllib.parse import quote, urlsplit
 
-from webapp.cliniko.answer import Answer
+import msgspec
+
+from webapp.cliniko.answer import Answer, refuse_doubles
 from webapp.cliniko.errors import BadResponse, RateLimited, Unavailable
 from webapp.cliniko.line import Line
-from webapp.cliniko.records import FIELDS, id_in
+from webapp.cliniko.raw import RawPatient, raw_patient
+from webapp.cliniko.records import id_in
 from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
@@ -29,11 +32,31 @@ from webapp.cliniko.throttle import (
 PRODUCT = "Patient Sync"
 MAX_ACCOUNT_TEXT = 200
 
-# What is read of an answer; everything else is let go unread.
-_KEPT = FIELDS | {"patients", "total_entries", "next", "account", "name", "subdomain"}
-_KEPT |= {"country", "time_zone"}
-
 Meaning = TypeVar("Meaning")
+
+
+class _ListContent(TypedDict):
+    """What is read of a list. A patient who is malformed must not spoil the page."""
+
+    patients: list[msgspec.Raw]
+    total_entries: int
+    links: NotRequired[_ListLinks | None]
+
+
+class _ListLinks(TypedDict):
+    next: NotRequired[str | None]
+
+
+class _SettingsContent(TypedDict):
+    account: dict[str, Any]
+
+
+# Which of two such keys would count is not for us to guess; as values these words are harmless.
+_KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
+
+_LIST = msgspec.json.Decoder(_ListContent)
+_PATIENT = msgspec.json.Decoder(msgspec.Raw)
+_SETTINGS = msgspec.json.Decoder(_SettingsContent)
 
 
 class Listing(StrEnum):
@@ -48,7 +71,7 @@ class Listing(StrEnum):
 class Page:
     """One answer of a list: the raw records, how many match in all, and where it goes on."""
 
-    records: list[Any]
+    records: list[RawPatient | None]
     total_entries: int
     next_url: str | None
     served_at: datetime | None  # by Cliniko's clock
@@ -142,7 +165,7 @@ class Cliniko:
         """How many patients are neither archived nor deleted: one request. Raises ClinikoError."""
         return self.get_page(Listing.ACTIVE, per_page=1).total_entries
 
-    def patient(self, cliniko_patient_id: str) -> dict[str, Any] | None:
+    def patient(self, cliniko_patient_id: str) -> RawPatient | None:
         """One patient's raw record; None if Cliniko knows of none. Raises ClinikoError."""
         return self._ask(f"{self._base}/patients/{quote(cliniko_patient_id, safe='')}", _patient_in)
 
@@ -193,24 +216,29 @@ class Cliniko:
 
 def _page_in(answer: Answer) -> Page:
     """A list without its parts is no empty list: taking it for one would lose patients."""
-    content = answer.content(keep=_KEPT)
-    records, total = content.get("patients"), content.get("total_entries")
-    links = content.get("links") or {}
-    next_url = links.get("next") if isinstance(links, dict) else False
-    counted = isinstance(total, int) and not isinstance(total, bool) and total >= 0
-    if not isinstance(records, list) or not counted or not isinstance(next_url, str | None):
+    content = answer.content(_LIST)
+    if any(answer.body.count(key) > 1 for key in _KEYS_OF_A_LIST):
+        refuse_doubles(answer.body)
+    total, links = content["total_entries"], content.get("links") or {}
+    if total < 0:
         raise BadResponse("Cliniko sent a list of patients with parts missing. Try again later.")
-    return Page(records, content["total_entries"], next_url, answer.served_at)
+    records = [raw_patient(text) for text in content["patients"]]
+    return Page(records, total, links.get("next"), answer.served_at)
 
 
-def _patient_in(answer: Answer) -> dict[str, Any] | None:
-    return None if answer.status == 404 else answer.content(keep=_KEPT)
+def _patient_in(answer: Answer) -> RawPatient | None:
+    if answer.status == 404:
+        return None
+    patient = raw_patient(answer.content(_PATIENT))
+    if patient is None:
+        raise BadResponse("Cliniko sent something that is no patient. Try again later.")
+    return patient
 
 
 def _account_in(answer: Answer, shard: str) -> Account:
-    account = answer.content(keep=_KEPT).get("account")
-    account_id = id_in(account.get("id")) if isinstance(account, dict) else None
-    if not isinstance(account, dict) or account_id is None:
+    account = answer.content(_SETTINGS)["account"]
+    account_id = id_in(account.get("id"))
+    if account_id is None:
         raise BadResponse("Cliniko did not tell whose account this is. Try again later.")
 
     def text(field: str) -> str:

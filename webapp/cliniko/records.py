@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 from webapp.cliniko.errors import MalformedRecord
@@ -18,13 +19,6 @@ MAX_EMAIL = 320
 MAX_PHONE = 100
 MAX_PHONES = 50
 EARLIEST_BIRTH = date(1850, 1, 1)
-
-# The keys of Cliniko's JSON that a record is made from.
-FIELDS = frozenset(
-    {"id", "links", "self", "first_name", "last_name", "preferred_first_name", "email"}
-    | {"patient_phone_numbers", "phone_type", "number", "date_of_birth", "created_at"}
-    | {"updated_at", "archived_at", "deleted_at", "merged_at", "merged_with_patient"}
-)
 
 _ID = re.compile(r"[0-9]{1,20}", re.ASCII)
 _BAD_CHARACTER = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -41,7 +35,7 @@ class PatientState(StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PatientRecord:
     """One patient as Cliniko sent it. Ids are text; times are aware and in UTC."""
 
@@ -66,6 +60,19 @@ class PatientRecord:
         mobiles = [number for kind, number in self.phones if kind.casefold() == "mobile"]
         others = [number for kind, number in self.phones if kind.casefold() != "fax"]
         return next(iter(mobiles + others), "")
+
+    @cached_property
+    def content_hash(self) -> str:
+        """A short digest of what the record says, without its state and its times."""
+        content = (
+            self.first_name,
+            self.last_name,
+            self.preferred_first_name,
+            self.email,
+            self.phones,
+            self.date_of_birth and self.date_of_birth.isoformat(),
+        )
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 def parse_patient(raw: object) -> PatientRecord:
@@ -108,19 +115,6 @@ def id_in(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
     return str(value) if _ID.fullmatch(str(value)) else None
-
-
-def content_hash(record: PatientRecord) -> str:
-    """A short digest of what a patient's record says, without its state and its times."""
-    content = (
-        record.first_name,
-        record.last_name,
-        record.preferred_first_name,
-        record.email,
-        record.phones,
-        record.date_of_birth and record.date_of_birth.isoformat(),
-    )
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 class _Fields:

@@ -16,11 +16,14 @@ _CALLING_CODES = {"au": ("61", "0"), "uk": ("44", "0"), "ca": ("1", ""), "us": (
 
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
 _PHONE_RUN = re.compile(r"\+?\(?\d(?:[\s().\-/]*\d)+")
+_NO_DIGIT = re.compile("[^0-9]")
 MIN_DIGITS = 4
 
 
 def fold(text: str) -> str:
     """Text without case and accents: `Müller-O'Brien` is `muller-o'brien`."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
     return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
 
@@ -43,7 +46,7 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     """Each phone number as digits, in its international and in its national form."""
     forms: list[str] = []
     for number in numbers:
-        digits = "".join(c for c in number if c.isascii() and c.isdigit())
+        digits = _NO_DIGIT.sub("", number)
         if digits:
             forms.extend(_both_forms(digits, number.strip().startswith(("+", "00")), shard))
     return " ".join(dict.fromkeys(forms))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from webapp.cliniko.records import PatientRecord, PatientState, content_hash
+from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import Patient
 
@@ -44,7 +44,7 @@ class Version(NamedTuple):
         """The version that Cliniko has told."""
         if record.state is PatientState.DELETED:
             return GONE
-        return cls.of(record.state, content_hash(record), record.merged_into)
+        return cls.of(record.state, record.content_hash, record.merged_into)
 
 
 GONE = Version(str(PatientState.DELETED), "", "")

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
-from webapp.cliniko.records import PatientRecord, PatientState, content_hash
+from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import Patient, PatientSyncStatus
 from webapp.services import search
@@ -164,7 +164,7 @@ def _values(target: Target, record: PatientRecord, seen_at: datetime) -> dict[st
         "merged_at": record.merged_at,
         "merged_into": record.merged_into,
         "deleted_at": record.deleted_at,
-        "content_hash": content_hash(record),
+        "content_hash": record.content_hash,
         "search_text": search.search_text(
             record.first_name, record.last_name, record.preferred_first_name, record.email
         ),

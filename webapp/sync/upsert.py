@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from webapp.cliniko.records import PatientRecord, PatientState, content_hash
+from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.models import PatientSyncStatus
 from webapp.sync.certificate import Tally, Version
 from webapp.sync.failures import Refusal, failed_before, forget_failures, note_failures
@@ -142,7 +142,7 @@ def _supersedes(record: PatientRecord, row: Known, target: Target) -> bool:
     if _is_older(record.updated_at, row.cliniko_updated_at):
         return False
     return bool(
-        row.content_hash != content_hash(record)
+        row.content_hash != record.content_hash
         or row.state != record.state
         or row.merged_into != record.merged_into
         or row.cliniko_updated_at != record.updated_at
