@@ -11,8 +11,8 @@ from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, Sync
 from webapp.sync.failures import Refusal
 from webapp.sync.held_rows import replace_waiting
 from webapp.sync.progress import Progress
-from webapp.sync.rows import Target
-from webapp.sync.upsert import store_page
+from webapp.sync.target import Target
+from webapp.sync.upsert import RecordPage, store_pages
 
 MORNING = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 
@@ -45,17 +45,17 @@ def store(
     log = make_log(organization, started_at=seen_at)
     with transaction():
         target = Target(organization.id, log.id, "au1")
-        store_page(target, records, (), page=1, seen_at=seen_at)
+        store_pages(target, [RecordPage(1, records)], seen_at=seen_at)
     return log
 
 
 def refuse(organization: Organization, count: int) -> SyncLog:
     """A sync in which so many records could not be stored."""
     log = make_log(organization, records_failed=count)
-    refusals = [Refusal(f"90{n}", "date_of_birth", "is no date") for n in range(count)]
+    refusals = [Refusal(f"90{n}", "date_of_birth", "is no date", page=3) for n in range(count)]
     with transaction():
         target = Target(organization.id, log.id, "au1")
-        store_page(target, (), refusals, page=3, seen_at=MORNING)
+        store_pages(target, [RecordPage(3, (), refusals)], seen_at=MORNING)
     return log
 
 

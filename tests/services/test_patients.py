@@ -12,8 +12,8 @@ from webapp.extensions import transaction
 from webapp.models import Organization
 from webapp.services import patients
 from webapp.services.patients import PatientFilter
-from webapp.sync.rows import Target
-from webapp.sync.upsert import store_page
+from webapp.sync.target import Target
+from webapp.sync.upsert import RecordPage, store_pages
 
 SEEN = datetime(2026, 11, 1, 10, 30, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def record(number: int, first: str, last: str, **fields: object) -> PatientRecor
 def put(organization: Organization, *records: PatientRecord, seen_at: datetime = SEEN) -> None:
     target = Target(organization.id, 1, "au1")
     with transaction():
-        store_page(target, records, [], page=1, seen_at=seen_at)
+        store_pages(target, [RecordPage(1, records)], seen_at=seen_at)
 
 
 @pytest.fixture

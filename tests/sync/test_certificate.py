@@ -16,7 +16,7 @@ from webapp.extensions import db
 from webapp.models import OperationType, Patient, SyncLog
 from webapp.sync import engine, held
 from webapp.sync.certificate import GONE, Tally, Version
-from webapp.sync.upsert import Stored, store_page
+from webapp.sync.upsert import Stored, store_pages
 from webapp.sync.verify import verify
 
 Sync = Callable[..., SyncLog]
@@ -75,10 +75,10 @@ def test_an_attempt_that_goes_on_counts_nobody_twice(
     def end_soon(*args: Any, **options: Any) -> Stored:
         if next(pages, None) is None:
             raise engine.HandOver
-        return store_page(*args, **options)
+        return store_pages(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("webapp.sync.recorder.store_page", end_soon)
+        patch.setattr("webapp.sync.recorder.store_pages", end_soon)
         engine.run(log.id, 1, worker="first")
     engine.run(log.id, 2, worker="second")
 
@@ -114,11 +114,11 @@ def test_a_row_that_is_lost_on_the_way_is_found_out(
     somebody = surf_account.ids(State.ACTIVE)[0]
 
     def lossy(*args: Any, **options: Any) -> Stored:
-        stored = store_page(*args, **options)
+        stored = store_pages(*args, **options)
         db.session.execute(delete(Patient).where(Patient.cliniko_patient_id == somebody))
         return stored
 
-    monkeypatch.setattr("webapp.sync.recorder.store_page", lossy)
+    monkeypatch.setattr("webapp.sync.recorder.store_pages", lossy)
     log = sync()
 
     assert log.status == "completed"

@@ -20,12 +20,13 @@ class Refusal:
     key: str
     field: str
     reason: str
+    page: int = 0
 
     @classmethod
     def of(cls, error: MalformedRecord, page: int, place: int) -> Refusal:
         """What is kept of a malformed record: never its content."""
         key = error.cliniko_patient_id or f"page {page}, record {place}"
-        return cls(key[:40], error.field[:40], error.reason[:200])
+        return cls(key[:40], error.field[:40], error.reason[:200], page)
 
 
 def failed_before(sync_log_id: int) -> set[str]:
@@ -34,15 +35,13 @@ def failed_before(sync_log_id: int) -> set[str]:
     return set(db.session.scalars(query))
 
 
-def note_failures(
-    sync_log_id: int, refusals: Iterable[Refusal], *, page: int, failed_at: datetime
-) -> None:
+def note_failures(sync_log_id: int, refusals: Iterable[Refusal], *, failed_at: datetime) -> None:
     """Keep which records failed, where and why."""
     rows = [
         {
             "sync_log_id": sync_log_id,
             "cliniko_patient_id": refusal.key,
-            "page": page,
+            "page": refusal.page,
             "field": refusal.field,
             "reason": refusal.reason,
             "failed_at": failed_at,

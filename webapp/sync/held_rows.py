@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import HeldRemoval, Patient, PatientSyncStatus
-from webapp.sync.rows import Target
+from webapp.sync.target import Target
 
 SAME_PATIENT = and_(
     Patient.organization_id == HeldRemoval.organization_id,

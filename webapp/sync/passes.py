@@ -8,11 +8,11 @@ Then the tombstones, and a question about everybody whom no list has shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from webapp.cliniko.client import Cliniko, Listing
+from webapp.cliniko.client import Cliniko, Listing, Page
 from webapp.cliniko.errors import BadResponse, MalformedRecord
 from webapp.cliniko.listing import (
     PER_PAGE,
@@ -31,6 +31,7 @@ from webapp.sync.failures import Refusal
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
+from webapp.sync.upsert import RecordPage
 
 # Cliniko's clock and the moment it stamps a change may differ a little.
 _OVERLAP = timedelta(minutes=5)
@@ -113,8 +114,11 @@ class Passes:
             before = self._rewritten
             parts: list[Part] = [(IdRange(listing, filters=changed), None) for listing in listings]
             try:
-                for part, page in self._reader.walk(parts):
-                    self._store(part.listing, page.records)
+                for batch in self._reader.walk(parts):
+                    for listing in listings:
+                        self._store(
+                            listing, [page for part, page in batch if part.listing is listing]
+                        )
             except OrderIgnored:
                 for listing in listings:
                     self._read_by_links(listing)
@@ -134,16 +138,17 @@ class Passes:
         parts = self._left_of(listing)
         try:
             if parts is None:
-                store_first = partial(self._store, listing, first.records)
+                store_first = partial(self._store, listing, [first])
                 parts = self._reader.starts(listing, first, meanwhile=store_first)
             ranges = [part for part, _ in parts]
-            for part, page in self._reader.walk(parts):
-                part.move_to(page)
+            for batch in self._reader.walk(parts):
+                for part, page in batch:
+                    part.move_to(page)
                 self._recorder.checkpoint["reading"] = str(listing)
                 self._recorder.checkpoint["ranges"] = [
                     part.to_json() for part in ranges if not part.done
                 ]
-                self._store(listing, page.records)
+                self._store(listing, [page for _, page in batch])
         except OrderIgnored:
             self._read_by_links(listing)
 
@@ -154,7 +159,7 @@ class Passes:
         for _ in range(_MOST_WALKS):
             seen: set[int | None] = set()
             for page in self._reader.walk_links(listing):
-                self._store(listing, page.records)
+                self._store(listing, [page])
                 seen.update(map(id_of, page.records))
             if seen == before:
                 return
@@ -163,14 +168,18 @@ class Passes:
             "Cliniko's list of patients changed each time it was read. Try again later."
         )
 
-    def _store(self, listing: Listing, raw: Sequence[Any]) -> None:
+    def _store(self, listing: Listing, pages: Sequence[Page | IdPage]) -> None:
+        """Store pages that have arrived together: where Cliniko is quicker than the database, a
+        transaction for each would cost more than what is in it."""
+        if not pages:
+            return
         self._before_each_page()
         parse = parse_tombstone if listing is Listing.DELETED else parse_patient
-        page = self._recorder.progress.current_page + 1
-        records, refusals = _parsed(raw, parse, page)
+        number = self._recorder.progress.current_page
+        read = [_parsed(page.records, parse, number + nth) for nth, page in enumerate(pages, 1)]
         if listing is Listing.DELETED:
-            records = self._removals.sift(records)
-        self._rewritten += self._recorder.store(records, refusals).rewritten
+            read = [replace(page, records=self._removals.sift(page.records)) for page in read]
+        self._rewritten += self._recorder.store(read).rewritten
 
     def _left_of(self, listing: Listing) -> list[Part] | None:
         """The ranges that an earlier attempt has left. The tombstones are always read afresh: those
@@ -188,12 +197,12 @@ class Passes:
 
 
 def _parsed(
-    raw: Sequence[Any], parse: Callable[[object], PatientRecord], page: int
-) -> tuple[list[PatientRecord], list[Refusal]]:
+    raw: Sequence[object], parse: Callable[[object], PatientRecord], number: int
+) -> RecordPage:
     records, refusals = [], []
     for place, item in enumerate(raw, start=1):
         try:
             records.append(parse(item))
         except MalformedRecord as error:
-            refusals.append(Refusal.of(error, page, place))
-    return records, refusals
+            refusals.append(Refusal.of(error, number, place))
+    return RecordPage(number, records, refusals)

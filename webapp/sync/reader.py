@@ -141,8 +141,9 @@ class Reader:
             parts.append((IdRange(listing, first_id - 1, until), found[first_id]))
         return parts
 
-    def walk(self, parts: list[Part]) -> Iterator[tuple[IdRange, IdPage]]:
-        """Every page of some ranges as it comes; within a range in order.
+    def walk(self, parts: list[Part]) -> Iterator[list[tuple[IdRange, IdPage]]]:
+        """Every page of some ranges, as they come and those together that came together; within a
+        range in order.
 
         A first page that was read already is passed on, and the next one is asked for before it
         is. The list is emptied on the way, so that no page stays in memory.
@@ -157,17 +158,20 @@ class Reader:
                 go_on(part, part.after)
             elif not part.is_read_by(first):
                 go_on(part, first.last_id)
-        while parts:
-            part, first = parts.pop(0)
-            if first is not None:
-                yield part, first
+        begun = [(part, first) for part, first in parts if first is not None]
+        parts.clear()
+        if begun:
+            yield begun
+            begun.clear()
         while pending:
+            come = []
             for future in self._next_finished(pending.keys()):
                 part = pending.pop(future)
                 page = future.result()
                 if not part.is_read_by(page):
                     go_on(part, page.last_id)
-                yield part, page
+                come.append((part, page))
+            yield come
 
     def walk_links(self, listing: Listing) -> Iterator[Page]:
         """The pages of a listing by its links, one at a time."""

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from webapp.cliniko.client import Account
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE
-from webapp.cliniko.records import PatientRecord
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
@@ -23,11 +22,10 @@ from webapp.services.budget import SharedBudget
 from webapp.sync import held_rows, lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.database_trouble import patiently
-from webapp.sync.failures import Refusal
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.removals import Outcome
-from webapp.sync.rows import Target
-from webapp.sync.upsert import Stored, store_page, told_of
+from webapp.sync.target import Target
+from webapp.sync.upsert import RecordPage, Stored, store_pages, told_of
 
 _BEAT_SECONDS = 2.0
 
@@ -105,20 +103,19 @@ class Recorder:
 
         self._in_transaction(write)
 
-    def store(self, records: Sequence[PatientRecord], refusals: Sequence[Refusal]) -> Stored:
-        """Store a page.
+    def store(self, pages: Sequence[RecordPage]) -> Stored:
+        """Store the pages that follow, in one transaction.
 
         Raises BadResponse if half of the records that came so far are malformed, SyncTimeout when
         the sync has taken too long.
         """
         self._check_time()
-        page = self.progress.current_page + 1
         self._first_page_at = self._first_page_at or time.monotonic()
 
         def write() -> tuple[Stored, Progress, Tally]:
             standing = lease.prove(self.target.sync_log_id, self._attempt)
-            stored = store_page(self.target, records, refusals, page=page, seen_at=now())
-            progress = self._advanced(standing, stored, page)
+            stored = store_pages(self.target, pages, seen_at=now())
+            progress = self._advanced(standing, stored, pages[-1].number)
             told = _told_until(standing).plus(stored.told)
             self._write(progress, told)
             return stored, progress, told
@@ -152,10 +149,9 @@ class Recorder:
         def write() -> None:
             standing = lease.prove(self.target.sync_log_id, self._attempt)
             withheld = told_of(self.target, [*removals.held, *removals.kept])
-            stored = store_page(
-                self.target, removals.marks, [], page=self.progress.current_page, seen_at=now()
-            )
-            progress = self._advanced(standing, stored, self.progress.current_page)
+            marks = RecordPage(self.progress.current_page, removals.marks)
+            stored = store_pages(self.target, [marks], seen_at=now())
+            progress = self._advanced(standing, stored, marks.number)
             processed = progress.success + progress.failed
             progress = replace(
                 progress,

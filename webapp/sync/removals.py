@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.listing import IdRange
+from webapp.cliniko.listing import IdPage, IdRange
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
 from webapp.sync.held_rows import kept_keys
 from webapp.sync.reader import Reader
-from webapp.sync.rows import Target
+from webapp.sync.target import Target
 from webapp.sync.upsert import superseding
 
 HOLD_ABOVE = 20
@@ -79,7 +79,7 @@ class Removals:
         missing: Sequence[str],
         client: Cliniko,
         reader: Reader,
-        store: Callable[[Listing, Sequence[Any]], None],
+        store: Callable[[Listing, Sequence[IdPage]], None],
     ) -> None:
         """Ask Cliniko about patients that no listing has shown; `store` takes those that it has.
 
@@ -89,8 +89,8 @@ class Removals:
             some = missing[begin : begin + _IDS_IN_A_QUESTION]
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
-                for _, page in reader.walk([(part, None)]):
-                    store(listing, page.records)
+                for batch in reader.walk([(part, None)]):
+                    store(listing, [page for _, page in batch])
         # Nobody waits for an answer about the kept ones, and they must not use up the questions.
         kept = kept_keys(self._target.organization_id)
         unknown = [key for key in self.missing() if key not in kept][:MOST_SINGLE_QUESTIONS]

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+import sqlalchemy
+from sqlalchemy import select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import Patient, PatientSyncStatus
-from webapp.services import search
+from webapp.sync.bulk import KEY, Row, row_of, upsert
 from webapp.sync.failures import Refusal
+from webapp.sync.target import Target
 
 _REFUSED = "the database refused a value of this record"
 
-Known = Row[*tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a page belongs: the clinic, and the sync that read it."""
-
-    organization_id: int
-    sync_log_id: int
-    shard: str | None
+Known = sqlalchemy.Row[*tuple[Any, ...]]
 
 
 def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
@@ -61,13 +52,13 @@ def write_records(
         if record.state is PatientState.DELETED and record.cliniko_patient_id in known:
             tombstones.append(record)
         else:
-            living.append(_values(target, record, seen_at))
+            living.append(row_of(target, record, seen_at))
     _mark_deleted(target, tombstones, seen_at)
     if not living:
         return []
     try:
         with db.session.begin_nested():
-            _upsert(living)
+            upsert(living)
         return []
     except (IntegrityError, DataError) as error:
         refusals = [refusal for row in living if (refusal := _write_one(row)) is not None]
@@ -104,24 +95,13 @@ def mark_failed(target: Target, keys: list[str]) -> None:
         )
 
 
-def _write_one(values: dict[str, Any]) -> Refusal | None:
+def _write_one(row: Row) -> Refusal | None:
     try:
         with db.session.begin_nested():
-            _upsert([values])
+            upsert([row])
     except (IntegrityError, DataError):
-        return Refusal(values["cliniko_patient_id"], "record", _REFUSED)
+        return Refusal(row[KEY], "record", _REFUSED)
     return None
-
-
-def _upsert(rows: list[dict[str, Any]]) -> None:
-    dialect = postgresql if db.engine.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(Patient)
-    kept = ("organization_id", "cliniko_patient_id")
-    statement = statement.on_conflict_do_update(
-        index_elements=kept,
-        set_={name: statement.excluded[name] for name in rows[0] if name not in kept},
-    )
-    db.session.connection().execute(statement, rows)
 
 
 def _mark_deleted(target: Target, records: list[PatientRecord], seen_at: datetime) -> None:
@@ -143,35 +123,3 @@ def _mark_deleted(target: Target, records: list[PatientRecord], seen_at: datetim
             )
             .execution_options(synchronize_session=False)
         )
-
-
-def _values(target: Target, record: PatientRecord, seen_at: datetime) -> dict[str, Any]:
-    phones = [{"type": kind, "number": number} for kind, number in record.phones]
-    return {
-        "organization_id": target.organization_id,
-        "cliniko_patient_id": record.cliniko_patient_id,
-        "state": str(record.state),
-        "first_name": record.first_name,
-        "last_name": record.last_name,
-        "preferred_first_name": record.preferred_first_name,
-        "email": record.email,
-        "phone": record.phone,
-        "phones": phones,
-        "date_of_birth": record.date_of_birth,
-        "cliniko_created_at": record.created_at,
-        "cliniko_updated_at": record.updated_at,
-        "archived_at": record.archived_at,
-        "merged_at": record.merged_at,
-        "merged_into": record.merged_into,
-        "deleted_at": record.deleted_at,
-        "content_hash": record.content_hash,
-        "search_text": search.search_text(
-            record.first_name, record.last_name, record.preferred_first_name, record.email
-        ),
-        "search_digits": search.search_digits([phone["number"] for phone in phones], target.shard),
-        "sort_key": search.sort_key(record.last_name, record.first_name),
-        "sync_status": str(PatientSyncStatus.SUCCESS),
-        "last_synced": seen_at,
-        "last_changed": seen_at,
-        "last_sync_id": target.sync_log_id,
-    }

@@ -1,4 +1,4 @@
-"""Storing a page of patient records: what is new, what changed, what is only seen again.
+"""Storing pages of patient records: what is new, what changed, what is only seen again.
 
 Everything here runs inside the caller's transaction, after the caller has renewed its lease there,
 so no two workers store pages of the same sync at the same time. Counters rest on which sync saw a
@@ -8,19 +8,29 @@ patient last, never on a sum in memory: a page that is stored twice counts once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.models import PatientSyncStatus
 from webapp.sync.certificate import Tally, Version
 from webapp.sync.failures import Refusal, failed_before, forget_failures, note_failures
-from webapp.sync.rows import Known, Target, confirm, known_rows, mark_failed, write_records
+from webapp.sync.rows import Known, confirm, known_rows, mark_failed, write_records
+from webapp.sync.target import Target
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """A page that was read: its number in the sync, the records, and those that are malformed."""
+
+    number: int
+    records: Sequence[PatientRecord]
+    refusals: Sequence[Refusal] = ()
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What storing a page has changed: to the counters of the sync, of the patients, and to what
+    """What storing pages has changed: to the counters of the sync, of the patients, and to what
     Cliniko has told in all."""
 
     success: int = 0
@@ -29,20 +39,14 @@ class Stored:
     told: Tally = field(default_factory=Tally)
 
 
-def store_page(
-    target: Target,
-    records: Sequence[PatientRecord],
-    refusals: Sequence[Refusal],
-    *,
-    page: int,
-    seen_at: datetime,
-) -> Stored:
-    """Store the records of a page and note those that were refused.
+def store_pages(target: Target, pages: Sequence[RecordPage], *, seen_at: datetime) -> Stored:
+    """Store the records of some pages and note those that were refused.
 
     A record that the database refuses is noted too; the others are kept. Raises IntegrityError or
     DataError if it refuses every record, for then the fault is not the records'.
     """
-    newest = _newest_of_each(records)
+    newest = _newest_of_each([record for page in pages for record in page.records])
+    refusals = [refusal for page in pages for refusal in page.refusals]
     known = known_rows(target, [*newest, *(refusal.key for refusal in refusals)])
     failed = failed_before(target.sync_log_id)
 
@@ -53,14 +57,17 @@ def store_page(
             seen_again.append(record.cliniko_patient_id)
         else:
             rewritten.append(record)
-    refused_here = write_records(target, rewritten, known, seen_at)
+    refused_here = [
+        replace(refusal, page=_page_of(refusal.key, pages))
+        for refusal in write_records(target, rewritten, known, seen_at)
+    ]
     confirm(target, seen_again, seen_at)
 
     refused = {refusal.key: refusal for refusal in (*refusals, *refused_here)}
     stored = [key for key in newest if key not in refused]
     new_failed = [refusal for key, refusal in refused.items() if key not in failed]
     mark_failed(target, list(refused))
-    note_failures(target.sync_log_id, new_failed, page=page, failed_at=seen_at)
+    note_failures(target.sync_log_id, new_failed, failed_at=seen_at)
     healed = [key for key in stored if key in failed]
     forget_failures(target.sync_log_id, healed)
 
@@ -116,6 +123,12 @@ def superseding(target: Target, records: Sequence[PatientRecord]) -> list[Patien
     """Those of these records, each of a patient that we hold, that would change the row."""
     known = known_rows(target, [record.cliniko_patient_id for record in records])
     return [each for each in records if _supersedes(each, known[each.cliniko_patient_id], target)]
+
+
+def _page_of(key: str, pages: Sequence[RecordPage]) -> int:
+    return next(
+        page.number for page in pages for record in page.records if record.cliniko_patient_id == key
+    )
 
 
 def _newest_of_each(records: Sequence[PatientRecord]) -> dict[str, PatientRecord]:

@@ -82,8 +82,9 @@ def _pages(client: Cliniko, reader: Reader, listing: Listing) -> Iterator[list[A
         first = read_start(client, listing, RangeStart(1, PER_PAGE))
         parts = reader.starts(listing, first, meanwhile=lambda: None)
         yield first.records
-        for _, page in reader.walk(parts):
-            yield page.records
+        for batch in reader.walk(parts):
+            for _, page in batch:
+                yield page.records
     except OrderIgnored:
         for linked in reader.walk_links(listing):
             yield linked.records
