@@ -10,8 +10,10 @@ import responses
 from responses import matchers
 
 from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, Watched
-from webapp.cliniko.client import Account, Cliniko, Listing, Page
+from webapp.cliniko.client import Account, Cliniko, Listing
 from webapp.cliniko.errors import BadResponse, InvalidKey
+from webapp.cliniko.page import Page
+from webapp.cliniko.raw import PlainPatient, PlainPhone
 from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
 
 PATIENTS = f"{BASE}/patients"
@@ -46,7 +48,7 @@ def test_it_asks_for_a_page_of_each_list(
         listing, page=3, per_page=50, filters=["id:>5", "updated_at:>=2026"]
     )
 
-    assert page == Page([{"id": "6"}], 101, None, None)
+    assert page == Page([PlainPatient("6")], 101, None, None)
 
 
 def test_operators_of_filters_are_encoded(
@@ -99,7 +101,7 @@ def test_what_is_not_stored_is_let_go_at_once(
     page = watched.client.get_page(Listing.ACTIVE)
 
     assert page.records == [
-        {"id": "1", "first_name": "Anna", "patient_phone_numbers": [{"number": "5"}]}
+        PlainPatient("1", "Anna", patient_phone_numbers=[PlainPhone(number="5")])
     ]
 
 
@@ -187,7 +189,7 @@ def test_counting_takes_one_small_request(
 def test_it_asks_for_one_patient(watched: Watched, answers: responses.RequestsMock) -> None:
     answers.get(f"{PATIENTS}/77", json={"id": "77", "notes": "canary"})
 
-    assert watched.client.patient("77") == {"id": "77"}
+    assert watched.client.patient("77") == PlainPatient("77")
 
 
 def test_a_patient_that_is_not_there_is_none(

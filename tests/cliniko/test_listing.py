@@ -94,7 +94,7 @@ def test_a_range_is_read_to_its_end(client: Cliniko, account: ClinikoAccount) ->
     part, seen = IdRange(Listing.ACTIVE), []
     while not part.done:
         page = read_on(client, part, part.after)
-        seen += [record["id"] for record in page.records]
+        seen += [str(id_of(record)) for record in page.records]
         part.move_to(page)
 
     assert seen == account.ids(State.ACTIVE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,19 +52,6 @@ class Answer:
 def unreadable() -> BadResponse:
     """What is raised for an answer that is no JSON, or no JSON of the form that it should have."""
     return BadResponse("Cliniko sent JSON that cannot be read. Try again later.")
-
-
-def refuse_doubles(body: bytes) -> None:
-    """Raise BadResponse if a key stands twice in one object. Takes ten times as long as reading."""
-    try:
-        json.loads(body, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise unreadable() from error
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key stands twice in one object")
 
 
 def body_of(response: requests.Response) -> bytes:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from math import ceil
 from types import TracebackType
-from typing import Any, NotRequired, Self, TypedDict, TypeVar
+from typing import Any, Self, TypedDict, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from webapp.cliniko.answer import Answer, refuse_doubles
+from webapp.cliniko.answer import Answer
 from webapp.cliniko.errors import BadResponse, RateLimited, Unavailable
+from webapp.cliniko.fields import id_in
 from webapp.cliniko.line import Line
-from webapp.cliniko.raw import RawPatient, raw_patient
-from webapp.cliniko.records import id_in
+from webapp.cliniko.page import Page, page_in
+from webapp.cliniko.raw import PlainPatient, raw_patient
 from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
@@ -35,26 +35,10 @@ MAX_ACCOUNT_TEXT = 200
 Meaning = TypeVar("Meaning")
 
 
-class _ListContent(TypedDict):
-    """What is read of a list. A patient who is malformed must not spoil the page."""
-
-    patients: list[msgspec.Raw]
-    total_entries: int
-    links: NotRequired[_ListLinks | None]
-
-
-class _ListLinks(TypedDict):
-    next: NotRequired[str | None]
-
-
 class _SettingsContent(TypedDict):
     account: dict[str, Any]
 
 
-# Which of two such keys would count is not for us to guess; as values these words are harmless.
-_KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
-
-_LIST = msgspec.json.Decoder(_ListContent)
 _PATIENT = msgspec.json.Decoder(msgspec.Raw)
 _SETTINGS = msgspec.json.Decoder(_SettingsContent)
 
@@ -65,16 +49,6 @@ class Listing(StrEnum):
     ACTIVE = "/patients"
     ARCHIVED = "/patients/archived"
     DELETED = "/patients/deleted"
-
-
-@dataclass(frozen=True)
-class Page:
-    """One answer of a list: the raw records, how many match in all, and where it goes on."""
-
-    records: list[RawPatient | None]
-    total_entries: int
-    next_url: str | None
-    served_at: datetime | None  # by Cliniko's clock
 
 
 @dataclass(frozen=True)
@@ -147,7 +121,7 @@ class Cliniko:
         if sort is not None:
             params.append(("sort", sort))
         params += [("q[]", text) for text in filters]
-        return self._ask(self._base + listing, _page_in, params)
+        return self._ask(self._base + listing, page_in, params)
 
     def follow(self, listing: Listing, url: str) -> Page:
         """The page behind a `next` link. Raises BadResponse for a link that leads elsewhere."""
@@ -159,13 +133,13 @@ class Cliniko:
         if (target.scheme, target.netloc, target.path) != (home.scheme, home.netloc, home.path):
             raise _elsewhere()
         # Asked at our own address: no two readers of the link can differ about its host.
-        return self._ask(f"{here}?{target.query}", _page_in)
+        return self._ask(f"{here}?{target.query}", page_in)
 
     def count_active(self) -> int:
         """How many patients are neither archived nor deleted: one request. Raises ClinikoError."""
         return self.get_page(Listing.ACTIVE, per_page=1).total_entries
 
-    def patient(self, cliniko_patient_id: str) -> RawPatient | None:
+    def patient(self, cliniko_patient_id: str) -> PlainPatient | dict[str, Any] | None:
         """One patient's raw record; None if Cliniko knows of none. Raises ClinikoError."""
         return self._ask(f"{self._base}/patients/{quote(cliniko_patient_id, safe='')}", _patient_in)
 
@@ -214,19 +188,7 @@ class Cliniko:
             self._waiter.wait(seconds, WaitReason.BUDGET)
 
 
-def _page_in(answer: Answer) -> Page:
-    """A list without its parts is no empty list: taking it for one would lose patients."""
-    content = answer.content(_LIST)
-    if any(answer.body.count(key) > 1 for key in _KEYS_OF_A_LIST):
-        refuse_doubles(answer.body)
-    total, links = content["total_entries"], content.get("links") or {}
-    if total < 0:
-        raise BadResponse("Cliniko sent a list of patients with parts missing. Try again later.")
-    records = [raw_patient(text) for text in content["patients"]]
-    return Page(records, total, links.get("next"), answer.served_at)
-
-
-def _patient_in(answer: Answer) -> RawPatient | None:
+def _patient_in(answer: Answer) -> PlainPatient | dict[str, Any] | None:
     if answer.status == 404:
         return None
     patient = raw_patient(answer.content(_PATIENT))

@@ -16,8 +16,10 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-from webapp.cliniko.client import Cliniko, Listing, Page
+from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
+from webapp.cliniko.page import Page
+from webapp.cliniko.raw import PlainPatient
 
 PER_PAGE = 100  # the most that Cliniko gives
 _SMALLEST_FIRST_PAGE = 60
@@ -153,6 +155,8 @@ def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:
 
 def id_of(record: object) -> int | None:
     """The id of a raw record as a number; deleted ones may carry it in their link only."""
+    if isinstance(record, PlainPatient):
+        return _number(record.id)
     if not isinstance(record, dict):
         return None
     value = record.get("id")
@@ -162,7 +166,10 @@ def id_of(record: object) -> int | None:
         value = link.rpartition("/")[2] if isinstance(link, str) else None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    text = str(value)
+    return _number(str(value))
+
+
+def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
 

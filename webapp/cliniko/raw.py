@@ -1,51 +1,57 @@
-"""The JSON of one patient, taken apart: only what is kept is read, and nothing is judged yet."""
+"""The JSON of patients, taken apart: only what is kept is read, and hardly anything judged yet."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, TypedDict
+from datetime import date, datetime
+from typing import Any
 
 import msgspec
 
 from webapp.cliniko.errors import BadResponse
 
 
-class _RawPhone(TypedDict, total=False):
-    phone_type: Any
-    number: Any
+class PlainPhone(msgspec.Struct, gc=False):
+    """A phone number as Cliniko documents it."""
+
+    phone_type: str | None = None
+    number: str | None = None
 
 
-class RawPatient(TypedDict, total=False):
-    """What is read of a patient in Cliniko's JSON; of whatever form, for that is checked later."""
+class PlainPatient(msgspec.Struct, gc=False):
+    """What is kept of a patient, in the form that Cliniko documents."""
 
-    id: Any
-    links: Any
-    first_name: Any
-    last_name: Any
-    preferred_first_name: Any
-    email: Any
-    patient_phone_numbers: list[_RawPhone] | None
-    date_of_birth: Any
-    created_at: Any
-    updated_at: Any
-    archived_at: Any
-    deleted_at: Any
-    merged_at: Any
-    merged_with_patient: Any
-
-
-_PATIENT = msgspec.json.Decoder(RawPatient)
+    id: str
+    first_name: str | None = None
+    last_name: str | None = None
+    preferred_first_name: str | None = None
+    email: str | None = None
+    patient_phone_numbers: list[PlainPhone] | None = None
+    date_of_birth: date | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    archived_at: datetime | None = None
+    deleted_at: datetime | None = None
+    merged_at: datetime | None = None
+    merged_with_patient: Any = None
 
 
-def raw_patient(text: msgspec.Raw) -> RawPatient | None:
-    """One patient of a list, still unchecked; None for what is no JSON object.
+# A patient in the documented form, an object of any other, or something that is no object.
+RawPatient = PlainPatient | dict[str, Any] | None
+
+_PLAIN = msgspec.json.Decoder(PlainPatient)
+_FIELDS = frozenset(PlainPatient.__struct_fields__) | {"links"}
+
+
+def raw_patient(text: msgspec.Raw) -> RawPatient:
+    """One patient, still unchecked.
 
     Raises BadResponse for what is no JSON. Half a character in one name is no reason to refuse a
-    whole page: what the quick decoder does not read, the tolerant one does, for `parse_patient` to
-    tell what is wrong.
+    whole page: what the quick decoder does not take, the tolerant one reads, for `parse_patient`
+    to tell what is wrong.
     """
     try:
-        return _PATIENT.decode(text)
+        return _PLAIN.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     try:
@@ -54,4 +60,4 @@ def raw_patient(text: msgspec.Raw) -> RawPatient | None:
         raise BadResponse("Cliniko sent a patient that cannot be read. Try again later.") from error
     if not isinstance(content, dict):
         return None
-    return {key: content[key] for key in RawPatient.__annotations__ if key in content}  # type: ignore[return-value]
+    return {key: value for key, value in content.items() if key in _FIELDS}

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeVar
+from itertools import chain
 
-from webapp.cliniko.errors import MalformedRecord
+import msgspec
 
-MAX_NAME = 500
-MAX_EMAIL = 320
-MAX_PHONE = 100
-MAX_PHONES = 50
-EARLIEST_BIRTH = date(1850, 1, 1)
+from webapp.cliniko.fields import (
+    MAX_EMAIL,
+    MAX_ID,
+    MAX_NAME,
+    MAX_PHONE,
+    MAX_PHONES,
+    Fields,
+    may_be_born_on,
+)
+from webapp.cliniko.raw import PlainPatient
 
-_ID = re.compile(r"[0-9]{1,20}", re.ASCII)
-_BAD_CHARACTER = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-
-Value = TypeVar("Value")
+_BETWEEN = "\x1f"  # stands in no text that is kept
 
 
 class PatientState(StrEnum):
@@ -35,8 +33,7 @@ class PatientState(StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True)
-class PatientRecord:
+class PatientRecord(msgspec.Struct, frozen=True, dict=True):
     """One patient as Cliniko sent it. Ids are text; times are aware and in UTC."""
 
     cliniko_patient_id: str
@@ -64,31 +61,37 @@ class PatientRecord:
     @cached_property
     def content_hash(self) -> str:
         """A short digest of what the record says, without its state and its times."""
-        content = (
-            self.first_name,
-            self.last_name,
-            self.preferred_first_name,
-            self.email,
-            self.phones,
-            self.date_of_birth and self.date_of_birth.isoformat(),
-        )
-        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
+        born = self.date_of_birth.isoformat() if self.date_of_birth else ""
+        names = (self.first_name, self.last_name, self.preferred_first_name, self.email, born)
+        content = _BETWEEN.join([*names, *chain.from_iterable(self.phones)])
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def parse_patient(raw: object) -> PatientRecord:
-    """A record of the active or the archived list. Raises MalformedRecord."""
-    fields = _Fields(raw)
+    """A record of the active or the archived list. Raises MalformedRecord.
+
+    `raw` is a PlainPatient, or whatever stands in the JSON in place of one.
+    """
+    if isinstance(raw, PlainPatient):
+        return _plain(raw) or _checked(msgspec.to_builtins(raw))
+    return _checked(raw)
+
+
+def parse_tombstone(raw: object) -> PatientRecord:
+    """A record of the list of deleted patients. Raises MalformedRecord."""
+    if isinstance(raw, PlainPatient):
+        raw = msgspec.to_builtins(raw)
+    fields = Fields(raw)
+    return PatientRecord(fields.id, PatientState.DELETED, deleted_at=fields.moment("deleted_at"))
+
+
+def _checked(raw: object) -> PatientRecord:
+    fields = Fields(raw)
     archived_at, deleted_at = fields.moment("archived_at"), fields.moment("deleted_at")
     merged_at, merged_into = fields.moment("merged_at"), fields.linked_id("merged_with_patient")
-    if deleted_at is not None:
-        state = PatientState.DELETED
-    elif merged_at is not None or merged_into is not None:
-        state = PatientState.MERGED
-    else:
-        state = PatientState.ARCHIVED if archived_at is not None else PatientState.ACTIVE
     return PatientRecord(
         fields.id,
-        state,
+        _state(archived_at, merged_at or merged_into, deleted_at),
         first_name=fields.text("first_name", MAX_NAME),
         last_name=fields.text("last_name", MAX_NAME),
         preferred_first_name=fields.text("preferred_first_name", MAX_NAME),
@@ -104,115 +107,51 @@ def parse_patient(raw: object) -> PatientRecord:
     )
 
 
-def parse_tombstone(raw: object) -> PatientRecord:
-    """A record of the list of deleted patients. Raises MalformedRecord."""
-    fields = _Fields(raw)
-    return PatientRecord(fields.id, PatientState.DELETED, deleted_at=fields.moment("deleted_at"))
-
-
-def id_in(value: object) -> str | None:
-    """An id as text, from JSON's number or text; None for anything that is no whole number."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+def _plain(raw: PlainPatient) -> PatientRecord | None:
+    """The record of a patient about whom there is nothing to judge, as there is about hardly any;
+    None for the others. It must come to the same as `_checked`, in a quarter of the time."""
+    first, last = raw.first_name or "", raw.last_name or ""
+    preferred, email = raw.preferred_first_name or "", raw.email or ""
+    phones: tuple[tuple[str, str], ...] = ()
+    if raw.patient_phone_numbers:
+        phones = tuple(
+            ((phone.phone_type or "").strip(), number)
+            for phone in raw.patient_phone_numbers
+            if (number := (phone.number or "").strip())
+        )
+    moments = (raw.created_at, raw.updated_at, raw.archived_at, raw.deleted_at, raw.merged_at)
+    numbers = "".join(map("".join, phones))
+    texts = "".join((first, last, preferred, email))
+    if (
+        raw.merged_with_patient is not None
+        or not (raw.id.isascii() and raw.id.isdigit() and len(raw.id) <= MAX_ID)
+        # If together they are not too long, none of them is.
+        or not (texts.isprintable() and len(texts) <= MAX_EMAIL)
+        or not (numbers.isprintable() and len(numbers) <= MAX_PHONE and len(phones) <= MAX_PHONES)
+        or not (raw.date_of_birth is None or may_be_born_on(raw.date_of_birth))
+        or any(moment is not None and moment.tzinfo is not UTC for moment in moments)
+    ):
         return None
-    return str(value) if _ID.fullmatch(str(value)) else None
+    return PatientRecord(
+        raw.id,
+        _state(raw.archived_at, raw.merged_at, raw.deleted_at),
+        first_name=first.strip(),
+        last_name=last.strip(),
+        preferred_first_name=preferred.strip(),
+        email=email.strip(),
+        phones=phones,
+        date_of_birth=raw.date_of_birth,
+        created_at=raw.created_at,
+        updated_at=raw.updated_at,
+        archived_at=raw.archived_at,
+        deleted_at=raw.deleted_at,
+        merged_at=raw.merged_at,
+    )
 
 
-class _Fields:
-    """Reads the fields of one raw record, and knows whose it is when one is wrong."""
-
-    def __init__(self, raw: object) -> None:
-        if not isinstance(raw, dict):
-            raise MalformedRecord(None, "record", "is not an object")
-        self._raw: dict[str, Any] = raw
-        self.id = self._id()
-
-    def text(self, field: str, longest: int) -> str:
-        """A text in one line; null and "" are both empty."""
-        return self._text(field, self._raw.get(field), longest)
-
-    def moment(self, field: str) -> datetime | None:
-        value = self.text(field, 40)
-        return self._parsed(field, value, _moment, "is not a time") if value else None
-
-    def birth(self) -> date | None:
-        field = "date_of_birth"
-        value = self.text(field, 40)
-        if not value:
-            return None
-        born = self._parsed(field, value, date.fromisoformat, "is not a date")
-        # A day ahead, for it may already be tomorrow where the patient was born.
-        if not EARLIEST_BIRTH <= born <= datetime.now(UTC).date() + timedelta(days=1):
-            raise self._malformed(field, "is not a date that somebody can be born on")
-        return born
-
-    def phones(self) -> tuple[tuple[str, str], ...]:
-        field = "patient_phone_numbers"
-        entries = self._raw.get(field)
-        if entries is None or entries == "":
-            return ()
-        if not isinstance(entries, list) or len(entries) > MAX_PHONES:
-            raise self._malformed(field, f"is not a list of at most {MAX_PHONES} numbers")
-        phones = []
-        for entry in entries:
-            if not isinstance(entry, dict):
-                raise self._malformed(field, "holds something that is no phone number")
-            kind = self._text(field, entry.get("phone_type"), MAX_PHONE)
-            number = self._text(field, entry.get("number"), MAX_PHONE)
-            if number:
-                phones.append((kind, number))
-        return tuple(phones)
-
-    def linked_id(self, field: str) -> str | None:
-        """The id at the end of a link to another patient."""
-        value = self._raw.get(field)
-        if value is None:
-            return None
-        found = _linked_id(value)
-        if found is None:
-            raise self._malformed(field, "does not link to a patient")
-        return found
-
-    def _id(self) -> str:
-        value = self._raw.get("id")
-        found = _linked_id(self._raw) if value is None else id_in(value)
-        if found is None:
-            raise MalformedRecord(None, "id", "is missing, or is not a whole number")
-        return found
-
-    def _text(self, field: str, value: object, longest: int) -> str:
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self._malformed(field, "is not a text")
-        if len(value) > longest:
-            raise self._malformed(field, f"has more than {longest} characters")
-        value = value.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
-        if _BAD_CHARACTER.search(value):
-            raise self._malformed(field, "holds a character that cannot be stored")
-        return value.strip()
-
-    def _parsed(self, field: str, value: str, parse: Callable[[str], Value], reason: str) -> Value:
-        try:
-            return parse(value)
-        except ValueError:
-            raise self._malformed(field, reason) from None  # its text would repeat the value
-
-    def _malformed(self, field: str, reason: str) -> MalformedRecord:
-        return MalformedRecord(self.id, field, reason)
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("out of range") from error
-
-
-def _linked_id(value: object) -> str | None:
-    links = value.get("links") if isinstance(value, dict) else None
-    link = links.get("self") if isinstance(links, dict) else None
-    found = link.rpartition("/")[2] if isinstance(link, str) else ""
-    return found if _ID.fullmatch(found) else None
+def _state(archived: object, merged: object, deleted: object) -> PatientState:
+    if deleted is not None:
+        return PatientState.DELETED
+    if merged is not None:
+        return PatientState.MERGED
+    return PatientState.ARCHIVED if archived is not None else PatientState.ACTIVE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import filterfalse
 
 # Letters that Unicode does not take apart into a base letter and an accent.
 _PLAIN = str.maketrans(
@@ -25,7 +26,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_PLAIN)
+    return "".join(filterfalse(unicodedata.combining, decomposed)).translate(_PLAIN)
 
 
 def search_text(*parts: str) -> str:

@@ -6,9 +6,11 @@ rest of a sync.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from webapp.cliniko.records import PatientRecord
 from webapp.extensions import db
@@ -47,17 +49,28 @@ COLUMNS = (
 KEY = COLUMNS.index("cliniko_patient_id")
 _MOMENTS = {"cliniko_created_at", "cliniko_updated_at", "archived_at", "merged_at", "deleted_at"}
 _MOMENTS |= {"last_synced", "last_changed"}
+_JSON = msgspec.json.Encoder()
 _UNIQUE = ("organization_id", "cliniko_patient_id")
 
 
-def row_of(target: Target, record: PatientRecord, seen_at: datetime) -> Row:
-    """The values of a patient's row in the order of COLUMNS."""
+def rows_of(target: Target, records: Sequence[PatientRecord], seen_at: datetime) -> list[Row]:
+    """The values of these patients' rows, each in the order of COLUMNS."""
     seen = _moment(seen_at)
+    return [_row_of(target, record, seen) for record in records]
+
+
+def upsert(rows: list[Row]) -> None:
+    """Insert these rows, or replace those of the same patients. Raises what SQLAlchemy raises."""
+    connection = db.session.connection()
+    connection.exec_driver_sql(_STATEMENTS[connection.dialect.name], rows)
+
+
+def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
     first, last, preferred = record.first_name, record.last_name, record.preferred_first_name
     return (
         record.cliniko_patient_id,
         target.organization_id,
-        str(record.state),
+        record.state.value,
         first,
         last,
         preferred,
@@ -75,17 +88,11 @@ def row_of(target: Target, record: PatientRecord, seen_at: datetime) -> Row:
         search.search_text(first, last, preferred, record.email),
         search.search_digits([number for _, number in record.phones], target.shard),
         search.sort_key(last, first),
-        str(PatientSyncStatus.SUCCESS),
+        PatientSyncStatus.SUCCESS.value,
         seen,
         seen,
         target.sync_log_id,
     )
-
-
-def upsert(rows: list[Row]) -> None:
-    """Insert these rows, or replace those of the same patients. Raises what SQLAlchemy raises."""
-    connection = db.session.connection()
-    connection.exec_driver_sql(_STATEMENTS[connection.dialect.name], rows)
 
 
 def _statement(placeholder: str, placeholder_of_a_moment: str) -> str:
@@ -111,4 +118,5 @@ def _moment(moment: datetime | None) -> str | None:
 def _phones(record: PatientRecord) -> str:
     if not record.phones:
         return "[]"
-    return json.dumps([{"type": kind, "number": number} for kind, number in record.phones])
+    phones = [{"type": kind, "number": number} for kind, number in record.phones]
+    return _JSON.encode(phones).decode()

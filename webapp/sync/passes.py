@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from webapp.cliniko.client import Cliniko, Listing, Page
+from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse, MalformedRecord
 from webapp.cliniko.listing import (
     PER_PAGE,
@@ -23,6 +23,7 @@ from webapp.cliniko.listing import (
     id_of,
     read_start,
 )
+from webapp.cliniko.page import Page
 from webapp.cliniko.records import PatientRecord, parse_patient, parse_tombstone
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from webapp.cliniko.client import Cliniko, Listing, Page
+from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import (
     IdPage,
     IdRange,
@@ -24,6 +24,7 @@ from webapp.cliniko.listing import (
     read_start,
     walk_links,
 )
+from webapp.cliniko.page import Page
 from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import Patient, PatientSyncStatus
-from webapp.sync.bulk import KEY, Row, row_of, upsert
+from webapp.sync.bulk import KEY, Row, rows_of, upsert
 from webapp.sync.failures import Refusal
 from webapp.sync.target import Target
 
@@ -52,17 +52,18 @@ def write_records(
         if record.state is PatientState.DELETED and record.cliniko_patient_id in known:
             tombstones.append(record)
         else:
-            living.append(row_of(target, record, seen_at))
+            living.append(record)
     _mark_deleted(target, tombstones, seen_at)
     if not living:
         return []
+    rows = rows_of(target, living, seen_at)
     try:
         with db.session.begin_nested():
-            upsert(living)
+            upsert(rows)
         return []
     except (IntegrityError, DataError) as error:
-        refusals = [refusal for row in living if (refusal := _write_one(row)) is not None]
-        if len(refusals) == len(living) > 1:
+        refusals = [refusal for row in rows if (refusal := _write_one(row)) is not None]
+        if len(refusals) == len(rows) > 1:
             raise error
         return refusals
 
