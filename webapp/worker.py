@@ -8,6 +8,7 @@ jobs, and beside a running one.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -92,6 +93,7 @@ class SyncWorker(Worker):
         """The work-horse dies with this process, and can be told to hand its sync over."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         _die_with_parent()
+        gc.freeze()  # what all jobs share is not looked through, nor copied, again and again
         _use_memory_sparingly()
         if os.getppid() != self.pid:
             os._exit(1)

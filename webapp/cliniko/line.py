@@ -50,9 +50,11 @@ class Line:
             self.requests_made += 1
         answer_by.set(time.monotonic() + policy.total_timeout)
         try:
-            with self._session().get(
-                url,
-                params=params,
+            session, template = self._session()
+            request = template.copy()
+            request.prepare_url(url, params)
+            with session.send(
+                request,
                 timeout=(policy.connect_timeout, policy.read_timeout),
                 allow_redirects=False,
                 stream=True,
@@ -69,19 +71,22 @@ class Line:
         except (requests.exceptions.RequestException, HTTPError, ValueError, OSError) as error:
             raise Unavailable from error
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+    def _session(self) -> tuple[requests.Session, requests.PreparedRequest]:
+        """This thread's connection, and the request that all of its requests are copies of."""
+        known: tuple[requests.Session, requests.PreparedRequest] | None
+        known = getattr(self._local, "session", None)
+        if known is None:
             session = _Session()
             session.trust_env = False  # no proxy and no .netrc of whoever runs this
-            session.auth = self._auth
-            session.headers.update(self._headers)
             for scheme in ("https://", "http://"):
                 session.mount(scheme, TimelyAdapter(pool_connections=1, pool_maxsize=1))
-            self._local.session = session
+            request = requests.Request(
+                "GET", "https://cliniko.invalid", headers=self._headers, auth=self._auth
+            )
+            known = self._local.session = session, session.prepare_request(request)
             with self._lock:
                 self._sessions.append(session)
-        return session
+        return known
 
 
 def _broke_off(error: BaseException | None) -> bool:

@@ -27,6 +27,7 @@ class _List(msgspec.Struct):
 
 # Which of two such keys would count is not for us to guess; as values these words are harmless.
 _KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
+_PIECE = 100  # bytes, enough to find the patients by
 
 _LIST = msgspec.json.Decoder(_List)
 _PLAIN_PATIENTS = msgspec.json.Decoder(list[PlainPatient])
@@ -46,9 +47,8 @@ class Page:
 def page_in(answer: Answer) -> Page:
     """A list without its parts is no empty list: taking it for one would lose patients."""
     content = answer.content(_LIST)
-    before, _, after = answer.body.partition(content.patients)
-    if any((before + after).count(key) > 1 for key in _KEYS_OF_A_LIST):
-        _refuse_doubles(answer.body)
+    if _holds_doubles(answer.body, content.patients):
+        raise unreadable()
     if content.total_entries < 0:
         raise BadResponse("Cliniko sent a list of patients with parts missing. Try again later.")
     next_url = content.links.next if content.links else None
@@ -67,14 +67,21 @@ def _patients_in(text: msgspec.Raw) -> list[RawPatient]:
     return [raw_patient(each) for each in texts]
 
 
-def _refuse_doubles(body: bytes) -> None:
-    """Raise BadResponse if a key stands twice in one object. Takes ten times as long as reading."""
+def _holds_doubles(body: bytes, patients: msgspec.Raw) -> bool:
+    """Whether a key stands twice in one object, looked for thoroughly only where it may be."""
+    array = memoryview(patients)
+    begin = body.find(array[:_PIECE])
+    end = begin + len(array)
+    around = body[:begin] + body[end:]
+    if body[begin:end] == array and all(around.count(key) <= 1 for key in _KEYS_OF_A_LIST):
+        return False
     try:
         json.loads(body, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise unreadable() from error
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> None:
     if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from contextlib import suppress
+from threading import Lock
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage, RedisStorage
-from limits.strategies import MovingWindowRateLimiter
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -24,17 +23,51 @@ KEPT_FOR_TESTS = 5
 WINDOW_SECONDS = 61
 
 
-class _Window(RateLimitItemPerMinute):
-    """So many requests in any window of 61 seconds."""
+# The times of the last requests, newest first, by the clock of Redis. One step there and back: a
+# sync asks before each of its requests.
+_ACQUIRE = """
+local held = redis.call('PTTL', KEYS[2])
+if held > 0 then return held end
+local limit, most, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local earliest = redis.call('LINDEX', KEYS[1], limit - 1)
+if earliest and now - earliest < window then return window - (now - earliest) end
+redis.call('LPUSH', KEYS[1], now)
+redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('PEXPIRE', KEYS[1], window)
+return 0
+"""
+_USED = """
+local clock = redis.call('TIME')
+local since = clock[1] * 1000 + math.floor(clock[2] / 1000) - tonumber(ARGV[1])
+local used = 0
+for _, at in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+    if tonumber(at) > since then used = used + 1 end
+end
+return used
+"""
 
-    def get_expiry(self) -> int:
-        return WINDOW_SECONDS
 
+class _Alone:
+    """The same count in this process only."""
 
-class _Storage(RedisStorage):
-    """Loads no client of another server beside redis-py: three megabytes in each worker."""
+    def __init__(self, most: int) -> None:
+        self._times: deque[float] = deque(maxlen=most)
+        self._lock = Lock()
 
-    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}  # noqa: RUF012 (the base's own form)
+    def acquire(self, limit: int) -> float:
+        with self._lock:
+            moment = time.monotonic()
+            if len(self._times) >= limit and moment - self._times[-limit] < WINDOW_SECONDS:
+                return WINDOW_SECONDS - (moment - self._times[-limit])
+            self._times.append(moment)
+            return 0.0
+
+    def used(self) -> int:
+        with self._lock:
+            since = time.monotonic() - WINDOW_SECONDS
+            return sum(at > since for at in self._times)
 
 
 class SharedBudget:
@@ -51,51 +84,34 @@ class SharedBudget:
         ]
         self.per_minute = per_minute
         self._redis = redis
-        self._user = user
-        self._hold_key = f"cliniko:hold:{user}"
-        self._keep = min(keep, per_minute - 1)
-        self._window = _Window(per_minute)
-        self._memory = MovingWindowRateLimiter(MemoryStorage())
+        self._keys = [f"cliniko:requests:{user}", f"cliniko:hold:{user}"]
+        self._limit = max(1, per_minute - keep)
+        self._acquire, self._used = redis.register_script(_ACQUIRE), redis.register_script(_USED)
+        self._alone = _Alone(per_minute)
         self._held_until = 0.0
-        storage = _Storage("redis://", connection_pool=redis.connection_pool)
-        self._shared = MovingWindowRateLimiter(storage)
 
     def acquire(self) -> float:
         """0.0 if a request may go now (and is counted), else the seconds until to ask again."""
-        held = self._seconds_held()
+        held = self._held_until - time.monotonic()
         if held > 0:
             return held
+        window = WINDOW_SECONDS * 1000
         try:
-            return self._take(self._shared)
+            wait = self._acquire(self._keys, [self._limit, self.per_minute, window])
         except RedisError:
-            return self._take(self._memory)
+            return self._alone.acquire(self._limit)
+        return int(wait) / 1000
 
     def hold(self, seconds: float) -> None:
         """Nobody with this key asks Cliniko for so many seconds: it said so itself."""
         self._held_until = time.monotonic() + seconds
         with suppress(RedisError):
-            self._redis.set(self._hold_key, "1", px=max(1, int(seconds * 1000)))
+            self._redis.set(self._keys[1], "1", px=max(1, int(seconds * 1000)))
 
     def left(self) -> int:
         """Requests that may still go in this minute without waiting."""
         try:
-            stats = self._shared.get_window_stats(self._window, self._user)
+            used = int(self._used(self._keys[:1], [WINDOW_SECONDS * 1000]))
         except RedisError:
-            stats = self._memory.get_window_stats(self._window, self._user)
-        return max(0, stats.remaining - self._keep)
-
-    def _seconds_held(self) -> float:
-        own = self._held_until - time.monotonic()
-        try:
-            shared = self._redis.pttl(self._hold_key) / 1000
-        except RedisError:
-            shared = 0.0
-        return max(own, shared, 0.0)
-
-    def _take(self, limiter: MovingWindowRateLimiter) -> float:
-        # Two askers may both see one request left above the kept ones; then one of the kept is
-        # used, never one that is not there: the hit itself is atomic.
-        stats = limiter.get_window_stats(self._window, self._user)
-        if stats.remaining > self._keep and limiter.hit(self._window, self._user):
-            return 0.0
-        return max(0.05, stats.reset_time - time.time())
+            used = self._alone.used()
+        return max(0, self._limit - used)
