@@ -103,15 +103,19 @@ def tally_of_copy(organization_id: int) -> Tally:
         select(*columns).where(Patient.organization_id == organization_id),
         execution_options={"yield_per": _ROWS_AT_ONCE},
     )
-    for key, state, content, merged_into in rows:
-        counts[state] += 1
-        if state != GONE.state:
-            digest += _number(key, state, content, merged_into or "")
+    for some in rows.partitions():
+        counts.update(state for _, state, _, _ in some)
+        digest += sum(
+            _number(key, state, content, merged_into or "")
+            for key, state, content, merged_into in some
+            if state != GONE.state
+        )
     return Tally(counts, digest % _MODULUS)
 
 
-def _number(*words: str) -> int:
-    return int.from_bytes(blake2b("\t".join(words).encode(), digest_size=16).digest())
+def _number(key: str, state: str, content: str, merged_into: str) -> int:
+    text = f"{key}\t{state}\t{content}\t{merged_into}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
 
 
 def certificate(told: Tally, stored: Tally, *, failed: int) -> dict[str, Any]:
