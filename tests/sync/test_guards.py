@@ -173,13 +173,13 @@ def nobody_is_followed_to_another_host(world: World) -> None:
 
 
 def without_the_block(patch: Patch) -> None:
-    send = requests.Session.request
+    send = requests.Session.send
 
     def follow(self: requests.Session, *args: Any, **options: Any) -> requests.Response:
         return send(self, *args, **(options | {"allow_redirects": True, "timeout": 1}))
 
     patch.setattr(line._Session, "get_redirect_target", requests.Session.get_redirect_target)
-    patch.setattr(line._Session, "request", follow)
+    patch.setattr(line._Session, "send", follow)
 
 
 # The tenant filter: a manager sees one clinic.

@@ -73,7 +73,9 @@ def _holds_doubles(body: bytes, patients: msgspec.Raw) -> bool:
     begin = body.find(array[:_PIECE])
     end = begin + len(array)
     around = body[:begin] + body[end:]
-    if memoryview(body)[begin:end] == array and all(around.count(key) <= 1 for key in _KEYS_OF_A_LIST):
+    if memoryview(body)[begin:end] == array and all(
+        around.count(key) <= 1 for key in _KEYS_OF_A_LIST
+    ):
         return False
     try:
         json.loads(body, object_pairs_hook=_distinct)

@@ -22,6 +22,7 @@ from webapp.extensions import db
 from webapp.models import Patient
 from webapp.sync.held_rows import kept_keys
 from webapp.sync.reader import Reader
+from webapp.sync.rows import among
 from webapp.sync.target import Target
 from webapp.sync.upsert import superseding
 
@@ -119,7 +120,7 @@ class Removals:
                 db.session.scalars(
                     select(Patient.cliniko_patient_id).where(
                         Patient.organization_id == self._target.organization_id,
-                        Patient.cliniko_patient_id.in_(some),
+                        among(some),
                         Patient.state != PatientState.DELETED,
                     )
                 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select, update
+from sqlalchemy import ARRAY, ColumnElement, String, cast, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from webapp.cliniko.records import PatientRecord, PatientState
@@ -21,6 +23,18 @@ _REFUSED = "the database refused a value of this record"
 Known = sqlalchemy.Row[*tuple[Any, ...]]
 
 
+def among(keys: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a patient is one of these: one parameter, however many there are.
+
+    A list of them is something that PostgreSQL compares with every patient of a clinic, one by one.
+    """
+    if db.engine.dialect.name == "postgresql":
+        listed = func.unnest(cast(keys, ARRAY(String))).table_valued("value").render_derived()
+    else:
+        listed = func.json_each(json.dumps(keys)).table_valued("value")
+    return Patient.cliniko_patient_id.in_(select(listed.c.value))
+
+
 def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
     """The rows of these patients by Cliniko's id, with what tells whether a record changes them."""
     rows = db.session.execute(
@@ -33,9 +47,7 @@ def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
             Patient.deleted_at,
             Patient.sync_status,
             Patient.last_sync_id,
-        ).where(
-            Patient.organization_id == target.organization_id, Patient.cliniko_patient_id.in_(keys)
-        )
+        ).where(Patient.organization_id == target.organization_id, among(keys))
     )
     return {row.cliniko_patient_id: row for row in rows}
 
@@ -75,7 +87,7 @@ def confirm(target: Target, keys: list[str], seen_at: datetime) -> None:
             update(Patient)
             .where(
                 Patient.organization_id == target.organization_id,
-                Patient.cliniko_patient_id.in_(keys),
+                among(keys),
             )
             .values(last_synced=seen_at, last_sync_id=target.sync_log_id)
             .execution_options(synchronize_session=False)
@@ -89,7 +101,7 @@ def mark_failed(target: Target, keys: list[str]) -> None:
             update(Patient)
             .where(
                 Patient.organization_id == target.organization_id,
-                Patient.cliniko_patient_id.in_(keys),
+                among(keys),
             )
             .values(sync_status=PatientSyncStatus.FAILED, last_sync_id=target.sync_log_id)
             .execution_options(synchronize_session=False)
