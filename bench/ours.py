@@ -125,6 +125,7 @@ class Running:
             if db.engine.dialect.name == "postgresql":
                 size = connection.execute(text("SELECT pg_database_size(current_database())"))
                 return float(size.scalar_one()) / 1e6
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
         file = Path(str(db.engine.url.database))
         return sum(each.stat().st_size for each in file.parent.glob(f"{file.name}*")) / 1e6
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from math import ceil
 from typing import Any
 
@@ -70,7 +72,11 @@ def _pages(url: str, key: str) -> Iterator[list[dict[str, Any]]]:
             local.session = session(key)
         cliniko: requests.Session = local.session
         params = {"sort": "id", "per_page": str(_PER_PAGE), "page": str(number)}
-        answer = cliniko.get(f"{url}/patients", params=params, timeout=60)
+        while True:
+            answer = cliniko.get(f"{url}/patients", params=params, timeout=60)
+            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            time.sleep(max(0.0, float(answer.headers["X-RateLimit-Reset"]) - time.time()))
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
