@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import suppress
+from math import ceil
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
@@ -16,19 +17,28 @@ from limits.strategies import MovingWindowRateLimiter
 from redis import Redis
 from redis.exceptions import RedisError
 
-# Requests that a sync leaves to connection tests, so that a person never waits for a worker.
-KEPT_FOR_TESTS = 5
+# A sync leaves room for a connection test of two requests every six seconds, as often as the API
+# lets one person press, so that a person never waits for a worker.
+KEPT_FOR_TESTS = 20
+_TEST_REQUESTS = 2
+_TEST_EVERY = 6.0
 
 # Cliniko stamps a request when it arrives, we when it leaves: a window a little longer than its
 # minute keeps requests that were delayed on the way from falling together there.
 WINDOW_SECONDS = 61
 
+_SHORTEST_WAIT = 0.05
+
 
 class _Window(RateLimitItemPerMinute):
-    """So many requests in any window of 61 seconds."""
+    """So many requests in any window of 61 seconds; whoever may use up less of it counts in the
+    same place."""
 
     def get_expiry(self) -> int:
         return WINDOW_SECONDS
+
+    def key_for(self, *identifiers: bytes | str | int | float) -> str:
+        return "/".join([self.namespace, "cliniko", *map(str, identifiers)])
 
 
 class _Storage(RedisStorage):
@@ -44,7 +54,7 @@ class SharedBudget:
     """
 
     def __init__(self, redis: Redis, api_key: str, *, per_minute: int, keep: int = 0) -> None:
-        """`keep` requests of the minute are left to others."""
+        """`keep` requests at most are left to others: fewer, the sooner the window frees some."""
         # The key without its shard opens the same account; the digest keeps it out of Redis.
         user = hashlib.sha256(api_key.rpartition("-")[0].encode() or api_key.encode()).hexdigest()[
             :24
@@ -79,10 +89,10 @@ class SharedBudget:
     def left(self) -> int:
         """Requests that may still go in this minute without waiting."""
         try:
-            stats = self._shared.get_window_stats(self._window, self._user)
+            remaining, until_freed = self._standing(self._shared)
         except RedisError:
-            stats = self._memory.get_window_stats(self._window, self._user)
-        return max(0, stats.remaining - self._keep)
+            remaining, until_freed = self._standing(self._memory)
+        return max(0, remaining - self._kept(until_freed))
 
     def _seconds_held(self) -> float:
         own = self._held_until - time.monotonic()
@@ -92,10 +102,22 @@ class SharedBudget:
             shared = 0.0
         return max(own, shared, 0.0)
 
+    def _kept(self, until_freed: float) -> int:
+        """What is left to others when the oldest request leaves the window in so many seconds."""
+        return min(self._keep, _TEST_REQUESTS * max(1, ceil(until_freed / _TEST_EVERY)))
+
     def _take(self, limiter: MovingWindowRateLimiter) -> float:
-        # Two askers may both see one request left above the kept ones; then one of the kept is
-        # used, never one that is not there: the hit itself is atomic.
+        remaining, until_freed = self._standing(limiter)
+        kept = self._kept(until_freed)
+        if remaining > kept:
+            # The hit is atomic, and counts the kept ones as used: no two askers slip in together.
+            taken = limiter.hit(_Window(self.per_minute - kept), self._user)
+            return 0.0 if taken else _SHORTEST_WAIT
+        # Fewer have to be kept by and by: ask again when one of them is free.
+        tests = max(0, remaining - 1) // _TEST_REQUESTS if self._keep else 0
+        return max(_SHORTEST_WAIT, until_freed - tests * _TEST_EVERY)
+
+    def _standing(self, limiter: MovingWindowRateLimiter) -> tuple[int, float]:
+        """Requests not used up, and the seconds until the oldest one leaves the window."""
         stats = limiter.get_window_stats(self._window, self._user)
-        if stats.remaining > self._keep and limiter.hit(self._window, self._user):
-            return 0.0
-        return max(0.05, stats.reset_time - time.time())
+        return stats.remaining, stats.reset_time - time.time()
