@@ -77,9 +77,11 @@ def simulator(patients: int, latency_ms: float, *, rate_limit: int = 0) -> Itera
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    yield f"http://127.0.0.1:{port}/v1"
-    process.terminate()
-    process.communicate()
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @contextmanager
@@ -111,12 +113,14 @@ def system(
                 organizations.add("Bench", DEMO_CLINIKO_KEY)
             started = [_worker(environ) for _ in range(workers)]
             app.config |= {"WORKER_PID": started[0].pid, "ENVIRON": environ}
-            wait_until(lambda: queue.workers_connected() == workers)
-            yield app
-            for worker in started:
-                worker.terminate()
-            for worker in started:
-                worker.wait()
+            try:
+                wait_until(lambda: queue.workers_connected() == workers)
+                yield app
+            finally:
+                for worker in started:
+                    worker.terminate()
+                for worker in started:
+                    worker.wait()
 
 
 def _worker(environ: dict[str, str]) -> subprocess.Popen[bytes]:
