@@ -48,7 +48,8 @@ def copy(url: str, key: str, database: str) -> int:
         pipeline = dlt.pipeline(
             pipeline_name="bench",
             pipelines_dir=folder,
-            destination=dlt.destinations.sqlalchemy(engine),
+            # Without a primary key in the tables a second merge compares everybody with everybody.
+            destination=dlt.destinations.sqlalchemy(engine, create_primary_keys=True),
             dataset_name="main" if engine.dialect.name == "sqlite" else "clinic",
         )
         pipeline.run(rest_api_source(config)).raise_on_failed_jobs()
