@@ -56,25 +56,46 @@ def peak_memory(worker: int) -> int:
     return peak
 
 
+def archived_of(patients: int) -> int:
+    """How many of a simulated clinic's patients are archived."""
+    return min(36, patients // 10)
+
+
+def active_of(patients: int) -> int:
+    """How many are active: five are merged, and five deleted."""
+    return patients - archived_of(patients) - 10
+
+
 @contextmanager
-def simulator(patients: int, latency_ms: float) -> Iterator[str]:
-    """The address of a Cliniko with so many patients and no limit."""
+def simulator(patients: int, latency_ms: float, *, rate_limit: int = 0) -> Iterator[str]:
+    """The address of a Cliniko with so many patients and, unless told otherwise, no limit."""
     port = free_port()
-    archived = min(36, patients // 10)
-    command = [sys.executable, "-m", "simulator", "--port", str(port), "--rate-limit", "0"]
+    command = [sys.executable, "-m", "simulator", "--port", str(port)]
+    command += ["--rate-limit", str(rate_limit)]
     command += ["--key", DEMO_CLINIKO_KEY, "--latency-ms", str(latency_ms)]
-    command += ["--patients", str(patients), "--archived", str(archived)]
+    command += ["--patients", str(patients), "--archived", str(archived_of(patients))]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    yield f"http://127.0.0.1:{port}/v1"
-    process.terminate()
-    process.communicate()
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.communicate()
 
 
 @contextmanager
-def system(folder: Path, url: str, *, database_url: str = "") -> Iterator[Flask]:
-    """A migrated database, SQLite unless told otherwise, with one clinic, a Redis, one worker."""
+def system(
+    folder: Path,
+    url: str,
+    *,
+    database_url: str = "",
+    clinics: int = 1,
+    workers: int = 1,
+    rate_limit: int = 10_000,
+) -> Iterator[Flask]:
+    """A migrated database, SQLite unless told otherwise, with a Redis, clinics that share one key,
+    and workers; `WORKER_PID` of its configuration is the first one's."""
     with redis_server() as redis_url:
         environ = {
             "DATABASE_URL": database_url,
@@ -82,21 +103,30 @@ def system(folder: Path, url: str, *, database_url: str = "") -> Iterator[Flask]
             "REDIS_URL": redis_url,
             "CLINIKO_API_URL": url,
             "CLINIKO_CONTACT_EMAIL": "bench@example.com",
-            "CLINIKO_RATE_LIMIT": "10000",
+            "CLINIKO_RATE_LIMIT": str(rate_limit),
         }
         app = create_core(load(environ, instance=folder))
         Migrate(app, db, directory=str(MIGRATIONS))
         with app.app_context():
             upgrade()
-            organizations.add("Bench", DEMO_CLINIKO_KEY)
-            worker = subprocess.Popen(
-                [sys.executable, "worker.py"],
-                cwd=ROOT,
-                env=os.environ | environ,
-                stderr=subprocess.DEVNULL,
-            )
-            app.config |= {"WORKER_PID": worker.pid, "ENVIRON": environ}
-            wait_until(lambda: bool(queue.workers_connected()))
-            yield app
-            worker.terminate()
-            worker.wait()
+            for _ in range(clinics):
+                organizations.add("Bench", DEMO_CLINIKO_KEY)
+            started = [_worker(environ) for _ in range(workers)]
+            app.config |= {"WORKER_PID": started[0].pid, "ENVIRON": environ}
+            try:
+                wait_until(lambda: queue.workers_connected() == workers)
+                yield app
+            finally:
+                for worker in started:
+                    worker.terminate()
+                for worker in started:
+                    worker.wait()
+
+
+def _worker(environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "worker.py"],
+        cwd=ROOT,
+        env=os.environ | environ,
+        stderr=subprocess.DEVNULL,
+    )

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
+import time_machine
 from redis import Redis
 
 from webapp.queue import web_connection
-from webapp.services.budget import SharedBudget
+from webapp.services.budget import KEPT_FOR_TESTS, WINDOW_SECONDS, SharedBudget
 
 KEY = "onekey-au1"
+MOMENT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 def budget(redis_url: str, **options: int) -> SharedBudget:
     return SharedBudget(web_connection(redis_url), KEY, **({"per_minute": 10} | options))
+
+
+def take_all(sync: SharedBudget) -> int:
+    """How many requests go until one would have to wait."""
+    taken = 0
+    while sync.acquire() == 0.0:
+        taken += 1
+    return taken
 
 
 def test_so_many_requests_go_and_no_more(redis_url: str) -> None:
@@ -42,6 +53,41 @@ def test_a_sync_leaves_some_requests_to_connection_tests(redis_url: str) -> None
     assert [sync.acquire() for _ in range(5)] == [0.0] * 5
     assert sync.acquire() > 0
     assert test.acquire() == 0.0
+
+
+def test_whoever_presses_every_six_seconds_is_answered_whatever_syncs_take(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    sync = budget(redis_url, per_minute=200, keep=KEPT_FOR_TESTS)
+    test = budget(redis_url, per_minute=200)
+
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        for second in range(4 * WINDOW_SECONDS):
+            take_all(sync)
+            if second % 6 == 5:
+                assert [test.acquire(), test.acquire()] == [0.0, 0.0]
+            clock.shift(1)
+
+
+def test_what_nobody_presses_for_is_not_lost_to_a_sync(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    sync = budget(redis_url, per_minute=200, keep=KEPT_FOR_TESTS)
+
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        taken = 0
+        for _ in range(4 * WINDOW_SECONDS):
+            taken += take_all(sync)
+            clock.shift(1)
+    assert 4 * 198 <= taken <= 4 * 200
+
+
+def test_a_sync_asks_again_when_fewer_are_kept(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    sync = budget(redis_url, per_minute=200, keep=KEPT_FOR_TESTS)
+
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        assert take_all(sync) == 180
+        clock.shift(sync.acquire())
+        assert take_all(sync) > 0
 
 
 def test_the_key_with_and_without_its_shard_is_one_user(redis_url: str) -> None:

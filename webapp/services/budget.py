@@ -15,59 +15,68 @@ from threading import Lock
 from redis import Redis
 from redis.exceptions import RedisError
 
-# Requests that a sync leaves to connection tests, so that a person never waits for a worker.
-KEPT_FOR_TESTS = 5
+# A sync leaves room for a connection test of two requests every six seconds, as often as the API
+# lets one person press, so that a person never waits for a worker.
+KEPT_FOR_TESTS = 20
+_TEST_REQUESTS = 2
+_TEST_EVERY = 6.0
 
 # Cliniko stamps a request when it arrives, we when it leaves: a window a little longer than its
 # minute keeps requests that were delayed on the way from falling together there.
 WINDOW_SECONDS = 61
 
 
-# The times of the last requests, newest first, by the clock of Redis. One step there and back: a
-# sync asks before each of its requests.
-_ACQUIRE = """
+# The times of the last requests, newest first. One step there and back, for a sync asks before each
+# of its requests. Who asks gives the time; `kept` is what is left to others until the oldest
+# request leaves the window: fewer, the sooner it does.
+_SCRIPT = """
 local held = redis.call('PTTL', KEYS[2])
-if held > 0 then return held end
-local limit, most, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local earliest = redis.call('LINDEX', KEYS[1], limit - 1)
-if earliest and now - earliest < window then return window - (now - earliest) end
-redis.call('LPUSH', KEYS[1], now)
-redis.call('LTRIM', KEYS[1], 0, most - 1)
-redis.call('PEXPIRE', KEYS[1], window)
-return 0
-"""
-_USED = """
-local clock = redis.call('TIME')
-local since = clock[1] * 1000 + math.floor(clock[2] / 1000) - tonumber(ARGV[1])
-local used = 0
-for _, at in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    if tonumber(at) > since then used = used + 1 end
+local now, window = tonumber(ARGV[2]), tonumber(ARGV[3])
+local most, keep = tonumber(ARGV[4]), tonumber(ARGV[5])
+local requests, every = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local times = redis.call('LRANGE', KEYS[1], 0, -1)
+local used = #times
+while used > 0 and now - times[used] >= window do used = used - 1 end
+local until_freed = 0
+if used > 0 then until_freed = window - (now - times[used]) end
+local free = most - used
+local kept = math.min(keep, requests * math.max(1, math.ceil(until_freed / every)))
+
+if ARGV[1] == 'left' then return tostring(math.max(0, free - kept)) end
+if held > 0 then return tostring(held / 1000) end
+if free > kept then
+    redis.call('LPUSH', KEYS[1], ARGV[2])
+    redis.call('LTRIM', KEYS[1], 0, used)
+    redis.call('EXPIRE', KEYS[1], math.ceil(window))
+    return '0'
 end
-return used
+local tests = 0
+if keep > 0 then tests = math.floor(math.max(0, free - 1) / requests) end
+return tostring(math.max(0.05, until_freed - tests * every))
 """
 
 
 class _Alone:
-    """The same count in this process only."""
+    """So many requests in any window of 61 seconds, counted in this process."""
 
-    def __init__(self, most: int) -> None:
-        self._times: deque[float] = deque(maxlen=most)
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._times: deque[float] = deque(maxlen=limit)
         self._lock = Lock()
 
-    def acquire(self, limit: int) -> float:
+    def acquire(self) -> float:
         with self._lock:
             moment = time.monotonic()
-            if len(self._times) >= limit and moment - self._times[-limit] < WINDOW_SECONDS:
-                return WINDOW_SECONDS - (moment - self._times[-limit])
+            if len(self._times) == self._limit and moment - self._times[0] < WINDOW_SECONDS:
+                return WINDOW_SECONDS - (moment - self._times[0])
             self._times.append(moment)
             return 0.0
 
-    def used(self) -> int:
+    def left(self) -> int:
         with self._lock:
             since = time.monotonic() - WINDOW_SECONDS
-            return sum(at > since for at in self._times)
+            return self._limit - sum(at > since for at in self._times)
 
 
 class SharedBudget:
@@ -77,7 +86,7 @@ class SharedBudget:
     """
 
     def __init__(self, redis: Redis, api_key: str, *, per_minute: int, keep: int = 0) -> None:
-        """`keep` requests of the minute are left to others."""
+        """`keep` requests at most are left to others: fewer, the sooner the window frees some."""
         # The key without its shard opens the same account; the digest keeps it out of Redis.
         user = hashlib.sha256(api_key.rpartition("-")[0].encode() or api_key.encode()).hexdigest()[
             :24
@@ -85,9 +94,9 @@ class SharedBudget:
         self.per_minute = per_minute
         self._redis = redis
         self._keys = [f"cliniko:requests:{user}", f"cliniko:hold:{user}"]
-        self._limit = max(1, per_minute - keep)
-        self._acquire, self._used = redis.register_script(_ACQUIRE), redis.register_script(_USED)
-        self._alone = _Alone(per_minute)
+        self._keep = min(keep, per_minute - 1)
+        self._script = redis.register_script(_SCRIPT)
+        self._alone = _Alone(per_minute - self._keep)
         self._held_until = 0.0
 
     def acquire(self) -> float:
@@ -95,12 +104,10 @@ class SharedBudget:
         held = self._held_until - time.monotonic()
         if held > 0:
             return held
-        window = WINDOW_SECONDS * 1000
         try:
-            wait = self._acquire(self._keys, [self._limit, self.per_minute, window])
+            return self._ask("take")
         except RedisError:
-            return self._alone.acquire(self._limit)
-        return int(wait) / 1000
+            return self._alone.acquire()
 
     def hold(self, seconds: float) -> None:
         """Nobody with this key asks Cliniko for so many seconds: it said so itself."""
@@ -111,7 +118,10 @@ class SharedBudget:
     def left(self) -> int:
         """Requests that may still go in this minute without waiting."""
         try:
-            used = int(self._used(self._keys[:1], [WINDOW_SECONDS * 1000]))
+            return int(self._ask("left"))
         except RedisError:
-            used = self._alone.used()
-        return max(0, self._limit - used)
+            return self._alone.left()
+
+    def _ask(self, what: str) -> float:
+        rule = [WINDOW_SECONDS, self.per_minute, self._keep, _TEST_REQUESTS, _TEST_EVERY]
+        return float(self._script(self._keys, [what, time.time(), *rule]))
