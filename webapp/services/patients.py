@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, TextClause, func, or_, select
 
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db
 from webapp.models import Organization, Patient
+from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 from webapp.services import search
 
-_ESCAPE = "\\"
+# Up to so many matches are gathered in one pass and sorted here.
+_FEW = 500
+
+Conditions = list[ColumnElement[bool] | TextClause]
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class PatientFilter:
     search: str = ""
     last_synced_after: datetime | None = None
     changed_after: datetime | None = None
+
+    @property
+    def picks(self) -> bool:
+        """Whether more is asked for than a state, so that there may be few matches."""
+        return bool(self.search or self.last_synced_after or self.changed_after)
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,12 @@ def find(
     The order is total, so a patient stands on one page only.
     """
     conditions = _conditions(organization, criteria)
-    total = db.session.scalar(select(func.count()).select_from(Patient).where(*conditions)) or 0
-    rows = db.session.scalars(
-        select(Patient)
-        .where(*conditions)
-        .order_by(Patient.sort_key, Patient.id)
-        .limit(limit)
-        .offset(offset)
-    )
-    return PatientPage(list(rows), total, limit, offset)
+    few = _few_matches(conditions) if criteria.picks else None
+    if few is not None:
+        ids, total = few[offset : offset + limit], len(few)
+    else:
+        ids, total = _ids(conditions, limit, offset), _count(conditions)
+    return PatientPage(_in_this_order(ids), total, limit, offset)
 
 
 def get(organization: Organization, patient_id: int) -> Patient | None:
@@ -89,22 +96,66 @@ def count_by_state(organization: Organization) -> dict[PatientState, int]:
     return counts
 
 
-def _conditions(organization: Organization, criteria: PatientFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Patient.organization_id == organization.id]
+def _few_matches(conditions: Conditions) -> list[int] | None:
+    """All matches in order, if they are few: found in one pass, as the database comes by them.
+
+    Where there are many this pass ends soon. Then they are counted, and a page ends as soon as it
+    is full.
+    """
+    some = db.session.execute(
+        select(Patient.sort_key, Patient.id).where(*conditions).limit(_FEW + 1)
+    ).all()
+    # By code point in Python as in both databases, see SortText.
+    return [patient_id for _, patient_id in sorted(some)] if len(some) <= _FEW else None
+
+
+def _ids(conditions: Conditions, limit: int, offset: int) -> Sequence[int]:
+    """Ids only, so that the rows before the page need not be read."""
+    return db.session.scalars(
+        select(Patient.id)
+        .where(*conditions)
+        .order_by(Patient.sort_key, Patient.id)
+        .limit(limit)
+        .offset(offset)
+    ).all()
+
+
+def _count(conditions: Conditions) -> int:
+    return db.session.scalar(select(func.count()).select_from(Patient).where(*conditions)) or 0
+
+
+def _in_this_order(ids: Sequence[int]) -> list[Patient]:
+    rows = {row.id: row for row in db.session.scalars(select(Patient).where(Patient.id.in_(ids)))}
+    return [rows[patient_id] for patient_id in ids if patient_id in rows]
+
+
+def _conditions(organization: Organization, criteria: PatientFilter) -> Conditions:
+    conditions: Conditions = [Patient.organization_id == organization.id]
     if criteria.state is not None:
         conditions.append(Patient.state == criteria.state)
     if criteria.last_synced_after is not None:
         conditions.append(Patient.last_synced > criteria.last_synced_after)
     if criteria.changed_after is not None:
         conditions.append(Patient.last_changed > criteria.changed_after)
-    return conditions + [_matches(term) for term in search.terms(criteria.search)]
+    conditions += [_matches(term) for term in search.terms(criteria.search)]
+    if db.engine.dialect.name == "postgresql" and not _has_long_rows(organization):
+        conditions.append(FITS_INTO_THE_LIST)
+    return conditions
+
+
+def _has_long_rows(organization: Organization) -> bool:
+    """Whether a patient has so long a name that the index of the lists does not hold them, which
+    is next to never; then the table itself is searched."""
+    long = select(Patient.id).where(
+        Patient.organization_id == organization.id, TOO_LONG_FOR_THE_LIST
+    )
+    return db.session.scalar(long.limit(1)) is not None
 
 
 def _matches(term: str) -> ColumnElement[bool]:
-    escaped = term
-    for special in (_ESCAPE, "%", "_"):
-        escaped = escaped.replace(special, _ESCAPE + special)
-    in_text = Patient.search_text.like(f"%{escaped}%", escape=_ESCAPE)
+    """Not LIKE: it takes `%` and `_` for more than themselves, and is slower on PostgreSQL."""
+    find = func.strpos if db.engine.dialect.name == "postgresql" else func.instr
+    in_text = find(Patient.search_text, term) > 0
     if search.is_number(term):
-        return or_(in_text, Patient.search_digits.like(f"%{escaped}%", escape=_ESCAPE))
+        return or_(in_text, find(Patient.search_digits, term) > 0)
     return in_text
