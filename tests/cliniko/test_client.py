@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,9 +12,10 @@ from responses import matchers
 
 from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, Watched
 from webapp.cliniko.client import Account, Cliniko, Listing
-from webapp.cliniko.errors import BadResponse, InvalidKey
+from webapp.cliniko.errors import BadResponse, InvalidKey, MalformedRecord
 from webapp.cliniko.page import Page
 from webapp.cliniko.raw import PlainPatient, PlainPhone
+from webapp.cliniko.records import parse_patient
 from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
 
 PATIENTS = f"{BASE}/patients"
@@ -103,6 +105,26 @@ def test_what_is_not_stored_is_let_go_at_once(
     assert page.records == [
         PlainPatient("1", "Anna", patient_phone_numbers=[PlainPhone(number="5")])
     ]
+
+
+def test_half_a_character_in_one_patient_spoils_no_page(
+    watched: Watched, answers: responses.RequestsMock
+) -> None:
+    half = json.loads('"\\ud800"')
+    patients = [
+        {"id": "1", "first_name": "Anna", "notes": half},
+        {"id": "2", "first_name": half},
+        {"id": "3", "first_name": "Carla"},
+    ]
+    answers.get(PATIENTS, json={"patients": patients, "total_entries": 3, "links": {"next": "on"}})
+
+    page = watched.client.get_page(Listing.ACTIVE)
+
+    assert page.total_entries == 3
+    assert page.next_url == "on"
+    assert [parse_patient(page.records[at]).first_name for at in (0, 2)] == ["Anna", "Carla"]
+    with pytest.raises(MalformedRecord):
+        parse_patient(page.records[1])
 
 
 def test_it_follows_a_link_within_the_list(

@@ -7,7 +7,6 @@ import traceback
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import pytest
 import time_machine
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 
 from webapp.cliniko.errors import BadResponse, MalformedRecord
 from webapp.cliniko.fields import id_in
-from webapp.cliniko.raw import PlainPatient, raw_patient
+from webapp.cliniko.raw import PlainPatient, patient_in
 from webapp.cliniko.records import (
     PatientRecord,
     PatientState,
@@ -86,30 +85,27 @@ def test_it_reads_nothing_but_the_declared_fields() -> None:
         "merged_with_patient": {"links": {"self": LINK + "77"}},
     }
 
-    raw = raw_patient(msgspec.Raw(json.dumps(full).encode()))
+    raw = patient_in(json.dumps(full).encode())
 
     assert raw is not None
     assert "canary" not in repr(raw)
     assert parse_patient(raw) == parse_patient(full)
 
 
-def test_half_a_character_in_a_name_is_that_patients_trouble_alone() -> None:
-    raw = raw_patient(msgspec.Raw(b'{"id": "5", "first_name": "\\ud800", "notes": "canary"}'))
+def test_half_a_character_in_a_name_is_that_patients_trouble() -> None:
+    raw = patient_in(b'{"id": "5", "first_name": "\\ud800", "notes": "canary"}')
 
     assert raw == {"id": "5", "first_name": "\ud800"}
     with pytest.raises(MalformedRecord):
         parse_patient(raw)
 
 
-@pytest.mark.parametrize("text", [b"[]", b"5", b"null", b'"text"'])
+@pytest.mark.parametrize(
+    "text", [b"[]", b"5", b"null", b'"text"', b'{"first_name": "\xff"}', b"[" * 100_000]
+)
 def test_what_is_no_object_is_no_patient(text: bytes) -> None:
-    assert raw_patient(msgspec.Raw(text)) is None
-
-
-@pytest.mark.parametrize("text", [b'{"first_name": "\xff"}', b"[" * 100_000])
-def test_what_is_no_json_spoils_the_page(text: bytes) -> None:
     with pytest.raises(BadResponse):
-        raw_patient(msgspec.Raw(text))
+        patient_in(text)
 
 
 def test_a_patient_may_be_known_by_an_id_only() -> None:
@@ -392,7 +388,7 @@ SCALAR = (
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | ANY_TEXT
     | st.dates().map(str)
     | st.datetimes().map(str)
@@ -448,9 +444,7 @@ def record_or_trouble(raw: object) -> PatientRecord | tuple[str, str]:
 def test_the_quick_way_comes_to_the_same_as_the_careful_one(patient: dict[str, object]) -> None:
     text = json.dumps(patient)
 
-    assert record_or_trouble(raw_patient(msgspec.Raw(text.encode()))) == record_or_trouble(
-        json.loads(text)
-    )
+    assert record_or_trouble(patient_in(text.encode())) == record_or_trouble(json.loads(text))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

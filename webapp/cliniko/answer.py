@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from typing import TypeVar
 
-import msgspec
 import requests
 
 from webapp.cliniko.errors import AuthFailed, BadResponse, Forbidden, RateLimited, Unavailable
@@ -16,8 +14,6 @@ from webapp.cliniko.throttle import date_of, wait_asked
 
 MAX_BODY = 20 * 1024 * 1024  # bytes, after decompression
 _CHUNK = 64 * 1024
-
-Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -33,25 +29,13 @@ class Answer:
         """When it was given, by Cliniko's clock."""
         return date_of(self.headers)
 
-    def content(self, decoder: msgspec.json.Decoder[Content]) -> Content:
-        """The JSON in it, as far as the decoder's type names it; everything else is let go unread,
-        before notes and the like are held in memory beside a hundred others.
-
-        Raises what the status stands for, or BadResponse for anything of another form.
-        """
+    def json_body(self) -> bytes:
+        """The body, said to be JSON. Raises what the status stands for, or BadResponse."""
         _check_status(self.status, self.headers)
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise BadResponse("Cliniko sent something that is not JSON. Try again later.")
-        try:
-            return decoder.decode(self.body)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise unreadable() from error
-
-
-def unreadable() -> BadResponse:
-    """What is raised for an answer that is no JSON, or no JSON of the form that it should have."""
-    return BadResponse("Cliniko sent JSON that cannot be read. Try again later.")
+        return self.body
 
 
 def body_of(response: requests.Response) -> bytes:

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
-
-import msgspec
 
 from webapp.cliniko.answer import Answer
 from webapp.cliniko.errors import BadResponse, RateLimited, Unavailable
 from webapp.cliniko.fields import id_in
 from webapp.cliniko.line import Line
 from webapp.cliniko.page import Page, page_in
-from webapp.cliniko.raw import PlainPatient, raw_patient
+from webapp.cliniko.raw import RawPatient, object_in, patient_in
 from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
@@ -33,14 +31,6 @@ PRODUCT = "Patient Sync"
 MAX_ACCOUNT_TEXT = 200
 
 Meaning = TypeVar("Meaning")
-
-
-class _SettingsContent(TypedDict):
-    account: dict[str, Any]
-
-
-_PATIENT = msgspec.json.Decoder(msgspec.Raw)
-_SETTINGS = msgspec.json.Decoder(_SettingsContent)
 
 
 class Listing(StrEnum):
@@ -139,7 +129,7 @@ class Cliniko:
         """How many patients are neither archived nor deleted: one request. Raises ClinikoError."""
         return self.get_page(Listing.ACTIVE, per_page=1).total_entries
 
-    def patient(self, cliniko_patient_id: str) -> PlainPatient | dict[str, Any] | None:
+    def patient(self, cliniko_patient_id: str) -> RawPatient | None:
         """One patient's raw record; None if Cliniko knows of none. Raises ClinikoError."""
         return self._ask(f"{self._base}/patients/{quote(cliniko_patient_id, safe='')}", _patient_in)
 
@@ -188,17 +178,13 @@ class Cliniko:
             self._waiter.wait(seconds, WaitReason.BUDGET)
 
 
-def _patient_in(answer: Answer) -> PlainPatient | dict[str, Any] | None:
-    if answer.status == 404:
-        return None
-    patient = raw_patient(answer.content(_PATIENT))
-    if patient is None:
-        raise BadResponse("Cliniko sent something that is no patient. Try again later.")
-    return patient
+def _patient_in(answer: Answer) -> RawPatient | None:
+    return None if answer.status == 404 else patient_in(answer.json_body())
 
 
 def _account_in(answer: Answer, shard: str) -> Account:
-    account = answer.content(_SETTINGS)["account"]
+    account = object_in(answer.json_body()).get("account")
+    account = account if isinstance(account, dict) else {}
     account_id = id_in(account.get("id"))
     if account_id is None:
         raise BadResponse("Cliniko did not tell whose account this is. Try again later.")

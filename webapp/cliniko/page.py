@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
-from webapp.cliniko.answer import Answer, unreadable
+from webapp.cliniko.answer import Answer
 from webapp.cliniko.errors import BadResponse
-from webapp.cliniko.raw import PlainPatient, RawPatient, raw_patient
-
-
-class _ListLinks(msgspec.Struct):
-    next: str | None = None
-
-
-class _List(msgspec.Struct):
-    """What is read of a list at first. A patient who is malformed must not spoil the page."""
-
-    patients: msgspec.Raw
-    total_entries: int
-    links: _ListLinks | None = None
-
-
-# Which of two such keys would count is not for us to guess; as values these words are harmless.
-_KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
-_PIECE = 100  # bytes, enough to find the patients by
-
-_LIST = msgspec.json.Decoder(_List)
-_PLAIN_PATIENTS = msgspec.json.Decoder(list[PlainPatient])
-_PATIENTS = msgspec.json.Decoder(list[msgspec.Raw])
+from webapp.cliniko.raw import NOT_PLAIN, PlainPatient, RawPatient, object_in
 
 
 @dataclass(frozen=True)
@@ -44,46 +22,69 @@ class Page:
     served_at: datetime | None  # by Cliniko's clock
 
 
+class _Links(msgspec.Struct):
+    next: str | None = None
+
+
+class _List(msgspec.Struct):
+    """What is read of a list. Its patients are taken apart later."""
+
+    patients: msgspec.Raw
+    total_entries: int
+    links: _Links | None = None
+
+
+# With one of these twice, patients could be hidden.
+_KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
+_PIECE = 100  # bytes, enough to find the patients by
+
+_LIST = msgspec.json.Decoder(_List)
+_PATIENTS = msgspec.json.Decoder(list[PlainPatient])
+
+
 def page_in(answer: Answer) -> Page:
-    """A list without its parts is no empty list: taking it for one would lose patients."""
-    content = answer.content(_LIST)
-    if _holds_doubles(answer.body, content.patients):
-        raise unreadable()
-    if content.total_entries < 0:
-        raise BadResponse("Cliniko sent a list of patients with parts missing. Try again later.")
+    """The page in an answer. A list without its parts is no empty list: taking it for one would
+    lose patients. Raises BadResponse, or what the status stands for."""
+    body = answer.json_body()
+    page = _plain_page(body, answer.served_at) or _any_page(body, answer.served_at)
+    if page.total_entries < 0:
+        raise _parts_missing()
+    return page
+
+
+def _plain_page(body: bytes, served_at: datetime | None) -> Page | None:
+    """The page if it is of the documented form, which nearly all are."""
+    try:
+        content = _LIST.decode(body)
+        patients = _PATIENTS.decode(content.patients)
+    except NOT_PLAIN:
+        return None
+    if _may_hold_doubles(body, content.patients):
+        return None
     next_url = content.links.next if content.links else None
-    return Page(_patients_in(content.patients), content.total_entries, next_url, answer.served_at)
+    return Page([*patients], content.total_entries, next_url, served_at)
 
 
-def _patients_in(text: msgspec.Raw) -> list[RawPatient]:
-    try:
-        return [*_PLAIN_PATIENTS.decode(text)]
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        pass  # one at a time
-    try:
-        texts = _PATIENTS.decode(text)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise unreadable() from error
-    return [raw_patient(each) for each in texts]
+def _any_page(body: bytes, served_at: datetime | None) -> Page:
+    content = object_in(body)
+    records, total = content.get("patients"), content.get("total_entries")
+    links = content.get("links") or {}
+    next_url = links.get("next") if isinstance(links, dict) else False
+    counted = isinstance(total, int) and not isinstance(total, bool)
+    if not isinstance(records, list) or not counted or not isinstance(next_url, str | None):
+        raise _parts_missing()
+    return Page(records, content["total_entries"], next_url, served_at)
 
 
-def _holds_doubles(body: bytes, patients: msgspec.Raw) -> bool:
-    """Whether a key stands twice in one object, looked for thoroughly only where it may be."""
+def _parts_missing() -> BadResponse:
+    return BadResponse("Cliniko sent a list of patients with parts missing. Try again later.")
+
+
+def _may_hold_doubles(body: bytes, patients: msgspec.Raw) -> bool:
+    """Whether a key of the list may stand there twice, going by what is around the patients."""
     array = memoryview(patients)
     begin = body.find(array[:_PIECE])
     end = begin + len(array)
     around = body[:begin] + body[end:]
-    if memoryview(body)[begin:end] == array and all(
-        around.count(key) <= 1 for key in _KEYS_OF_A_LIST
-    ):
-        return False
-    try:
-        json.loads(body, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError):
-        return True
-    return False
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError
+    found = memoryview(body)[begin:end] == array
+    return not found or any(around.count(key) > 1 for key in _KEYS_OF_A_LIST)

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.extensions import Base
 from webapp.models.types import BigId, SortText, UtcDateTime
 
-
 # PostgreSQL takes no more than 2,704 bytes of a row into an index; a letter can be four bytes long.
 # In these words both of its indexes below and the questions to it: it compares them as they stand.
 _FITS = "(length(sort_key) + length(search_text) <= 400 AND length(search_digits) <= 600)"
