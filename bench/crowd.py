@@ -42,17 +42,17 @@ _SHARES |= {PatientState.DELETED: 3}
 
 # The simulator has sixty last names; a third of the patients bears one of two thousand instead.
 _BEGINNINGS = (
-    *("Ald", "Amber", "Ash", "Barn", "Beck", "Birch", "Black", "Brad", "Bram", "Bur", "Cald", "Clay"),
-    *("Cole", "Crom", "Dun", "East", "Elm", "Fair", "Fen", "Gold", "Green", "Hal", "Ham", "Hart"),
-    *("Hazel", "High", "Hol", "Kirk", "Lang", "Long", "Mer", "Mid", "Nor", "Oak", "Pem", "Red"),
-    *("Sand", "Shel", "Stan", "Sut", "Thorn", "Wal", "West", "Whit", "Win", "Wood"),
+    "Ald", "Amber", "Ash", "Barn", "Beck", "Birch", "Black", "Brad", "Bram", "Bur", "Cald",
+    "Clay", "Cole", "Crom", "Dun", "East", "Elm", "Fair", "Fen", "Gold", "Green", "Hal", "Ham",
+    "Hart", "Hazel", "High", "Hol", "Kirk", "Lang", "Long", "Mer", "Mid", "Nor", "Oak", "Pem",
+    "Red", "Sand", "Shel", "Stan", "Sut", "Thorn", "Wal", "West", "Whit", "Win", "Wood",
 )  # fmt: skip
 _ENDS = (
-    *("acre", "bank", "berg", "borough", "bourne", "bridge", "brook", "bury", "by", "combe", "court"),
-    *("croft", "dale", "den", "dyke", "field", "fold", "ford", "gate", "grave", "ham", "hill", "holt"),
-    *("house", "hurst", "land", "leigh", "ley", "low", "man", "marsh", "mere", "mont", "more", "ney"),
-    *("path", "pool", "ridge", "shaw", "side", "stead", "stock", "ton", "wall", "well", "wick"),
-    *("wood", "worth"),
+    "acre", "bank", "berg", "borough", "bourne", "bridge", "brook", "bury", "by", "combe",
+    "court", "croft", "dale", "den", "dyke", "field", "fold", "ford", "gate", "grave", "ham",
+    "hill", "holt", "house", "hurst", "land", "leigh", "ley", "low", "man", "marsh", "mere",
+    "mont", "more", "ney", "path", "pool", "ridge", "shaw", "side", "stead", "stock", "ton",
+    "wall", "well", "wick", "wood", "worth",
 )  # fmt: skip
 
 
@@ -69,14 +69,25 @@ def patients(clinic: int, count: int) -> Iterator[PatientRecord]:
         yield msgspec.structs.replace(record, state=state)
 
 
-def empty_database(database_url: str, folder: Path) -> Flask:
-    """An application on a database without a clinic, brought up to the newest migration."""
-    environ = {
+def environ(database_url: str, folder: Path) -> dict[str, str]:
+    """The settings of every process that asks this database; none of them asks Cliniko."""
+    return {
         "DATABASE_URL": database_url,
         "INSTANCE_DIR": str(folder),
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "CLINIKO_API_URL": "http://127.0.0.1:1/v1",
         "CLINIKO_CONTACT_EMAIL": "bench@example.com",
     }
-    app = create_core(load(environ, instance=folder))
+
+
+def application(database_url: str, folder: Path) -> Flask:
+    """The application without its pages."""
+    return create_core(load(environ(database_url, folder), instance=folder))
+
+
+def empty_database(database_url: str, folder: Path) -> Flask:
+    """An application on a database without a clinic, brought up to the newest migration."""
+    app = application(database_url, folder)
     Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
         upgrade()

@@ -18,10 +18,12 @@ def upgrade() -> None:
     op.create_index(
         "ix_patients_list",
         "patients",
-        ["organization_id", "sort_key", "id", "state", "search_text", "search_digits"],
+        [
+            *("organization_id", "sort_key", "id", "state", "last_changed"),
+            *("search_text", "search_digits"),
+        ],
         postgresql_where=sa.text(FITS),
     )
-    op.create_index("ix_patients_organization_id_state", "patients", ["organization_id", "state"])
     op.drop_index("ix_patients_organization_id_state_sort_key_id", "patients")
     op.drop_index("ix_patients_organization_id_sort_key_id", "patients")
     op.create_index(
@@ -45,5 +47,4 @@ def downgrade() -> None:
         "patients",
         ["organization_id", "state", "sort_key", "id"],
     )
-    op.drop_index("ix_patients_organization_id_state", "patients")
     op.drop_index("ix_patients_list", "patients")

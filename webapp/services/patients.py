@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,10 @@ from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 from webapp.services import search
 
 # Up to so many matches are gathered in one pass and sorted here.
-_FEW = 500
+_FEW = 200
+
+_SPECIAL_TO_GLOB = re.compile(r"[*?\[]")
+_IN_BRACKETS = r"[\g<0>]"
 
 Conditions = list[ColumnElement[bool] | TextClause]
 
@@ -89,7 +93,7 @@ def count_by_state(organization: Organization) -> dict[PatientState, int]:
     counts = dict.fromkeys(PatientState, 0)
     rows = db.session.execute(
         select(Patient.state, func.count())
-        .where(Patient.organization_id == organization.id)
+        .where(*_conditions(organization, PatientFilter(state=None)))
         .group_by(Patient.state)
     )
     counts.update({PatientState(state): count for state, count in rows})
@@ -153,9 +157,14 @@ def _has_long_rows(organization: Organization) -> bool:
 
 
 def _matches(term: str) -> ColumnElement[bool]:
-    """Not LIKE: it takes `%` and `_` for more than themselves, and is slower on PostgreSQL."""
-    find = func.strpos if db.engine.dialect.name == "postgresql" else func.instr
-    in_text = find(Patient.search_text, term) > 0
+    in_text = _contains(Patient.search_text, term)
     if search.is_number(term):
-        return or_(in_text, find(Patient.search_digits, term) > 0)
+        return or_(in_text, _contains(Patient.search_digits, term))
     return in_text
+
+
+def _contains(column: ColumnElement[str], term: str) -> ColumnElement[bool]:
+    """What finds a text as it stands, case and all, in the shortest time on each database."""
+    if db.engine.dialect.name == "postgresql":
+        return func.strpos(column, term) > 0
+    return column.bool_op("GLOB")(f"*{_SPECIAL_TO_GLOB.sub(_IN_BRACKETS, term)}*")

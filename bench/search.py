@@ -1,0 +1,193 @@
+"""How long searches take: a million patients over fifty clinics, eight clients at once.
+
+    .venv/bin/python -m bench.search --database postgresql
+    .venv/bin/python -m bench.search --database sqlite --http
+    .venv/bin/python -m bench.search --indexes
+
+Each client is a process that asks as soon as it has its answer, of one clinic after the other, as
+pages and API do; with `--http` it asks the web server instead. They share the machine with the
+database and the web server. With PostgreSQL everything is asked three times: after loading, when
+nothing was vacuumed or analysed yet; after vacuuming; and after a sync has touched every row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench import http_clients, indexes
+from bench.crowd import (
+    add_clinics,
+    application,
+    crowded_sqlite,
+    empty_database,
+    insert,
+    rows_in,
+)
+from bench.questions import DEEPEST, QUESTIONS, Question
+from tests.support.postgres_server import postgres_server
+from webapp.extensions import db
+from webapp.models import Organization
+from webapp.services import patients
+from webapp.services.patients import PatientFilter
+
+CLIENTS = 8
+PER_PAGE = 50
+WARM_UP = 5
+
+Ask = Callable[[int, int], None]  # of a clinic, for the so-manieth time
+
+
+COUNTS = "count of each state"
+HTTP = (
+    *("first page, no search", "3 letters, common", "5 letters, rare", "nothing found"),
+    *("e-mail, everybody's", "phone, four digits", "deepest page"),
+)
+BY_NAME = {question.name: question for question in QUESTIONS}
+
+_SHARED: list[Any] = []  # by the questions that one client is given
+
+
+def main() -> None:
+    """Measure, and print a line for each question."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--clinics", type=int, default=50)
+    parser.add_argument("--each", type=int, default=20_000, help="patients of a clinic")
+    parser.add_argument("--seconds", type=float, default=2, help="for each question")
+    parser.add_argument("--http", action="store_true", help="ask the web server")
+    parser.add_argument("--only", default="", help="questions with these letters in their name")
+    parser.add_argument("--indexes", action="store_true", help="what each index costs a sync")
+    parser.add_argument("--rounds", type=int, default=3, help="of --indexes")
+    said = parser.parse_args()
+    if said.indexes:
+        indexes.measure(said.database, said.rounds)
+        return
+    crowd = crowded_sqlite(said.clinics, said.each)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        if said.database == "sqlite":
+            shutil.copy(crowd, folder / "crowd.db")
+            _table(f"sqlite:///{folder / 'crowd.db'}", said, folder, "SQLite")
+            return
+        url = stack.enter_context(postgres_server()).create("crowd")
+        for condition in _conditions_of_postgres(url, crowd, said.clinics, folder):
+            _table(url, said, folder, f"PostgreSQL, {condition}")
+
+
+def _conditions_of_postgres(url: str, crowd: Path, clinics: int, folder: Path) -> Iterator[str]:
+    app = empty_database(url, folder)
+    with app.app_context():
+        # By hand, so that it does not come in the middle of one of the tables.
+        _alone("ALTER TABLE patients SET (autovacuum_enabled = off)")
+        add_clinics(clinics)
+        with db.engine.connect() as connection:
+            insert(connection, rows_in(crowd))
+        yield "loaded, not vacuumed"
+        _alone("VACUUM ANALYZE patients")
+        yield "vacuumed"
+        _alone("UPDATE patients SET last_sync_id = 2")
+        yield "every row touched since"
+
+
+def _alone(statement: str) -> None:
+    db.session.remove()
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql(statement)
+    db.engine.dispose()
+
+
+def _table(url: str, said: argparse.Namespace, folder: Path, title: str) -> None:
+    print(f"{title}: {said.clinics} clinics of {said.each:,}, {CLIENTS} clients, milliseconds")
+    print(f"{'':30}{'median':>8}{'p99':>8}{'a second':>10}", flush=True)
+    with ExitStack() as stack:
+        site = stack.enter_context(http_clients.site(url, folder)) if said.http else None
+        spawn = get_context("spawn")
+        shared = (url, folder, said, site, spawn.Barrier(CLIENTS))
+        pool = stack.enter_context(ProcessPoolExecutor(CLIENTS, spawn, _begin_client, shared))
+        for name in HTTP if site else (*BY_NAME, COUNTS):
+            if said.only not in name:
+                continue
+            work = [pool.submit(_client, number, name) for number in range(CLIENTS)]
+            took = sorted(each for client in work for each in client.result())
+            p99 = took[int(len(took) * 0.99)]
+            rate = len(took) / said.seconds
+            print(f"{name:30}{statistics.median(took):8.1f}{p99:8.1f}{rate:10.0f}", flush=True)
+
+
+def _begin_client(*shared: Any) -> None:
+    url, folder = shared[:2]
+    application(url, folder).app_context().push()
+    _SHARED.extend(shared[2:])
+
+
+def _client(number: int, name: str) -> list[float]:
+    """Milliseconds of each answer that one client got. All begin together, when all are ready."""
+    said, site, all_ready = _SHARED
+    ask = _asking(name, site, said.clinics)
+    first = number * said.clinics // CLIENTS
+    for turn in range(WARM_UP):
+        ask((first + turn) % said.clinics + 1, turn)
+    all_ready.wait()
+    took, turn, until = [], number, time.perf_counter() + said.seconds
+    while (began := time.perf_counter()) < until:
+        ask((first + turn) % said.clinics + 1, turn)
+        took.append((time.perf_counter() - began) * 1000)
+        turn += 1
+    return took
+
+
+def _asking(name: str, site: http_clients.Site | None, clinics: int) -> Ask:
+    if name == COUNTS:
+        return _count
+    question = BY_NAME[name]
+    offsets = {
+        (clinic, search): _last_page(clinic, turn, question)
+        for clinic in range(1, clinics + 1)
+        for turn, search in enumerate(question.searches)
+    }
+
+    def ask(clinic: int, turn: int) -> None:
+        criteria = question.criteria(turn)
+        offset = offsets[clinic, criteria.search]
+        if site is not None:
+            site.ask(clinic, criteria.search, offset, turn)
+        else:
+            _find(clinic, criteria, offset)
+
+    return ask
+
+
+def _last_page(clinic: int, turn: int, question: Question) -> int:
+    if question.offset != DEEPEST:
+        return question.offset
+    total = _find(clinic, question.criteria(turn), 0)
+    return max(0, total - 1) // PER_PAGE * PER_PAGE
+
+
+def _find(clinic: int, criteria: PatientFilter, offset: int) -> int:
+    organization = db.session.get_one(Organization, clinic)
+    page = patients.find(organization, criteria, limit=PER_PAGE, offset=offset)
+    db.session.remove()
+    return page.total
+
+
+def _count(clinic: int, _turn: int) -> None:
+    patients.count_by_state(db.session.get_one(Organization, clinic))
+    db.session.remove()
+
+
+if __name__ == "__main__":
+    main()
