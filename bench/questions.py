@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bench.crowd import SYNCED_AT
 from webapp.cliniko.records import PatientState
@@ -25,13 +25,17 @@ class Question:
     offset: int = 0
 
     def criteria(self, turn: int) -> PatientFilter:
-        """What is asked for the so-manieth time."""
+        """What is asked for the nth time."""
         return PatientFilter(
             state=self.state,
             search=self.searches[turn % len(self.searches)],
-            last_synced_after=self.synced_within and SYNCED_AT - self.synced_within,
-            changed_after=self.changed_within and SYNCED_AT - self.changed_within,
+            last_synced_after=_before_the_sync(self.synced_within),
+            changed_after=_before_the_sync(self.changed_within),
         )
+
+
+def _before_the_sync(time: timedelta | None) -> datetime | None:
+    return None if time is None else SYNCED_AT - time
 
 
 QUESTIONS = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, TextClause, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db
@@ -62,6 +63,7 @@ def find(
     """
     conditions = _conditions(organization, criteria)
     few = _few_matches(conditions) if criteria.picks else None
+    ids: Sequence[int]
     if few is not None:
         ids, total = few[offset : offset + limit], len(few)
     else:
@@ -163,7 +165,7 @@ def _matches(term: str) -> ColumnElement[bool]:
     return in_text
 
 
-def _contains(column: ColumnElement[str], term: str) -> ColumnElement[bool]:
+def _contains(column: InstrumentedAttribute[str], term: str) -> ColumnElement[bool]:
     """What finds a text as it stands, case and all, in the shortest time on each database."""
     if db.engine.dialect.name == "postgresql":
         return func.strpos(column, term) > 0
