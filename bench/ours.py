@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import requests
 from flask import Flask
 from sqlalchemy import select, text
 
-from bench.system import peak_memory, system
+from bench.system import cpu_seconds, peak_memory, system
 from config import DEMO_CLINIKO_KEY
+from script.address import Address
 from tests.support.gunicorn_server import gunicorn
 from tests.support.processes import descendants, wait_until
 from webapp.extensions import db
@@ -24,7 +25,8 @@ from webapp.models import Organization, Role, SyncLog
 from webapp.services import organizations, people, tokens
 
 PASSWORD = "a password for measuring only"
-_TICK = os.sysconf("SC_CLK_TCK")
+
+Serve = Callable[[Mapping[str, str], Path], AbstractContextManager[Address]]
 
 # What each sync writes into every row that it has seen, changed or not.
 _MARKS = ("last_synced", "last_sync_id")
@@ -49,15 +51,16 @@ class Sync:
 class Running:
     """A system that runs, and a caller with a token."""
 
-    def __init__(self, app: Flask, api: str) -> None:
+    def __init__(self, app: Flask, address: Address) -> None:
         person = people.create("caller@example.com", PASSWORD, role=Role.ADMIN)
         self.app = app
-        self.api = api
+        self.address = address
+        self.api = f"http://{address}/api/v1"
         self.headers = {"Authorization": f"Bearer {tokens.issue(person)[0]}"}
 
     def sync(self, organization_id: int = 1) -> Sync:
         """Start a sync over HTTP and see it through."""
-        used = self._cpu_seconds()
+        used = self.worker_cpu_seconds()
         began = time.monotonic()
         return self.see_through(self.start(organization_id), began=began, used=used)
 
@@ -99,7 +102,7 @@ class Running:
             seconds=seconds,
             requests=log.progress["requests_made"],
             records=told["records_processed"],
-            cpu_seconds=self._cpu_seconds() - used,
+            cpu_seconds=self.worker_cpu_seconds() - used,
             peak_mb=peak / 1024,
             pss_mb=pss / 1024,
             was_seen_waiting=waited,
@@ -136,21 +139,21 @@ class Running:
         found: dict[str, Any] = answer.json()
         return found
 
-    def _cpu_seconds(self) -> float:
+    def worker_cpu_seconds(self) -> float:
         """What the work-horses that have ended used, by the worker that buried them."""
-        stat = Path(f"/proc/{self.app.config['WORKER_PID']}/stat").read_text()
-        user, system = stat.rpartition(")")[2].split()[13:15]
-        return (int(user) + int(system)) / _TICK
+        return cpu_seconds(self.app.config["WORKER_PID"], of_children=True)
 
 
 @contextmanager
-def running(folder: Path, cliniko: str, **settings: Any) -> Iterator[Running]:
+def running(
+    folder: Path, cliniko: str, *, serve: Serve = gunicorn, **settings: Any
+) -> Iterator[Running]:
     """The whole system beside a Cliniko: web server, Redis, worker and an empty database."""
     with (
         system(folder, cliniko, **settings) as app,
-        gunicorn(os.environ | app.config["ENVIRON"], folder / "web.log") as address,
+        serve(os.environ | app.config["ENVIRON"], folder / "web.log") as address,
     ):
-        yield Running(app, f"http://{address}/api/v1")
+        yield Running(app, address)
 
 
 def _pss(pid: int) -> int:

@@ -56,6 +56,13 @@ def peak_memory(worker: int) -> int:
     return peak
 
 
+def cpu_seconds(pid: int, *, of_children: bool = False) -> float:
+    """What a process has used so far; or what those of its children used that have ended."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = stat[13:15] if of_children else stat[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def archived_of(patients: int) -> int:
     """How many of a simulated clinic's patients are archived."""
     return min(36, patients // 10)

@@ -18,10 +18,13 @@ ACCESS_LOG = "process %(p)s answered %(s)s"
 
 
 @contextmanager
-def gunicorn(environment: Mapping[str, str], log: Path) -> Iterator[Address]:
-    """Two processes with four threads each, on a port of their own; all they say goes to a file."""
+def gunicorn(environment: Mapping[str, str], log: Path, *options: str) -> Iterator[Address]:
+    """As gunicorn.conf.py has it but for these options, on a port of its own; all that its
+    processes say goes to a file."""
     address = Address("127.0.0.1", free_port())
-    command = tethered("-m", "gunicorn", "--bind", str(address), "--access-logformat", ACCESS_LOG)
+    command = tethered(
+        "-m", "gunicorn", "--bind", str(address), "--access-logformat", ACCESS_LOG, *options
+    )
     with log.open("w") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, env=tether.environ(environment), stdout=file, stderr=file

@@ -1,0 +1,236 @@
+"""A thousand open dashboards, each asking every two seconds, while a sync runs beside them.
+
+    .venv/bin/python -m bench.poll --rounds 5
+
+Web server, worker, Redis, simulated Cliniko, database and those who ask share the machine. Of ten
+dashboards eight show the live card of the sync that runs; one is the clinics page of a manager, one
+that of an admin, who sees every clinic. Syncs alone and syncs with dashboards take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bench import servers
+from bench.ours import PASSWORD, Running, Sync, running
+from bench.system import cpu_seconds, simulator
+from bench.tables import origin, publish, table
+from config import ROOT
+from tests.support.postgres_server import postgres_server
+from tests.support.processes import descendants
+from webapp.models import Role
+from webapp.services import people
+
+AGENT = "dashboards"
+CLINICS = 5
+CARD, ONE, ALL = "live card", "clinics page, one clinic", f"clinics page, {CLINICS} clinics"
+MIX = (*[CARD] * 8, ONE, ALL)
+_CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+
+
+@dataclass
+class Measured:
+    """All rounds of one kind of database and web server."""
+
+    milliseconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[str] = field(default_factory=Counter)
+    alone: list[Sync] = field(default_factory=list)
+    watched: list[Sync] = field(default_factory=list)
+    web_cpu: float = 0.0
+    own_cpu: float = 0.0
+    seconds: float = 0.0
+
+
+class Dashboards:
+    """The process that asks, from when it is told which sync runs until it is told to stop."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        command = [sys.executable, "-m", "bench.dashboards"]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def begin(self, host: str, port: int, pages: list[tuple[str, str, str]]) -> None:
+        told = {"host": host, "port": port, "pages": pages, "dashboards": self._count}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(told | {"agent": AGENT}) + "\n")
+        self._process.stdin.flush()
+
+    def end(self) -> dict[str, Any]:
+        """What came back."""
+        answers: dict[str, Any] = json.loads(self._process.communicate("stop\n", timeout=60)[0])
+        return answers
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--servers", nargs="+", choices=list(servers.KINDS), default=["as it is"])
+    parser.add_argument("--dashboards", type=int, default=1000)
+    parser.add_argument("--patients", type=int, default=50_000)
+    parser.add_argument("--latency-ms", type=float, default=250)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--markdown", type=Path, help="a file for the tables")
+    said = parser.parse_args()
+    found: dict[tuple[str, str], Measured] = {}
+    for database in said.databases:
+        for server in said.servers:
+            measured = found[database, server] = Measured()
+            with _system(database, server, said.patients, said.latency_ms) as (site, cookies):
+                for _ in range(said.rounds):
+                    _round(site, cookies, said.dashboards, measured)
+            publish(_tables(found, said.dashboards), said.markdown)
+
+
+@contextmanager
+def _system(
+    database: str, server: str, patients: int, latency_ms: float
+) -> Iterator[tuple[Running, dict[str, str]]]:
+    """The running system after a first sync of every clinic, and the cookie for each page."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        url = ""
+        if database == "postgresql":
+            url = stack.enter_context(postgres_server()).create("polled")
+        cliniko = stack.enter_context(simulator(patients, latency_ms))
+        site = stack.enter_context(
+            running(folder, cliniko, serve=servers.KINDS[server], database_url=url, clinics=CLINICS)
+        )
+        people.create("all@example.com", PASSWORD, role=Role.ADMIN)
+        people.create("one@example.com", PASSWORD, role=Role.MANAGER, organization_id=1)
+        cookie_of = {name: _sign_in(site, f"{name}@example.com") for name in ("all", "one")}
+        for clinic in range(1, CLINICS + 1):
+            site.sync(clinic)
+        yield site, {CARD: cookie_of["one"], ONE: cookie_of["one"], ALL: cookie_of["all"]}
+
+
+def _round(site: Running, cookies: dict[str, str], count: int, measured: Measured) -> None:
+    """One sync alone, then one with all dashboards open."""
+    site.open_window()
+    measured.alone.append(site.sync())
+    dashboards = Dashboards(count)
+    site.open_window()
+    used, began, web = site.worker_cpu_seconds(), time.monotonic(), _web_cpu_seconds()
+    log_id = site.start()
+    paths = {CARD: f"/clinics/1/syncs/{log_id}/progress", ONE: "/clinics", ALL: "/clinics"}
+    dashboards.begin(
+        site.address.host, site.address.port, [(kind, paths[kind], cookies[kind]) for kind in MIX]
+    )
+    measured.watched.append(site.see_through(log_id, began=began, used=used))
+    measured.web_cpu += _web_cpu_seconds() - web
+    measured.seconds += time.monotonic() - began
+    answers = dashboards.end()
+    measured.own_cpu += answers["cpu_seconds"]
+    measured.errors.update(answers["errors"])
+    for kind, milliseconds in answers["milliseconds"].items():
+        measured.milliseconds[kind] += milliseconds
+
+
+def _sign_in(site: Running, email: str) -> str:
+    """The cookie of this person's session."""
+    session = requests.Session()
+    session.headers["User-Agent"] = AGENT
+    url = f"http://{site.address}/sign-in"
+    token = _CSRF.search(session.get(url, timeout=60).text)
+    assert token is not None
+    answer = session.post(
+        url, {"email": email, "password": PASSWORD, "csrf_token": token[1]}, timeout=60
+    )
+    assert answer.url.endswith("/clinics"), answer.url
+    return "; ".join(f"{name}={value}" for name, value in session.cookies.items())
+
+
+def _web_cpu_seconds() -> float:
+    """What the web server's processes have used so far: those of ours that are no worker."""
+    return sum(cpu_seconds(pid) for pid in descendants(os.getpid()) if _is_web(pid))
+
+
+def _is_web(pid: int) -> bool:
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return any(name in command for name in (b"gunicorn", b"granian", b"waitress"))
+
+
+def _tables(found: dict[tuple[str, str], Measured], dashboards: int) -> str:
+    answers, syncs = [], []
+    for (database, server), measured in found.items():
+        name = f"{database}, {server}"
+        errors = sum(measured.errors.values())
+        for kind, milliseconds in sorted(measured.milliseconds.items()):
+            times = sorted(milliseconds)
+            a_second = len(times) / measured.seconds
+            answers.append(
+                [
+                    f"{name}: {kind}",
+                    *(f"{each:,.1f}" for each in (a_second, statistics.median(times))),
+                    *(f"{times[int(len(times) * part)]:,.1f}" for part in (0.99, 0.999)),
+                    f"{times[-1]:,.0f}",
+                ]
+            )
+        alone, watched = (
+            statistics.median(each.seconds for each in syncs)
+            for syncs in (measured.alone, measured.watched)
+        )
+        used = (
+            measured.web_cpu / measured.seconds,
+            sum(each.cpu_seconds for each in measured.watched) / measured.seconds,
+            measured.own_cpu / measured.seconds,
+        )
+        syncs.append(
+            [
+                name,
+                f"{watched / alone:.2f}",
+                f"{alone:.2f}",
+                f"{watched:.2f}",
+                *(f"{each:.2f}" for each in used),
+                f"{errors} {dict(measured.errors) or ''}",
+            ]
+        )
+    return "\n".join(
+        (
+            origin("bench.poll"),
+            "",
+            f"{dashboards:,} dashboards, milliseconds from when an answer was due to be asked for:",
+            "",
+            table(["", "a second", "median", "99 %", "99.9 %", "longest"], answers),
+            "",
+            "The sync, in seconds, and how much of a core each needed meanwhile:",
+            "",
+            table(
+                [
+                    "",
+                    "watched / alone",
+                    "alone",
+                    "watched",
+                    "web",
+                    "worker",
+                    "those who ask",
+                    "errors",
+                ],
+                syncs,
+            ),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
