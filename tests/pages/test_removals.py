@@ -12,7 +12,7 @@ from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Patient, SyncLog, SyncStatus
-from webapp.services import patients
+from webapp.services import counts
 
 COUNT = 60
 
@@ -34,7 +34,7 @@ def path(clinic: str, log: SyncLog) -> str:
 
 def deleted(cast: Cast) -> int:
     db.session.rollback()  # what this test has read until now is old
-    return patients.count_by_state(cast.surf)[PatientState.DELETED]
+    return counts.by_state(cast.surf)[PatientState.DELETED]
 
 
 def test_the_page_of_the_clinic_says_so_to_everybody(

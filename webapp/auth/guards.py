@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+from sqlalchemy import bindparam, select
+
 from webapp.auth.access import Action, may
 from webapp.errors import InsufficientPermissions, InvalidOrganizationId, OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import Organization, Role, User
 
+_CLINIC = select(Organization).where(Organization.id == bindparam("id"))
 _ORGANIZATION_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 
 
@@ -22,7 +25,7 @@ def organization_for(user: User, org_id: str, action: Action) -> Organization:
     organization_id = organization_id_of(org_id)
     if not may(user, action, organization_id):
         raise InsufficientPermissions(organization_id=organization_id)
-    organization = db.session.get(Organization, organization_id)
+    organization: Organization | None = db.session.scalar(_CLINIC, {"id": organization_id})
     if organization is None:
         if user.role == Role.ADMIN:
             raise OrganizationNotFound(organization_id=organization_id)

@@ -10,7 +10,7 @@ from webapp.auth.sessions import current_actor, signed_in_user
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, HTMX_URL
 from webapp.models import Organization
 from webapp.pages import filters
-from webapp.services import patients
+from webapp.services import counts
 
 
 def init_app(app: Flask) -> None:
@@ -34,5 +34,5 @@ def may(action: Action, clinic: Organization | None = None) -> bool:
 
 def render_clinic(template: str, organization: Organization, **context: object) -> str:
     """A page of one clinic, in the frame that all of them share."""
-    counts = patients.count_by_state(organization)
-    return render_template(template, clinic=organization, counts=counts, **context)
+    held = counts.by_state(organization)
+    return render_template(template, clinic=organization, counts=held, **context)

@@ -13,8 +13,8 @@ from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, Patient, SyncLog, SyncStatus, User
-from webapp.services import connection, credentials, names
+from webapp.models import Organization, SyncLog, SyncStatus, User
+from webapp.services import connection, counts, credentials, names
 
 MAX_NAME = 200
 
@@ -86,14 +86,8 @@ def replace_key(organization: Organization, api_key: str) -> None:
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
-    """Counts, latest and last completed sync of each clinic, in three queries for all."""
+    """Counts, latest and last completed sync of each clinic, in three queries for all at most."""
     ids = [organization.id for organization in organizations]
-    counts = db.session.execute(
-        select(Patient.organization_id, func.count())
-        .where(Patient.organization_id.in_(ids))
-        .group_by(Patient.organization_id)
-    )
-    patients = {row[0]: row[1] for row in counts}
     newest = select(func.max(SyncLog.id)).where(SyncLog.organization_id.in_(ids))
     latest = {
         log.organization_id: log
@@ -107,10 +101,11 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
         .group_by(SyncLog.organization_id)
     )
     last_synced = {row[0]: row[1] for row in ends}
+    patients = counts.by_state_of(organizations, latest)
     return [
         ClinicFigures(
             organization,
-            patients.get(organization.id, 0),
+            sum(patients[organization.id].values()),
             latest.get(organization.id),
             last_synced.get(organization.id),
         )

@@ -14,7 +14,7 @@ from webapp.cliniko.records import PatientState
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
-from webapp.services import search
+from webapp.services import counts, search
 
 # Up to so many matches are gathered in one pass and sorted here.
 _FEW = 200
@@ -67,7 +67,8 @@ def find(
     if few is not None:
         ids, total = few[offset : offset + limit], len(few)
     else:
-        ids, total = _ids(conditions, limit, offset), _count(conditions)
+        ids = _ids(conditions, limit, offset)
+        total = _count(conditions) if criteria.picks else _known_count(organization, criteria)
     return PatientPage(_in_this_order(ids), total, limit, offset)
 
 
@@ -88,18 +89,6 @@ def survivor(patient: Patient) -> Patient | None:
             Patient.cliniko_patient_id == patient.merged_into,
         )
     )
-
-
-def count_by_state(organization: Organization) -> dict[PatientState, int]:
-    """How many patients we hold in each state; every state is there."""
-    counts = dict.fromkeys(PatientState, 0)
-    rows = db.session.execute(
-        select(Patient.state, func.count())
-        .where(*_conditions(organization, PatientFilter(state=None)))
-        .group_by(Patient.state)
-    )
-    counts.update({PatientState(state): count for state, count in rows})
-    return counts
 
 
 def _few_matches(conditions: Conditions) -> list[int] | None:
@@ -128,6 +117,11 @@ def _ids(conditions: Conditions, limit: int, offset: int) -> Sequence[int]:
 
 def _count(conditions: Conditions) -> int:
     return db.session.scalar(select(func.count()).select_from(Patient).where(*conditions)) or 0
+
+
+def _known_count(organization: Organization, criteria: PatientFilter) -> int:
+    known = counts.by_state(organization)
+    return sum(known.values()) if criteria.state is None else known[criteria.state]
 
 
 def _in_this_order(ids: Sequence[int]) -> list[Patient]:
