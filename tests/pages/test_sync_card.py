@@ -7,14 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import iso, now
-from webapp.extensions import db
 from webapp.models import SyncStatus
 
 HALFWAY: dict[str, Any] = {
@@ -161,21 +159,3 @@ def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None
 def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
     (shown,) = Parsed(card().text).having(id="sync-card")
     assert shown["data-announce"] == "Full patient sync: 50 percent"
-
-
-def test_a_poll_reads_rows_by_key_and_counts_nothing(vera: Visitor, cast: Cast) -> None:
-    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
-    path = f"/clinics/{cast.surf.id}/syncs/{log.id}/progress"
-    statements: list[str] = []
-
-    def remember(_1: object, _2: object, statement: str, *_: object) -> None:
-        statements.append(statement.lower())
-
-    event.listen(db.engine, "before_cursor_execute", remember)
-    try:
-        vera.get_fragment(path)
-    finally:
-        event.remove(db.engine, "before_cursor_execute", remember)
-    reads = [statement for statement in statements if statement.startswith("select")]
-    assert len(reads) == 3  # the person, the clinic, the sync
-    assert not any("count(" in statement or "from patients" in statement for statement in reads)

@@ -38,6 +38,13 @@ MATRIX: dict[Role, frozenset[Action]] = {
 
 def may(user: User, action: Action, organization_id: int | None = None) -> bool:
     """Whether a person may do this with this clinic (None: with no clinic in particular)."""
-    if not user.active or action not in MATRIX[Role(user.role)]:
+    return user.active and allows(Role(user.role), user.organization_id, action, organization_id)
+
+
+def allows(
+    role: Role, own_organization_id: int | None, action: Action, organization_id: int | None
+) -> bool:
+    """Whether somebody active in this role, of this clinic, may do this with that one."""
+    if action not in MATRIX[role]:
         return False
-    return user.role == Role.ADMIN or user.organization_id == organization_id
+    return role == Role.ADMIN or own_organization_id == organization_id

@@ -18,6 +18,8 @@ from webapp.models import User
 
 login_manager = LoginManager()
 
+SESSION_KEY = "_user_id"  # where Flask-Login keeps what `get_id` says, as `<id>.<epoch>`
+
 # Built once: it is asked with every request for a page, of open dashboards alone hundreds a second.
 _PERSON = select(User).where(User.id == bindparam("id"))
 

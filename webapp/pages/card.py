@@ -8,21 +8,14 @@ from typing import Any
 from flask import flash, make_response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp.auth.sessions import current_actor
 from webapp.clock import now
 from webapp.htmx import asked_by_htmx
 from webapp.models import Organization, SyncLog
-from webapp.pages.filters import took
 from webapp.queue import workers_connected
 from webapp.sync import held, history
 
 # So long a sync may wait in the queue before we look whether any worker is there.
 PATIENCE = timedelta(seconds=30)
-
-# The cards of running syncs as they were last drawn, by sync and role, with what they were made of:
-# drawing one costs more than everything else about a question, and there are many at once.
-_living: dict[tuple[int, str], tuple[object, str]] = {}
-MOST_KNOWN = 500
 
 
 def card_context(log: SyncLog | None) -> dict[str, Any]:
@@ -34,21 +27,9 @@ def card_context(log: SyncLog | None) -> dict[str, Any]:
 
 def card(organization: Organization, log: SyncLog | None, notice: str | None = None) -> str:
     """The fragment alone."""
-    context = card_context(log)
-    if log is None or not log.is_running or notice is not None:
-        return _drawn(organization, notice, context)
-    # Who watches a sync sees what all others in the same role see who look in the same second.
-    shown = ({**vars(log), "_sa_instance_state": None}, context["no_worker"], took(log))
-    known = _living.get((log.id, current_actor().role))
-    if known is None or known[0] != shown:
-        if len(_living) > MOST_KNOWN:
-            _living.clear()
-        known = _living[log.id, current_actor().role] = shown, _drawn(organization, None, context)
-    return known[1]
-
-
-def _drawn(organization: Organization, notice: str | None, context: dict[str, Any]) -> str:
-    return render_template("syncs/_card.html", clinic=organization, notice=notice, **context)
+    return render_template(
+        "syncs/_card.html", clinic=organization, notice=notice, **card_context(log)
+    )
 
 
 def card_or_page(organization: Organization, *, notice: str | None = None) -> ResponseReturnValue:

@@ -1,0 +1,159 @@
+"""GET /clinics/<id>/syncs/<id>/progress, again and again: little work, never an old answer"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import event, update
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from tests.pages.visitor import Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import Role, SyncLog, SyncStatus, User
+
+
+@pytest.fixture
+def log(cast: Cast) -> SyncLog:
+    """A sync of Surf Rehab that a worker is at."""
+    return make_log(
+        cast.surf,
+        SyncStatus.RUNNING,
+        started_at=now() - timedelta(seconds=30),
+        worker="w",
+        lease_expires_at=now() + timedelta(seconds=15),
+        records_success=100,
+    )
+
+
+def path(log: SyncLog) -> str:
+    return f"/clinics/{log.organization_id}/syncs/{log.id}/progress"
+
+
+@contextmanager
+def reads() -> Iterator[list[str]]:
+    """The questions to the database meanwhile."""
+    statements: list[str] = []
+
+    def remember(_1: object, _2: object, statement: str, *_: object) -> None:
+        if statement.lower().startswith("select"):
+            statements.append(statement.lower())
+
+    event.listen(db.engine, "before_cursor_execute", remember)
+    try:
+        yield statements
+    finally:
+        event.remove(db.engine, "before_cursor_execute", remember)
+
+
+def change(log: SyncLog, **values: Any) -> None:
+    """As another process does it."""
+    with transaction() as session:
+        session.execute(update(SyncLog).where(SyncLog.id == log.id).values(**values))
+
+
+def change_person(user: User, **values: Any) -> None:
+    with transaction() as session:
+        session.execute(update(User).where(User.id == user.id).values(**values))
+
+
+def test_the_first_question_reads_rows_by_key_and_counts_nothing(
+    vera: Visitor, log: SyncLog
+) -> None:
+    where = path(log)
+
+    with reads() as questions:
+        vera.get_fragment(where)
+
+    assert len(questions) == 4  # at a glance, then the person, the clinic and the sync
+    assert not any("count(" in question or "from patients" in question for question in questions)
+
+
+def test_the_next_in_the_same_second_needs_one_question(
+    vera: Visitor, cast: Cast, log: SyncLog
+) -> None:
+    with time_machine.travel(now(), tick=False):
+        first = vera.get_fragment(path(log)).text
+        with reads() as questions:
+            again = vera.get_fragment(path(log)).text
+
+    assert len(questions) == 1
+    assert again == first
+
+
+def test_what_another_process_has_stored_is_shown_at_once(vera: Visitor, log: SyncLog) -> None:
+    with time_machine.travel(now(), tick=False):
+        assert "Stored 100 " in text_of(vera.get_fragment(path(log)))
+        change(log, records_success=200)
+        assert "Stored 200 " in text_of(vera.get_fragment(path(log)))
+        change(log, progress=log.progress | {"phase": "reconciling"})
+        assert "Looking for what changed" in text_of(vera.get_fragment(path(log)))
+        change(log, cancel_requested_at=now())
+        assert "Cancelling" in text_of(vera.get_fragment(path(log)))
+        change(log, status=SyncStatus.COMPLETED, completed_at=now())
+        assert vera.get_fragment(path(log)).headers["HX-Trigger"] == "sync-finished"
+
+
+def test_the_time_goes_on_while_nothing_else_does(vera: Visitor, log: SyncLog) -> None:
+    with time_machine.travel(log.started_at + timedelta(seconds=30), tick=False) as clock:
+        assert "Elapsed 30s" in text_of(vera.get_fragment(path(log)))
+        clock.shift(1)
+        assert "Elapsed 31s" in text_of(vera.get_fragment(path(log)))
+
+
+def test_a_worker_that_falls_silent_is_noticed(vera: Visitor, log: SyncLog) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        vera.get_fragment(path(log))
+        clock.shift(100)
+        assert "Failed" in text_of(vera.get_fragment(path(log)))
+
+
+@pytest.mark.parametrize(
+    "values", [{"active": False}, {"session_epoch": 5}], ids=["deactivated", "signed out elsewhere"]
+)
+def test_whoever_lost_their_session_sees_no_more(
+    vera: Visitor, cast: Cast, log: SyncLog, values: dict[str, Any]
+) -> None:
+    assert vera.get_fragment(path(log)).status_code == 200
+
+    change_person(cast.vera, **values)
+
+    assert "sync-card" not in vera.get_fragment(path(log)).text
+
+
+def test_whoever_moved_to_another_clinic_sees_no_more(
+    vera: Visitor, cast: Cast, log: SyncLog
+) -> None:
+    assert vera.get_fragment(path(log)).status_code == 200
+
+    change_person(cast.vera, organization_id=cast.northside.id)
+
+    assert vera.get_fragment(path(log)).status_code == 403
+
+
+def test_what_others_have_drawn_is_not_for_other_clinics(
+    vera: Visitor, charlie: Visitor, visitor: Visitor, cast: Cast, log: SyncLog
+) -> None:
+    assert vera.get_fragment(path(log)).status_code == 200
+
+    assert charlie.get_fragment(path(log)).status_code == 403
+    elsewhere = f"/clinics/{cast.northside.id}/syncs/{log.id}/progress"
+    assert charlie.get_fragment(elsewhere).status_code == 404
+    assert "sync-card" not in visitor.get_fragment(path(log)).text
+
+
+def test_each_role_has_a_drawing_of_its_own(
+    vera: Visitor, alice: Visitor, cast: Cast, log: SyncLog
+) -> None:
+    with time_machine.travel(now(), tick=False):
+        vera.get_fragment(path(log))
+        with reads() as questions:
+            alice.get_fragment(path(log))
+    assert len(questions) == 4
+    assert cast.alice.role == Role.ADMIN
