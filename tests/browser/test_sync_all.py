@@ -21,6 +21,7 @@ def alice(visit: Visit, live: Live) -> Visitor:
     alice = visit()
     alice.sign_in(live.cast.alice)
     alice.page.get_by_role("link", name="Surf Rehab").click()
+    alice.page.wait_for_url("**/clinics/1")  # whole: a form sent before htmx is there loads a page
     return alice
 
 
