@@ -16,4 +16,5 @@ forwarder_headers = ""
 
 # No query string and no referrer: a search holds patients' names.
 accesslog = "-"
+logger_class = "script.web_log.WebLog"  # without the polls of open dashboards
 access_log_format = "%(t)s %(h)s %(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"

@@ -24,9 +24,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     front.init_app(app)
     security.init_app(app)
+    pages.init_app(app)
     limits.init_app(app)
     api.init_app(app)
-    pages.init_app(app)
     cli.init_app(app)
     return app
 

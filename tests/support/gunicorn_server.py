@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from script.address import Address, free_port
 from script.processes import tethered
 from tests.support.processes import wait_until
 
-# Which process has answered, and nothing else; the application's own log goes to the same file.
-ACCESS_LOG = "process %(p)s answered %(s)s"
+# Which process has answered, before what it writes in any case.
+_CONFIGURED = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["access_log_format"]
+ACCESS_LOG = f"process %(p)s answered %(s)s: {_CONFIGURED}"
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import requests
 
 from config import load
 from script.address import Address
-from tests.api.rows import record, store
-from tests.cast import make_cast
+from tests.api.rows import make_log, record, store
+from tests.cast import PASSWORD, make_cast
 from tests.conftest import CREDENTIALS_KEY, SECRET_KEY
 from tests.support.gunicorn_server import gunicorn
 from tests.support.redis_server import RedisServer
@@ -45,11 +45,21 @@ class Web:
         url = f"{self.url}/api/v1{path}"
         return requests.request(method, url, headers={**sent, **(headers or {})}, timeout=40)
 
+    def sign_in(self, email: str) -> requests.Session:
+        """A browser in which this person has signed in."""
+        browser = requests.Session()
+        form = browser.get(f"{self.url}/sign-in", timeout=40).text
+        token = form.partition('name="csrf_token" value="')[2].partition('"')[0]
+        fields = {"csrf_token": token, "email": email, "password": PASSWORD}
+        answer = browser.post(f"{self.url}/sign-in", fields, timeout=40, allow_redirects=False)
+        assert answer.status_code == 303, answer.text
+        return browser
+
 
 @contextmanager
 def serving(folder: Path, template: Path, **settings: str) -> Iterator[Web]:
-    """A web server with these settings. Surf Rehab is clinic 1, Northside Physio clinic 2
-    with 500 patients."""
+    """A web server with these settings. Surf Rehab is clinic 1 with sync 1, Northside
+    Physio clinic 2 with 500 patients."""
     database = Path(shutil.copy(template, folder / "web.db"))
     with RedisServer() as redis:
         environment = {
@@ -65,6 +75,7 @@ def serving(folder: Path, template: Path, **settings: str) -> Iterator[Web]:
         core = create_core(load(environment))
         with core.app_context():
             cast = make_cast()
+            make_log(cast.surf)
             store(cast.northside, *(record(n, "Olivia", "Nguyen") for n in range(500)))
             issued = {name: tokens.issue(getattr(cast, name))[0] for name in ("bob", "charlie")}
             issued["bob again"] = tokens.issue(cast.bob)[0]

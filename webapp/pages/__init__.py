@@ -10,6 +10,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     clinics,
     connection,
     errors,
+    glance,
     health,
     metrics,
     patients,
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
     """Register the pages, the words of the templates and the answers to errors."""
     sessions.init_app(app)
     templating.init_app(app)
+    app.before_request(glance.answer)
     app.register_blueprint(signed_in)
     app.register_blueprint(open_to_all)
     app.extensions["page_errors"] = errors.answer

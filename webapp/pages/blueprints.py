@@ -5,10 +5,8 @@ from __future__ import annotations
 from flask import Blueprint
 
 from webapp.auth import sessions
-from webapp.pages import glance
 
 signed_in = Blueprint("pages", __name__)
-signed_in.before_request(glance.answer)
 signed_in.before_request(sessions.require_sign_in)
 
 open_to_all = Blueprint("open", __name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from webapp.cliniko.errors import ClinikoError, InvalidKey
 from webapp.cliniko.shard import shard_of
@@ -17,6 +17,19 @@ from webapp.models import Organization, SyncLog, SyncStatus, User
 from webapp.services import connection, counts, credentials, names
 
 MAX_NAME = 200
+
+# Built once: the clinics page asks them again and again while a sync runs.
+_ALL = select(Organization).order_by(func.lower(Organization.name), Organization.id)
+_ONE = select(Organization).where(Organization.id == bindparam("id"))
+_THEIRS = SyncLog.organization_id.in_(bindparam("ids", expanding=True))
+_NEWEST = select(SyncLog).where(
+    SyncLog.id.in_(select(func.max(SyncLog.id)).where(_THEIRS).group_by(SyncLog.organization_id))
+)
+_ENDS = (
+    select(SyncLog.organization_id, func.max(SyncLog.completed_at))
+    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED)
+    .group_by(SyncLog.organization_id)
+)
 
 
 @dataclass(frozen=True)
@@ -31,10 +44,9 @@ class ClinicFigures:
 
 def visible_to(user: User) -> list[Organization]:
     """The clinics that a person may see, by name."""
-    query = select(Organization).order_by(func.lower(Organization.name), Organization.id)
-    if user.organization_id is not None:
-        query = query.where(Organization.id == user.organization_id)
-    return list(db.session.scalars(query))
+    if user.organization_id is None:
+        return list(db.session.scalars(_ALL))
+    return list(db.session.scalars(_ONE, {"id": user.organization_id}))
 
 
 def add(name: str, api_key: str | None = None) -> Organization:
@@ -88,19 +100,8 @@ def replace_key(organization: Organization, api_key: str) -> None:
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     """Counts, latest and last completed sync of each clinic, in three queries for all at most."""
     ids = [organization.id for organization in organizations]
-    newest = select(func.max(SyncLog.id)).where(SyncLog.organization_id.in_(ids))
-    latest = {
-        log.organization_id: log
-        for log in db.session.scalars(
-            select(SyncLog).where(SyncLog.id.in_(newest.group_by(SyncLog.organization_id)))
-        )
-    }
-    ends = db.session.execute(
-        select(SyncLog.organization_id, func.max(SyncLog.completed_at))
-        .where(SyncLog.organization_id.in_(ids), SyncLog.status == SyncStatus.COMPLETED)
-        .group_by(SyncLog.organization_id)
-    )
-    last_synced = {row[0]: row[1] for row in ends}
+    latest = {log.organization_id: log for log in db.session.scalars(_NEWEST, {"ids": ids})}
+    last_synced = {row[0]: row[1] for row in db.session.execute(_ENDS, {"ids": ids})}
     patients = counts.by_state_of(organizations, latest)
     return [
         ClinicFigures(

@@ -1,0 +1,18 @@
+"""gunicorn's log without what says nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+
+class WebLog(Logger):  # type: ignore[misc]
+    """Leaves out polls that were answered: each open dashboard makes 43,200 of them a day."""
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        path = environ.get("PATH_INFO", "")  # a request that could not be read has none
+        polled = path.endswith("/progress") and resp.status_code == 200
+        if not polled:
+            super().access(resp, req, environ, request_time)
