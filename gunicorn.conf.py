@@ -1,5 +1,7 @@
 """How gunicorn serves the application; the address comes from script/server."""
 
+from typing import Any
+
 wsgi_app = "webapp:create_app()"
 worker_class = "script.web_worker.WebWorker"  # gthread that does not wait for ever
 workers = 2
@@ -18,3 +20,11 @@ forwarder_headers = ""
 accesslog = "-"
 logger_class = "script.web_log.WebLog"  # without the polls of open dashboards
 access_log_format = "%(t)s %(h)s %(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"
+
+
+def when_ready(server: Any) -> None:
+    """Compile every template before the fork: the first visitors after a start do not wait for it,
+    and the processes share what comes of it."""
+    templates = server.app.wsgi().jinja_env
+    for name in templates.list_templates():
+        templates.get_template(name)

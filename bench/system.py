@@ -132,7 +132,7 @@ def system(
 
 def _worker(environ: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "worker.py"],
+        ["nice", "-n", "5", sys.executable, "worker.py"],  # as script/server starts it
         cwd=ROOT,
         env=os.environ | environ,
         stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
@@ -9,12 +10,15 @@ from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, scoped_session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
+TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
 _GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
@@ -68,6 +72,19 @@ def transaction() -> Iterator[scoped_session[Any]]:
         raise
 
 
+@contextmanager
+def read_alone() -> Iterator[Connection]:
+    """A connection for one statement that only reads.
+
+    PostgreSQL needs no transaction around it, which would be two more trips there and back.
+    SQLite needs no trip; and its driver would forget that transactions are begun by us.
+    """
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """Time-outs, so that a lock fails a page and not the worker; and no values in error texts, for
     they would be names of patients."""
@@ -75,17 +92,43 @@ def engine_options(url: str) -> dict[str, Any]:
     if url.startswith("postgresql"):
         limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
         connect = {"options": limits, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
-        options |= {"pool_pre_ping": True, "connect_args": connect}
+        options["connect_args"] = connect
     else:
         options["connect_args"] = {"timeout": LOCK_TIMEOUT_MS / 1000}
     return options
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Give SQLite write-ahead logging, foreign keys, and transactions that we begin ourselves."""
-    if engine.dialect.name != "sqlite":
-        return
+    """Give PostgreSQL's connections a test before use, and SQLite's what it does not do by itself:
+    write-ahead logging, foreign keys, and transactions that we begin ourselves."""
+    if engine.dialect.name == "postgresql":
+        _test_idle_connections(engine)
+    else:
+        _configure_sqlite(engine)
 
+
+def _test_idle_connections(engine: Engine) -> None:
+    """Ask a connection whether it still lives, unless it was in use just now.
+
+    The pool's own `pool_pre_ping` asks each time, which doubles the trips of a short question.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _remember(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _test(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        used = record.info.get("used")
+        if used is None or time.monotonic() - used < TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("The connection was lost while idle.") from error
+
+
+def _configure_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _configure(connection: SqliteConnection, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin transactions by itself

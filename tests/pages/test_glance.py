@@ -87,13 +87,22 @@ def test_the_next_in_the_same_second_needs_one_question(
     assert again == first
 
 
-def test_what_another_process_has_stored_is_shown_at_once(vera: Visitor, log: SyncLog) -> None:
-    with time_machine.travel(now(), tick=False):
+def test_what_a_worker_has_stored_is_shown_a_second_later(vera: Visitor, log: SyncLog) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
         assert "Stored 100 " in text_of(vera.get_fragment(path(log)))
         change(log, records_success=200)
+        clock.shift(1)
         assert "Stored 200 " in text_of(vera.get_fragment(path(log)))
         change(log, progress=log.progress | {"phase": "reconciling"})
+        clock.shift(1)
         assert "Looking for what changed" in text_of(vera.get_fragment(path(log)))
+
+
+def test_what_people_and_the_end_of_a_sync_change_is_shown_at_once(
+    vera: Visitor, log: SyncLog
+) -> None:
+    with time_machine.travel(now(), tick=False):
+        vera.get_fragment(path(log))
         change(log, cancel_requested_at=now())
         assert "Cancelling" in text_of(vera.get_fragment(path(log)))
         change(log, status=SyncStatus.COMPLETED, completed_at=now())
@@ -105,6 +114,31 @@ def test_the_time_goes_on_while_nothing_else_does(vera: Visitor, log: SyncLog) -
         assert "Elapsed 30s" in text_of(vera.get_fragment(path(log)))
         clock.shift(1)
         assert "Elapsed 31s" in text_of(vera.get_fragment(path(log)))
+
+
+def test_a_sync_in_the_queue_needs_one_question_too_until_a_worker_takes_it(
+    vera: Visitor, log: SyncLog
+) -> None:
+    queued = {"worker": None, "lease_expires_at": None, "started_at": now()}
+    change(log, **queued, progress=log.progress | {"phase": "queued"})
+    with time_machine.travel(now(), tick=False):
+        first = vera.get_fragment(path(log)).text
+        with reads() as questions:
+            assert vera.get_fragment(path(log)).text == first
+        assert len(questions) == 1
+        change(log, worker="w", lease_expires_at=now() + timedelta(seconds=15))
+        with reads() as questions:
+            vera.get_fragment(path(log))
+        assert len(questions) > 1
+
+
+def test_a_sync_that_waits_in_vain_is_noticed(vera: Visitor, log: SyncLog) -> None:
+    queued = {"worker": None, "lease_expires_at": None, "started_at": now()}
+    change(log, **queued, progress=log.progress | {"phase": "queued"})
+    with time_machine.travel(now(), tick=False) as clock:
+        vera.get_fragment(path(log))
+        clock.shift(31)
+        assert "No worker is connected" in text_of(vera.get_fragment(path(log)))
 
 
 def test_a_worker_that_falls_silent_is_noticed(vera: Visitor, log: SyncLog) -> None:

@@ -1,0 +1,91 @@
+"""Connections to the database that were lost while nobody used them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock, patch
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from webapp import extensions
+from webapp.extensions import db, read_alone, transaction
+
+
+@pytest.fixture
+def database() -> str:
+    return "postgresql"
+
+
+@pytest.fixture
+def ping(app: Flask) -> Iterator[Mock]:
+    """Called whenever a connection is asked whether it lives."""
+    dialect = db.engine.dialect
+    with patch.object(dialect, "do_ping", side_effect=dialect.do_ping) as ping:
+        yield ping
+
+
+def one() -> int:
+    with transaction() as session:
+        return int(session.execute(text("SELECT 1")).scalar_one())
+
+
+def lose_all_connections() -> None:
+    """As a database that starts anew does it."""
+    everybody_else = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    engine = create_engine(db.engine.url)
+    with engine.begin() as connection:
+        connection.execute(text(everybody_else))
+    engine.dispose()
+
+
+def age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every connection be idle for longer than it is trusted."""
+    monkeypatch.setattr(extensions, "TRUSTED_SECONDS", 0.0)
+
+
+def test_a_connection_that_was_lost_while_idle_is_replaced(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert one() == 1
+    lose_all_connections()
+    age(monkeypatch)
+    assert one() == 1
+
+
+def test_one_that_was_lost_just_after_its_use_fails_once_and_no_more(app: Flask) -> None:
+    assert one() == 1
+    lose_all_connections()
+    with pytest.raises(OperationalError):
+        one()
+    assert one() == 1
+
+
+def test_a_connection_in_steady_use_is_not_asked_whether_it_lives(
+    app: Flask, ping: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        one()
+    ping.assert_not_called()
+    age(monkeypatch)
+    one()
+    ping.assert_called_once()
+
+
+def test_a_lone_read_leaves_the_connection_as_it_was(app: Flask) -> None:
+    for _ in range(2):
+        with read_alone() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+            assert driver_of(connection).autocommit
+        with transaction() as session:
+            assert not driver_of(session.connection()).autocommit
+
+
+def driver_of(connection: Connection) -> Any:
+    return connection.connection.driver_connection
