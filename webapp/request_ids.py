@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g, request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 HEADER = "X-Request-ID"
 _ACCEPTED = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
@@ -18,9 +22,14 @@ def init_app(app: Flask) -> None:
     app.after_request(_end)
 
 
+def chosen(environ: WSGIEnvironment) -> str:
+    """The id of this request: what stands in its header if that is plain, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if _ACCEPTED.fullmatch(given) else secrets.token_hex(16)
+
+
 def _begin() -> None:
-    given = request.headers.get(HEADER, "")
-    g.request_id = given if _ACCEPTED.fullmatch(given) else secrets.token_hex(16)
+    g.request_id = chosen(request.environ)
     # A thread serves one request after the other: forget what the last one bound.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)

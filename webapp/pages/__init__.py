@@ -10,7 +10,6 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     clinics,
     connection,
     errors,
-    glance,
     health,
     metrics,
     patients,
@@ -21,13 +20,14 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     templating,
 )
 from webapp.pages.blueprints import open_to_all, signed_in
+from webapp.pages.glance import Glance
 
 
 def init_app(app: Flask) -> None:
     """Register the pages, the words of the templates and the answers to errors."""
     sessions.init_app(app)
     templating.init_app(app)
-    app.before_request(glance.answer)
     app.register_blueprint(signed_in)
     app.register_blueprint(open_to_all)
     app.extensions["page_errors"] = errors.answer
+    app.wsgi_app = Glance(app)  # type: ignore[method-assign]

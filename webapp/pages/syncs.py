@@ -19,7 +19,7 @@ from webapp.errors import (
     SyncNotRunning,
 )
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.pages import glance, parameters
+from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
 from webapp.pages.templating import render_clinic
@@ -60,11 +60,8 @@ def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
 def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
     log = _sync(organization, sync_id)
-    fragment = card(organization, log)
-    answer = make_response(fragment)
-    if log.is_running:
-        glance.keep(fragment)
-    else:
+    answer = make_response(card(organization, log))
+    if not log.is_running:
         answer.headers["HX-Trigger"] = "sync-finished"
     return answer
 
