@@ -1,5 +1,6 @@
 """How gunicorn serves the application; the address comes from script/server."""
 
+import gc
 from typing import Any
 
 wsgi_app = "webapp:create_app()"
@@ -24,7 +25,10 @@ access_log_format = "%(t)s %(h)s %(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"
 
 def when_ready(server: Any) -> None:
     """Compile every template before the fork: the first visitors after a start do not wait for it,
-    and the processes share what comes of it."""
+    and the processes share what comes of it. What is there by now stays, so the collector of
+    garbage need not go through it again and again, which holds up every thread."""
     templates = server.app.wsgi().jinja_env
     for name in templates.list_templates():
         templates.get_template(name)
+    gc.collect()
+    gc.freeze()

@@ -5,6 +5,7 @@ Open dashboards ask every two seconds; a hundred thousand rows are not counted e
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
 # While a sync runs every page of it changes the counts. Then so many times as long as counting has
 # taken they stay as they are: milliseconds, or two seconds for a million patients.
 REST = 20
+
+_COUNTING = threading.Lock()  # the threads of a process would all count the same
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,23 @@ def by_state_of(
     """The same for many clinics, by id; `latest` holds the newest sync of each that had one."""
     known: dict[int, _Known] = current_app.extensions.setdefault("counts", {})
     versions = {each.id: _version(each, latest.get(each.id)) for each in organizations}
-    stale = [each for each, version in versions.items() if _is_stale(known.get(each), version)]
-    if stale:
-        began = time.monotonic()
-        counted = _count(stale)
-        ended = time.monotonic()
-        good_until = ended + REST * (ended - began)
-        known.update({each: _Known(versions[each], counted[each], good_until) for each in stale})
+    if _stale(known, versions):
+        with _COUNTING:
+            if stale := _stale(known, versions):  # nobody else has counted them meanwhile
+                known.update(_count_anew(stale, versions))
     return {each: dict(known[each].counts) for each in versions}
+
+
+def _count_anew(stale: list[int], versions: Mapping[int, _Version]) -> dict[int, _Known]:
+    began = time.monotonic()
+    counted = _count(stale)
+    ended = time.monotonic()
+    good_until = ended + REST * (ended - began)
+    return {each: _Known(versions[each], counted[each], good_until) for each in stale}
+
+
+def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> list[int]:
+    return [each for each, version in versions.items() if _is_stale(known.get(each), version)]
 
 
 def _is_stale(known: _Known | None, version: _Version) -> bool:
