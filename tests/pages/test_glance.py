@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import time_machine
+from flask import Flask
 from sqlalchemy import event, update
+from sqlalchemy.exc import OperationalError
 
 from tests.api.rows import make_log
 from tests.cast import Cast
@@ -191,3 +194,54 @@ def test_each_role_has_a_drawing_of_its_own(
             alice.get_fragment(path(log))
     assert len(questions) == 4
     assert cast.alice.role == Role.ADMIN
+
+
+def test_a_drawing_goes_on_without_the_cookies_and_the_id_of_who_it_was_drawn_for(
+    app: Flask, cast: Cast, log: SyncLog
+) -> None:
+    first, second = (Visitor(app).signed_in(cast.vera) for _ in range(2))
+    with time_machine.travel(now(), tick=False):
+        drawn = first.get_fragment(path(log))
+        with reads() as questions:
+            again = second.get_fragment(path(log))
+    assert len(questions) == 1
+    assert "Set-Cookie" in drawn.headers
+    assert "Set-Cookie" not in again.headers
+    assert drawn.headers["X-Request-ID"] != again.headers["X-Request-ID"]
+    of_one = {"Set-Cookie", "X-Request-ID"}
+    assert {each for each in again.headers if each[0] not in of_one} == {
+        each for each in drawn.headers if each[0] not in of_one
+    }
+
+
+def test_the_id_that_a_proxy_has_chosen_stands_on_a_drawing_too(
+    vera: Visitor, log: SyncLog
+) -> None:
+    with time_machine.travel(now(), tick=False):
+        vera.get_fragment(path(log))
+        answer = vera.get(path(log), headers={"X-Request-ID": "chosen-by-a-proxy"})
+    assert answer.headers["X-Request-ID"] == "chosen-by-a-proxy"
+
+
+def test_other_hosts_are_refused_what_is_drawn(app: Flask, vera: Visitor, log: SyncLog) -> None:
+    app.config["ALLOWED_HOSTS"] = ["localhost"]
+    with time_machine.travel(now(), tick=False):
+        assert vera.get_fragment(path(log)).status_code == 200
+        elsewhere = {"Host": "elsewhere.example"}
+        for _ in range(2):
+            assert vera.get(path(log), headers=elsewhere).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE", "OPTIONS"])
+def test_other_methods_are_answered_by_flask(vera: Visitor, log: SyncLog, method: str) -> None:
+    with time_machine.travel(now(), tick=False):
+        vera.get_fragment(path(log))
+        answer = vera.client.open(path(log), method=method)
+    assert not answer.text.startswith("<section")
+
+
+def test_a_database_that_is_away_has_the_words_of_any_page(vera: Visitor, log: SyncLog) -> None:
+    vera.get_fragment(path(log))
+    trouble = OperationalError("select", {}, Exception("away"))
+    with patch("sqlalchemy.engine.Connection.execute", side_effect=trouble):
+        assert vera.get_fragment(path(log)).status_code == 503
