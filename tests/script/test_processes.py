@@ -111,7 +111,11 @@ def test_killing_the_supervisor_ends_a_real_redis_and_gunicorn_with_its_workers(
     instance: Path,
 ) -> None:
     (instance / "hello.py").write_text("def app(environ, start): start('200 OK', []); return []")
-    web = tethered("-m", "gunicorn", "--bind=127.0.0.1:0", f"--chdir={instance}", "hello:app")
+    (instance / "plain.py").write_text("workers = 2")  # ours is for our own application
+    web = tethered(
+        *("-m", "gunicorn", "--bind=127.0.0.1:0", f"--chdir={instance}"),
+        *(f"--config={instance}/plain.py", "hello:app"),
+    )
     settings = replace(load({}, instance=instance), embedded_redis=True)
     chosen = [programs(settings)[0], Program("web", web)]
     with supervised(chosen, instance) as supervisord:
