@@ -31,7 +31,9 @@ _UNAVAILABLE = f"The database could not be reached or stayed locked. {_KEPT} Sta
 _CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the database migration."
 
 
-def patiently(write: Callable[[], Answer], *, meanwhile: Callable[[], None]) -> Answer:
+def patiently(
+    write: Callable[[], Answer], *, meanwhile: Callable[[], None] = lambda: None
+) -> Answer:
     """Do it in one transaction; a database that is locked, away or in a deadlock is asked again for
     up to 45 seconds, and `meanwhile` is called before each pause.
 

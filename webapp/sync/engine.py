@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import DBAPIError
 
+from webapp.cliniko.client import Cliniko
 from webapp.cliniko.errors import AuthFailed, ClinikoError
 from webapp.errors import AppError, ErrorCode
-from webapp.extensions import db, transaction
+from webapp.extensions import db
 from webapp.models import Organization, SyncLog, SyncPhase
 from webapp.services.connection import client_for
 from webapp.sync import lease, recovery
-from webapp.sync.database_trouble import meaning_of
+from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
@@ -30,6 +33,16 @@ class HandOver(Exception):
     """The worker ends; the sync is to go on elsewhere."""
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What an attempt works with, and on."""
+
+    organization: Organization
+    key: str | None
+    client: Cliniko
+    recorder: Recorder
+
+
 def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """Bring one clinic in step, or close the sync with the reason why not.
 
@@ -38,13 +51,12 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """
     structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
     try:
-        sync_log = lease.claim(sync_log_id, attempt, worker)
+        lease.claim(sync_log_id, attempt, worker)
     except lease.LeaseLost:
         log.info("sync_not_ours")
         return
-    log.info("sync_begins", organization_id=sync_log.organization_id)
     try:
-        _run(sync_log)
+        _run(sync_log_id)
         log.info("sync_completed")
     except lease.LeaseLost:
         log.warning("sync_taken_over")
@@ -65,35 +77,44 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         _fail(sync_log_id, attempt, ErrorCode.INTERNAL_ERROR, _INTERNAL)
 
 
-def _run(sync_log: SyncLog) -> None:
-    organization = db.session.get_one(Organization, sync_log.organization_id)
+def _run(sync_log_id: int) -> None:
     while True:
-        key = organization.encrypted_api_key
+        waiter = StoppableWaiter()
+        work = patiently(partial(_prepare, sync_log_id, waiter))
+        log.info("sync_begins", organization_id=work.recorder.target.organization_id)
         try:
-            return _read_and_store(sync_log, organization)
+            return _read_and_store(work, waiter)
         except AuthFailed:
-            db.session.refresh(organization)
-            if organization.encrypted_api_key == key:
+            if patiently(partial(_stored_key, work.organization)) == work.key:
                 raise
             # Somebody has entered another key and revoked this one: go on with the new one.
-            db.session.refresh(sync_log)
             log.info("sync_goes_on_with_another_key")
 
 
-def _read_and_store(sync_log: SyncLog, organization: Organization) -> None:
-    waiter = StoppableWaiter()
+def _prepare(sync_log_id: int, waiter: StoppableWaiter) -> _Work:
+    sync_log = db.session.get_one(SyncLog, sync_log_id)
+    organization = db.session.get_one(Organization, sync_log.organization_id)
     client, budget = client_for(organization, waiter)
+    recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
+    return _Work(organization, organization.encrypted_api_key, client, recorder)
+
+
+def _stored_key(organization: Organization) -> str | None:
+    return organization.encrypted_api_key
+
+
+def _read_and_store(work: _Work, waiter: StoppableWaiter) -> None:
+    client, recorder = work.client, work.recorder
+
+    def idle() -> None:
+        _leave_if_told()
+        recorder.beat(reader.waiting_until)
+
     with client:
-        recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
-
-        def idle() -> None:
-            _leave_if_told()
-            recorder.beat(reader.waiting_until)
-
         recorder.enter(SyncPhase.CONNECTING)
         with Reader.opened(client, waiter, idle) as reader:
             passes = Passes(client, reader, recorder, before_each_page=_leave_if_told)
-            passes.read_everything(organization)
+            passes.read_everything(work.organization)
 
 
 def _leave_if_told() -> None:
@@ -104,11 +125,14 @@ def _leave_if_told() -> None:
 def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None:
     """Close the sync as failed, if it is still this attempt's to close."""
     log.warning("sync_failed", error_code=str(error_code))
-    with transaction() as session:
-        sync_log = session.get(SyncLog, sync_log_id, with_for_update=True)
+
+    def close() -> None:
+        sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
             recovery.close(sync_log, error_code, message)
             sync_log.lease_expires_at = None
+
+    patiently(close)
 
 
 _KEPT = "What was stored until then is kept."

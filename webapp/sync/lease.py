@@ -15,6 +15,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
 from webapp.models.types import UtcDateTime
+from webapp.sync.database_trouble import patiently
 
 # Long enough for a page to wait on a busy database, short enough that a dead worker is replaced
 # within half a minute.
@@ -45,14 +46,15 @@ class Standing:
     checkpoint: dict[str, Any]
 
 
-def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
+def claim(sync_log_id: int, attempt: int, worker: str) -> None:
     """Take a sync that nobody works on. Raises LeaseLost if it is not there to be taken.
 
     A second delivery of the same job, or a job of an earlier attempt, ends here.
     """
-    with transaction() as session:
+
+    def take() -> None:
         moment = database_now()
-        claimed = session.scalar(
+        claimed = db.session.scalar(
             update(SyncLog)
             .where(
                 SyncLog.id == sync_log_id,
@@ -65,7 +67,8 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> SyncLog:
         )
         if claimed is None:
             raise LeaseLost
-    return db.session.get_one(SyncLog, sync_log_id)
+
+    patiently(take)
 
 
 def prove(sync_log_id: int, attempt: int) -> Standing:

@@ -54,6 +54,7 @@ class Passes:
         self._client = client
         self._reader = reader
         self._recorder = recorder
+        self._look_up = recorder.look_up
         self._before_each_page = before_each_page
         self._removals = Removals(recorder.target)
         self._rewritten = 0
@@ -63,7 +64,8 @@ class Passes:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
         full = self._recorder.progress.sync_type is OperationType.FULL_PATIENTS
         if self._done("active"):
-            check_account(organization, self._reader.answer(self._reader.put(self._client.account)))
+            account = self._reader.answer(self._reader.put(self._client.account))
+            self._look_up(partial(check_account, organization, account))
         else:
             self._read_active(organization, full)
         if full:
@@ -72,7 +74,7 @@ class Passes:
         self._catch_up(full)
         if full:
             self._ask_about_missing()
-        self._recorder.finish(self._removals.outcome())
+        self._recorder.finish(self._look_up(self._removals.outcome))
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""
@@ -82,7 +84,7 @@ class Passes:
         others = [Listing.ARCHIVED, Listing.DELETED] if full else []
         counts = reader.ask(partial(count, listing) for listing in others)
         account, first = reader.answer(whose), reader.answer(asked)
-        check_account(organization, account)
+        self._look_up(partial(check_account, organization, account))
         # By Cliniko's clock; one that runs ahead must not hide what changes meanwhile.
         begun_at = min(first.served_at or now(), now())
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
@@ -127,9 +129,11 @@ class Passes:
                 return
 
     def _ask_about_missing(self) -> None:
-        missing = self._removals.missing()
+        missing = self._look_up(self._removals.missing)
         if missing:
-            self._removals.ask_about(missing, self._client, self._reader, self._store)
+            self._removals.list_again(missing, self._reader, self._store)
+            unknown = self._look_up(self._removals.unknown)
+            self._removals.ask_about(unknown, self._client, self._reader)
 
     def _first_page(self, listing: Listing) -> IdPage:
         return read_start(self._client, listing, RangeStart(1, PER_PAGE))
@@ -179,8 +183,11 @@ class Passes:
         number = self._recorder.progress.current_page
         read = [_parsed(page.records, parse, number + nth) for nth, page in enumerate(pages, 1)]
         if listing is Listing.DELETED:
-            read = [replace(page, records=self._removals.sift(page.records)) for page in read]
+            read = [replace(page, records=self._storable(page.records)) for page in read]
         self._rewritten += self._recorder.store(read).rewritten
+
+    def _storable(self, tombstones: Sequence[PatientRecord]) -> list[PatientRecord]:
+        return self._look_up(partial(self._removals.sift, tombstones))
 
     def _left_of(self, listing: Listing) -> list[Part] | None:
         """The ranges that an earlier attempt has left. The tombstones are always read afresh: those

@@ -129,6 +129,10 @@ class Recorder:
             )
         return stored
 
+    def look_up(self, question: Callable[[], Answer]) -> Answer:
+        """What the database answers to a question, asked with the patience of a write."""
+        return patiently(question, meanwhile=self._stay_alive)
+
     def beat(self, waiting_until: datetime | None = None) -> None:
         """Renew the lease and say until when nothing will happen; at most every two seconds.
 

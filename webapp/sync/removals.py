@@ -75,26 +75,30 @@ class Removals:
         )
         return [key for key in rows if key not in self._marks]
 
-    def ask_about(
+    def list_again(
         self,
         missing: Sequence[str],
-        client: Cliniko,
         reader: Reader,
         store: Callable[[Listing, Sequence[IdPage]], None],
     ) -> None:
-        """Ask Cliniko about patients that no listing has shown; `store` takes those that it has.
-
-        Who stands in no list and is answered with "no such patient" will be marked.
-        """
+        """Ask each of Cliniko's lists for patients that none has shown; `store` takes those that
+        it has."""
         for begin in range(0, len(missing), _IDS_IN_A_QUESTION):
             some = missing[begin : begin + _IDS_IN_A_QUESTION]
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
                 for batch in reader.walk([(part, None)]):
                     store(listing, [page for _, page in batch])
+
+    def unknown(self) -> list[str]:
+        """Ids of the missing patients whom a question each is worth."""
         # Nobody waits for an answer about the kept ones, and they must not use up the questions.
         kept = kept_keys(self._target.organization_id)
-        unknown = [key for key in self.missing() if key not in kept][:MOST_SINGLE_QUESTIONS]
+        return [key for key in self.missing() if key not in kept][:MOST_SINGLE_QUESTIONS]
+
+    def ask_about(self, unknown: Sequence[str], client: Cliniko, reader: Reader) -> None:
+        """Ask Cliniko about single patients that stand in no list; those answered with "no such
+        patient" will be marked."""
         answers = reader.ask(partial(client.patient, key) for key in unknown)
         for key, answer in zip(unknown, answers, strict=True):
             if answer is None:
