@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.ours import Serve
+from bench.system import installed_for_benches
 from config import ROOT
 from script.address import Address, free_port
 from tests.support.gunicorn_server import gunicorn
@@ -47,8 +47,7 @@ def _other(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
 
 
 def _installed() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "patient-sync-bench" / "-".join(_OTHERS).replace("==", "-")
+    folder = installed_for_benches() / "-".join(_OTHERS).replace("==", "-")
     if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder)]
         subprocess.run([*pip, *_OTHERS], check=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.system import installed_for_benches
 from config import DEMO_CLINIKO_KEY, ROOT
 
 PEERS = {"floor": "floor", "dlt": "with_dlt", "by_hand": "by_hand"}
@@ -31,8 +31,7 @@ class PeerRun:
 def python_of_peers() -> Path:
     """The interpreter of the peers' environment, for exactly the versions that are pinned."""
     pins = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "patient-sync-bench" / f"peers-{pins}"
+    folder = installed_for_benches() / f"peers-{pins}"
     ready, python = folder / "ready", folder / "bin" / "python"
     if not ready.exists():
         print("The peers are installed, once.", file=sys.stderr)

@@ -29,6 +29,7 @@ from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 
 REQUESTS_AT_ONCE = 8
+PAGES_TOGETHER = 4  # with twice as many a sync of 10,000 takes 5 % less time and 2 MB more
 Answer = TypeVar("Answer")
 
 # A range to read, with its first page if that has been read already.
@@ -143,7 +144,7 @@ class Reader:
         return parts
 
     def walk(self, parts: list[Part]) -> Iterator[list[tuple[IdRange, IdPage]]]:
-        """Every page of some ranges, as they come and those together that came together; within a
+        """Every page of some ranges, as they come and a few together that came together; within a
         range in order.
 
         A first page that was read already is passed on, and the next one is asked for before it
@@ -161,12 +162,15 @@ class Reader:
                 go_on(part, first.last_id)
         begun = [(part, first) for part, first in parts if first is not None]
         parts.clear()
-        if begun:
-            yield begun
-            begun.clear()
+        while begun:
+            some = begun[:PAGES_TOGETHER]
+            del begun[:PAGES_TOGETHER]
+            yield some
+            del some
         while pending:
             come = []
-            for future in self._next_finished(pending.keys()):
+            finished = self._next_finished(pending.keys())
+            for future in [each for each in pending if each in finished][:PAGES_TOGETHER]:
                 part = pending.pop(future)
                 page = future.result()
                 if not part.is_read_by(page):
