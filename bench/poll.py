@@ -1,11 +1,12 @@
-"""A thousand open dashboards, each asking every two seconds, while a sync runs beside them.
+"""A thousand dashboards that watch a sync, each asking every two seconds, and a hundred more.
 
     .venv/bin/python -m bench.poll --rounds 5
 
-Web server, worker, Redis, simulated Cliniko, database and those who ask share the machine. Of
-twenty dashboards eighteen show the live card of the sync that runs; one is the clinics page of a
-manager, one that of an admin, who sees every clinic; by itself that page asks every five seconds,
-here every two. Syncs alone and syncs with dashboards take turns.
+Web server, worker, Redis, simulated Cliniko, database and those who ask share the machine. The
+thousand show the live card of the sync that runs; the hundred show the clinics page, which asks
+every five seconds, half of them as an admin, who sees every clinic. All open within their first
+two or five seconds, as the sync begins; their first answers are counted apart. Syncs alone and
+watched take turns.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from webapp.services import people
 AGENT = "dashboards"
 CLINICS = 5
 CARD, ONE, ALL = "live card", "clinics page, one clinic", f"clinics page, {CLINICS} clinics"
-MIX = (*[CARD] * 18, ONE, ALL)
+EVERY = {CARD: 2.0, ONE: 5.0, ALL: 5.0}  # seconds, as the pages do
+ON_THE_LIST = 50  # with the clinics page open, of each kind
 _CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
@@ -61,17 +63,16 @@ class Measured:
 class Dashboards:
     """The process that asks, from when it is told which sync runs until it is told to stop."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self) -> None:
         command = [sys.executable, "-m", "bench.dashboards"]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def begin(self, host: str, port: int, pages: list[tuple[str, str, str]]) -> None:
-        told = {"host": host, "port": port, "pages": pages, "dashboards": self._count}
+    def begin(self, host: str, port: int, pages: list[dict[str, Any]]) -> None:
+        told = {"host": host, "port": port, "agent": AGENT, "pages": pages}
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(told | {"agent": AGENT}) + "\n")
+        self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
@@ -129,14 +130,18 @@ def _round(site: Running, cookies: dict[str, str], count: int, measured: Measure
     """One sync alone, then one with all dashboards open."""
     site.open_window()
     measured.alone.append(site.sync(memory=False))
-    dashboards = Dashboards(count)
+    dashboards = Dashboards()
     site.open_window()
     used, began, web = site.worker_cpu_seconds(), time.monotonic(), _web_cpu_seconds()
     log_id = site.start()
     paths = {CARD: f"/clinics/1/syncs/{log_id}/progress", ONE: "/clinics", ALL: "/clinics"}
-    dashboards.begin(
-        site.address.host, site.address.port, [(kind, paths[kind], cookies[kind]) for kind in MIX]
-    )
+    counts = {CARD: count, ONE: ON_THE_LIST, ALL: ON_THE_LIST}
+    pages = [
+        {"kind": kind, "path": paths[kind], "cookie": cookies[kind], "every": EVERY[kind]}
+        | {"dashboards": counts[kind]}
+        for kind in EVERY
+    ]
+    dashboards.begin(site.address.host, site.address.port, pages)
     measured.watched.append(site.see_through(log_id, began=began, used=used, memory=False))
     measured.web_cpu += _web_cpu_seconds() - web
     measured.seconds += time.monotonic() - began

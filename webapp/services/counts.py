@@ -24,8 +24,8 @@ Counts = dict[PatientState, int]
 _Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
 
 # While a sync runs every page of it changes the counts. Then so many times as long as counting has
-# taken they stay as they are: milliseconds, or two seconds for a million patients.
-REST = 20
+# taken they stay as they are: a second, or five for a million patients.
+REST = 50
 
 _COUNTING = threading.Lock()  # the threads of a process would all count the same
 
@@ -63,10 +63,15 @@ def by_state_of(
     """The same for many clinics, by id; `latest` holds the newest sync of each that had one."""
     known: dict[int, _Known] = current_app.extensions.setdefault("counts", {})
     versions = {each.id: _version(each, latest.get(each.id)) for each in organizations}
-    if _stale(known, versions):
-        with _COUNTING:
-            if stale := _stale(known, versions):  # nobody else has counted them meanwhile
-                known.update(_count_anew(stale, versions))
+    if stale := _stale(known, versions):
+        # Of a sync that runs the counts from a moment ago do, while somebody else counts.
+        wait = not all(_of_same_running_sync(known.get(each), versions[each]) for each in stale)
+        if _COUNTING.acquire(blocking=wait):
+            try:
+                if stale := _stale(known, versions):  # nobody else has counted them meanwhile
+                    known.update(_count_anew(stale, versions))
+            finally:
+                _COUNTING.release()
     return {each: dict(known[each].counts) for each in versions}
 
 
@@ -85,10 +90,14 @@ def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> lis
 def _is_stale(known: _Known | None, version: _Version) -> bool:
     if known is None:
         return True
-    same_sync_still_runs = version[:2] == known.version[:2] == (version[0], SyncStatus.RUNNING)
-    if same_sync_still_runs and time.monotonic() < known.good_until:
+    if _of_same_running_sync(known, version) and time.monotonic() < known.good_until:
         return False
     return known.version != version
+
+
+def _of_same_running_sync(known: _Known | None, version: _Version) -> bool:
+    running = (version[0], SyncStatus.RUNNING)
+    return known is not None and known.version[:2] == version[:2] == running
 
 
 def _version(organization: Organization, latest: SyncLog | None) -> _Version:
