@@ -23,9 +23,10 @@ from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 Counts = dict[PatientState, int]
 _Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
 
-# While a sync runs every page of it changes the counts. Then so many times as long as counting has
-# taken they stay as they are: a second, or five for a million patients.
-REST = 50
+# While a sync runs every page of it changes the counts. Then they stay as they are for so many
+# times as long as counting took, a second for ten thousand patients, and for a minute at most.
+REST = 400
+LONGEST_REST = 60.0  # seconds
 
 _COUNTING = threading.Lock()  # the threads of a process would all count the same
 
@@ -34,7 +35,7 @@ _COUNTING = threading.Lock()  # the threads of a process would all count the sam
 class _Known:
     version: _Version
     counts: Counts
-    good_until: float  # by the monotonic clock, while the same sync runs
+    good_until: float  # by the monotonic clock, while a sync runs
 
 
 # Each is an index of its own on PostgreSQL, see the model.
@@ -64,23 +65,38 @@ def by_state_of(
     known: dict[int, _Known] = current_app.extensions.setdefault("counts", {})
     versions = {each.id: _version(each, latest.get(each.id)) for each in organizations}
     if stale := _stale(known, versions):
-        # Of a sync that runs the counts from a moment ago do, while somebody else counts.
-        wait = not all(_of_same_running_sync(known.get(each), versions[each]) for each in stale)
+        # While a sync runs those from a moment ago will do, if somebody else is counting.
+        wait = not all(_will_do(known.get(each), versions[each], LONGEST_REST) for each in stale)
         if _COUNTING.acquire(blocking=wait):
             try:
-                if stale := _stale(known, versions):  # nobody else has counted them meanwhile
-                    known.update(_count_anew(stale, versions))
+                stale = _stale(known, versions)  # unless somebody else has counted them meanwhile
+                told = {each.id: _told(each, latest.get(each.id)) for each in organizations}
+                known.update(_anew({each: told[each] for each in stale}, versions))
             finally:
                 _COUNTING.release()
     return {each: dict(known[each].counts) for each in versions}
 
 
-def _count_anew(stale: list[int], versions: Mapping[int, _Version]) -> dict[int, _Known]:
+def _anew(told: Mapping[int, Counts | None], versions: Mapping[int, _Version]) -> dict[int, _Known]:
     began = time.monotonic()
-    counted = _count(stale)
+    counted = {each: counts for each, counts in told.items() if counts is not None}
+    if untold := [each for each in told if each not in counted]:
+        counted |= _count(untold)
     ended = time.monotonic()
-    good_until = ended + REST * (ended - began)
-    return {each: _Known(versions[each], counted[each], good_until) for each in stale}
+    good_until = ended + min(REST * (ended - began), LONGEST_REST)
+    return {each: _Known(versions[each], counts, good_until) for each, counts in counted.items()}
+
+
+def _told(organization: Organization, latest: SyncLog | None) -> Counts | None:
+    """What the newest sync counted as the last thing it did, for its certificate; None if it has
+    none, or somebody has decided about removals since."""
+    certificate = latest.progress.get("certificate") if latest else None
+    if latest is None or latest.completed_at is None or not certificate:
+        return None
+    decided = organization.removals_decided_at
+    if decided is not None and decided >= latest.completed_at:
+        return None
+    return {state: certificate["stored"][state] for state in PatientState}
 
 
 def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> list[int]:
@@ -90,14 +106,14 @@ def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> lis
 def _is_stale(known: _Known | None, version: _Version) -> bool:
     if known is None:
         return True
-    if _of_same_running_sync(known, version) and time.monotonic() < known.good_until:
+    return known.version != version and not _will_do(known, version)
+
+
+def _will_do(known: _Known | None, version: _Version, longer: float = 0.0) -> bool:
+    """Whether the counts are recent enough for a clinic whose sync runs."""
+    if known is None or version[1] != SyncStatus.RUNNING:
         return False
-    return known.version != version
-
-
-def _of_same_running_sync(known: _Known | None, version: _Version) -> bool:
-    running = (version[0], SyncStatus.RUNNING)
-    return known is not None and known.version[:2] == version[:2] == running
+    return time.monotonic() < known.good_until + longer
 
 
 def _version(organization: Organization, latest: SyncLog | None) -> _Version:
