@@ -124,3 +124,23 @@ def test_a_patient_of_another_clinic_is_not_there(surf: Organization, cast: Cast
 
     assert patients.get(cast.northside, theirs.id) is theirs
     assert patients.get(surf, theirs.id) is None
+
+
+@pytest.mark.parametrize("matches", [199, 200, 201, 202, 350])
+def test_pages_of_a_search_are_whole_where_few_become_many(cast: Cast, matches: int) -> None:
+    """Fifty people of one name stand side by side there; only their ids tell them apart."""
+    crowd = [record(number, f"Twin{number // 50}", "Many") for number in range(1, matches + 1)]
+    others = [record(number, "Somebody", f"Else{number}") for number in range(1000, 1100)]
+    put(cast.surf, *crowd, *others)
+
+    for limit in (1, 50, 67, matches):
+        criteria, found = PatientFilter(search="many"), []
+        for offset in range(0, matches + limit, limit):
+            page = patients.find(cast.surf, criteria, limit=limit, offset=offset)
+            assert page.total == matches
+            found += [each.cliniko_patient_id for each in page.patients]
+        assert found == [each.cliniko_patient_id for each in sorted(crowd, key=_place)]
+
+
+def _place(each: PatientRecord) -> tuple[str, int]:
+    return each.first_name, int(each.cliniko_patient_id)

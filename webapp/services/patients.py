@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, TextClause, func, or_, select
+from sqlalchemy import ColumnElement, Row, TextClause, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientState
@@ -16,12 +16,14 @@ from webapp.models import Organization, Patient
 from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 from webapp.services import counts, search
 
-# Up to so many matches are gathered in one pass and sorted here.
+# So many matches and one more are read at first: enough for the first pages, often all there are.
 _FEW = 200
 
 _SPECIAL_TO_GLOB = re.compile(r"[*?\[]")
 _IN_BRACKETS = r"[\g<0>]"
 
+# Where a patient stands in the order of the lists.
+Place = Row[str, int]
 Conditions = list[ColumnElement[bool] | TextClause]
 
 
@@ -62,13 +64,17 @@ def find(
     The order is total, so a patient stands on one page only.
     """
     conditions = _conditions(organization, criteria)
-    few = _few_matches(conditions) if criteria.picks else None
-    ids: Sequence[int]
-    if few is not None:
-        ids, total = few[offset : offset + limit], len(few)
+    if not criteria.picks:
+        total = _known_count(organization, criteria)
+        return PatientPage(_in_this_order(_ids(conditions, limit, offset)), total, limit, offset)
+    begin = _beginning(conditions)
+    total = len(begin)
+    if total > _FEW:
+        total += _count_after(begin[-1], conditions)
+    if offset + limit <= len(begin) or total == len(begin):
+        ids: Sequence[int] = [patient_id for _, patient_id in begin[offset : offset + limit]]
     else:
         ids = _ids(conditions, limit, offset)
-        total = _count(conditions) if criteria.picks else _known_count(organization, criteria)
     return PatientPage(_in_this_order(ids), total, limit, offset)
 
 
@@ -91,17 +97,14 @@ def survivor(patient: Patient) -> Patient | None:
     )
 
 
-def _few_matches(conditions: Conditions) -> list[int] | None:
-    """All matches in order, if they are few: found in one pass, as the database comes by them.
-
-    Where there are many this pass ends soon. Then they are counted, and a page ends as soon as it
-    is full.
-    """
-    some = db.session.execute(
-        select(Patient.sort_key, Patient.id).where(*conditions).limit(_FEW + 1)
+def _beginning(conditions: Conditions) -> Sequence[Place]:
+    """The first matches in order; all of them, if they are few."""
+    return db.session.execute(
+        select(Patient.sort_key, Patient.id)
+        .where(*conditions)
+        .order_by(Patient.sort_key, Patient.id)
+        .limit(_FEW + 1)
     ).all()
-    # By code point in Python as in both databases, see SortText.
-    return [patient_id for _, patient_id in sorted(some)] if len(some) <= _FEW else None
 
 
 def _ids(conditions: Conditions, limit: int, offset: int) -> Sequence[int]:
@@ -115,8 +118,11 @@ def _ids(conditions: Conditions, limit: int, offset: int) -> Sequence[int]:
     ).all()
 
 
-def _count(conditions: Conditions) -> int:
-    return db.session.scalar(select(func.count()).select_from(Patient).where(*conditions)) or 0
+def _count_after(place: Place, conditions: Conditions) -> int:
+    """How many matches follow this one: no row is looked through twice."""
+    behind = tuple_(Patient.sort_key, Patient.id) > tuple_(*place)
+    query = select(func.count()).select_from(Patient).where(*conditions, behind)
+    return db.session.scalar(query) or 0
 
 
 def _known_count(organization: Organization, criteria: PatientFilter) -> int:
