@@ -126,15 +126,18 @@ def test_a_patient_of_another_clinic_is_not_there(surf: Organization, cast: Cast
     assert patients.get(surf, theirs.id) is None
 
 
+@pytest.mark.parametrize("synced_after", [None, SEEN - timedelta(days=1)])
 @pytest.mark.parametrize("matches", [199, 200, 201, 202, 350])
-def test_pages_of_a_search_are_whole_where_few_become_many(cast: Cast, matches: int) -> None:
+def test_pages_of_a_search_are_whole_where_few_become_many(
+    cast: Cast, matches: int, synced_after: datetime | None
+) -> None:
     """Fifty people of one name stand side by side there; only their ids tell them apart."""
     crowd = [record(number, f"Twin{number // 50}", "Many") for number in range(1, matches + 1)]
     others = [record(number, "Somebody", f"Else{number}") for number in range(1000, 1100)]
     put(cast.surf, *crowd, *others)
 
     for limit in (1, 50, 67, matches):
-        criteria, found = PatientFilter(search="many"), []
+        criteria, found = PatientFilter(search="many", last_synced_after=synced_after), []
         for offset in range(0, matches + limit, limit):
             page = patients.find(cast.surf, criteria, limit=limit, offset=offset)
             assert page.total == matches
