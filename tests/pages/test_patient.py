@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+from flask import Flask
 from sqlalchemy import select
 
 from tests.api.rows import record, store
 from tests.cast import Cast
-from tests.pages.visitor import Visitor, text_of
+from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db, transaction
 from webapp.models import Patient
@@ -79,3 +80,33 @@ def test_an_outdated_record_says_that_it_is_one(bob: Visitor, cast: Cast) -> Non
 
 def test_who_is_not_there_is_not_found(bob: Visitor, cast: Cast) -> None:
     assert bob.get(f"/clinics/{cast.surf.id}/patients/4711").status_code == 404
+
+
+def test_it_leads_to_the_patient_in_cliniko(app: Flask, bob: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1041015460801215425, "Olivia", "Nguyen"))
+    app.config["CLINIKO_API_URL"] = "https://api.{shard}.cliniko.com/v1"
+    with transaction():
+        cast.surf.cliniko_subdomain = "surf-rehab"
+
+    (link,) = Parsed(bob.get(path_of(1041015460801215425)).text).having(target="_blank")
+    assert link["href"] == "https://surf-rehab.au1.cliniko.com/patients/1041015460801215425"
+    assert link["rel"] == "noopener noreferrer"
+
+
+def test_nothing_leads_to_a_patient_who_is_gone_or_to_an_account_that_is_not_known(
+    app: Flask, bob: Visitor, cast: Cast
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "", "", state=PatientState.DELETED))
+    app.config["CLINIKO_API_URL"] = "https://api.{shard}.cliniko.com/v1"
+    assert "Open in Cliniko" not in bob.get(path_of(1)).text
+    with transaction():
+        cast.surf.cliniko_subdomain = "surf-rehab"
+    assert "Open in Cliniko" in bob.get(path_of(1)).text
+    assert "Open in Cliniko" not in bob.get(path_of(2)).text
+
+
+def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    with transaction():
+        cast.surf.cliniko_subdomain = "surf-rehab"
+    assert "Open in Cliniko" not in bob.get(path_of(1)).text

@@ -14,6 +14,7 @@ MAX_KEY_LENGTH = 500
 
 # Shards are added without notice, so the form is checked and not a list.
 _SHARD = re.compile(r"[a-z]{2}[0-9]{1,2}", re.ASCII)
+_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _HOST = re.compile(r"api\.[a-z]{2}[0-9]{1,2}\.cliniko\.com", re.ASCII)
 
 
@@ -35,6 +36,19 @@ def shard_of(api_key: str) -> str:
             "A Cliniko API key ends with a hyphen and its region, as in -au2. Copy the whole key."
         )
     return shard
+
+
+def is_subdomain(text: str) -> bool:
+    """Whether this can be the name under which an account's people reach Cliniko."""
+    return _SUBDOMAIN.fullmatch(text) is not None
+
+
+def patient_page(subdomain: str, shard: str, cliniko_patient_id: str) -> str:
+    """The address at which Cliniko shows a patient to the people of an account.
+
+    Seen in use: https://SUBDOMAIN.SHARD.cliniko.com/patients/ID.
+    """
+    return f"https://{subdomain}.{shard}.cliniko.com/patients/{cliniko_patient_id}"
 
 
 def base_url(api_key: str, api_url: str = DEFAULT_API_URL) -> str:

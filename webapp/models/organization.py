@@ -23,6 +23,7 @@ class Organization(Base):
     # The Cliniko account that the first key opened; later keys must open the same one.
     cliniko_id: Mapped[str | None] = mapped_column(String(40))
     cliniko_name: Mapped[str | None] = mapped_column(String(200))
+    cliniko_subdomain: Mapped[str | None] = mapped_column(String(63))
     encrypted_api_key: Mapped[str | None] = mapped_column(Text)
     api_key_hint: Mapped[str | None] = mapped_column(String(4))
     shard: Mapped[str | None] = mapped_column(String(4))

@@ -13,6 +13,7 @@ from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import patients as patients_service
+from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
 
 PER_PAGE = 50
@@ -42,5 +43,10 @@ def patient(org_id: str, patient_id: str) -> str:
     found = patients_service.get(organization, parameters.id_of(patient_id))
     if found is None:
         raise NotFound()
-    survivor = patients_service.survivor(found)
-    return render_clinic("patients/show.html", organization, patient=found, survivor=survivor)
+    return render_clinic(
+        "patients/show.html",
+        organization,
+        patient=found,
+        survivor=patients_service.survivor(found),
+        in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
+    )

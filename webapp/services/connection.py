@@ -8,6 +8,7 @@ from flask import current_app
 
 from webapp.cliniko.client import Account, Cliniko
 from webapp.cliniko.errors import ClinikoError
+from webapp.cliniko.shard import DEFAULT_API_URL, is_subdomain, patient_page
 from webapp.cliniko.throttle import AT_ONCE, PATIENT, RetryPolicy, SleepingWaiter, Waiter
 from webapp.clock import now
 from webapp.errors import AccountMismatch, ClinikoNotConfigured
@@ -79,6 +80,29 @@ def test_connection(organization: Organization) -> ConnectionReport:
     return report
 
 
+def note_account(
+    organization: Organization, account: Account, *, patients: int | None = None
+) -> None:
+    """Write down, inside the caller's transaction, whose account a clinic's key opens.
+
+    `patients` is how many active ones Cliniko told of, if it was asked.
+    """
+    organization.cliniko_id = organization.cliniko_id or account.id
+    organization.cliniko_name = account.name
+    organization.cliniko_subdomain = account.subdomain if is_subdomain(account.subdomain) else None
+    if patients is not None:
+        organization.cliniko_patients = patients
+
+
+def page_in_cliniko(organization: Organization, cliniko_patient_id: str) -> str | None:
+    """The address at which Cliniko shows a patient to people; None where it is not known, and
+    where something else answers in Cliniko's place, as in the demo."""
+    subdomain, shard = organization.cliniko_subdomain, organization.shard
+    if current_app.config["CLINIKO_API_URL"] != DEFAULT_API_URL or not subdomain or not shard:
+        return None
+    return patient_page(subdomain, shard, cliniko_patient_id)
+
+
 def check_account(organization: Organization, account: Account) -> None:
     """Raise AccountMismatch if the key opens another account than the clinic's first key did."""
     if organization.cliniko_id is not None and organization.cliniko_id != account.id:
@@ -97,6 +121,4 @@ def _remember(
         organization.connection_checked_at = now()
         organization.connection_error_code = error_code
         if account is not None:
-            organization.cliniko_id = organization.cliniko_id or account.id
-            organization.cliniko_name = account.name
-            organization.cliniko_patients = total_patients
+            note_account(organization, account, patients=total_patients)
