@@ -459,3 +459,11 @@ def _at_request(number: int, act: Callable[[], object]) -> Callable[..., None]:
             act()
 
     return hook
+
+
+def test_a_sync_tells_when_it_entered_each_phase(sync: Sync) -> None:
+    log = sync()
+    entered = log.progress["phases_entered_after"]
+    assert 0 <= entered["connecting"] <= entered["fetching"] <= entered["reconciling"]
+    assert entered["reconciling"] <= log.seconds_so_far + 0.1
+    assert log.progress["requests_left"] is None  # nothing is asked any more

@@ -75,3 +75,10 @@ def _remaining(
         requests_left=200,
         per_minute=200,
     )
+
+
+def test_a_phase_was_entered_when_it_was_entered_first() -> None:
+    begun = Progress(OperationType.FULL_PATIENTS).entering(SyncPhase.CONNECTING, 0.24)
+    again = begun.entering(SyncPhase.FETCHING, 0.5).entering(SyncPhase.CONNECTING, 20.0)
+    assert again.phase is SyncPhase.CONNECTING
+    assert again.metadata()["phases_entered_after"] == {"connecting": 0.2, "fetching": 0.5}

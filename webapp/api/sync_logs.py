@@ -107,6 +107,17 @@ class Metadata(Answer):
     ] = None
     active_found: Annotated[Count | None, Field(description="Active patients in Cliniko.")] = None
     requests_made: Annotated[Count, Field(description="Requests to Cliniko so far.")] = 0
+    requests_left: Annotated[
+        Count | None,
+        Field(description="How many more may go this minute; null when nothing is asked."),
+    ] = None
+    phases_entered_after: Annotated[
+        dict[SyncPhase, float],
+        Field(
+            default_factory=dict,
+            description="Seconds from the start of the sync to each phase that it has entered.",
+        ),
+    ]
     removals_held: Annotated[
         Count,
         Field(
@@ -191,6 +202,8 @@ EXAMPLE = SyncLog(
         phase=SyncPhase.FETCHING,
         active_found=602,
         requests_made=8,
+        requests_left=172,
+        phases_entered_after={SyncPhase.CONNECTING: 0.2, SyncPhase.FETCHING: 0.9},
     ),
     error_details=None,
 )

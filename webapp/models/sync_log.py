@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from webapp.clock import now
 from webapp.extensions import Base
 from webapp.models.organization import Organization
 from webapp.models.types import BigId, UtcDateTime
@@ -112,6 +113,11 @@ class SyncLog(Base):
         if self.completed_at is None:
             return None
         return max(0.0, (self.completed_at - self.started_at).total_seconds())
+
+    @property
+    def seconds_so_far(self) -> float:
+        """Seconds from start to end, or until now while it runs."""
+        return max(0.0, ((self.completed_at or now()) - self.started_at).total_seconds())
 
     @property
     def awaits_decision(self) -> bool:

@@ -25,6 +25,14 @@ def page_number(source: Source) -> int:
     return int(text)
 
 
+def number(source: Source, name: str) -> int:
+    """A whole number; 0 where none is given."""
+    text = source.get(name, "0")
+    if not re.fullmatch("[0-9]{1,16}", text, re.ASCII):
+        raise ValidationError("This is no whole number.", parameter=name)
+    return int(text)
+
+
 def choice(source: Source, name: str, kind: type[Choice]) -> Choice | None:
     """One of the values of an enum; None where nothing is chosen."""
     text = source.get(name, "")

@@ -23,6 +23,7 @@ from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
 from webapp.pages.templating import render_clinic
+from webapp.pages.timeline import timeline
 from webapp.sync import history
 from webapp.sync.start import cancel_sync, start_sync
 
@@ -66,6 +67,15 @@ def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
     return answer
 
 
+@signed_in.get("/clinics/<org_id>/syncs/news")
+def news(org_id: str) -> ResponseReturnValue:
+    """Whether a sync has begun after that one, here or elsewhere: an open page then follows."""
+    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    after, latest = parameters.number(request.args, "after"), history.latest(organization)
+    begun = latest is not None and latest.id > after
+    return "", {"HX-Trigger": "sync-changed"} if begun else {}
+
+
 @signed_in.get("/clinics/<org_id>/syncs")
 def syncs(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
@@ -95,6 +105,7 @@ def sync(org_id: str, sync_id: str) -> str:
         "syncs/show.html",
         organization,
         failures=failures,
+        stretches=timeline(log),
         page=page,
         per_page=PER_PAGE,
         **card_context(log),

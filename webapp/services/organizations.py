@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import aliased, load_only
 
 from webapp.cliniko.errors import ClinikoError, InvalidKey
 from webapp.cliniko.shard import shard_of
@@ -25,6 +26,32 @@ _THEIRS = SyncLog.organization_id.in_(bindparam("ids", expanding=True))
 _NEWEST = select(SyncLog).where(
     SyncLog.id.in_(select(func.max(SyncLog.id)).where(_THEIRS).group_by(SyncLog.organization_id))
 )
+# As many as the picture in its row has room for; found by the index, however many there were.
+SHOWN_SYNCS = 14
+_ANY = aliased(SyncLog)
+_FIRST_SHOWN = (
+    select(_ANY.id)
+    .where(_ANY.organization_id == Organization.id)
+    .order_by(_ANY.id.desc())
+    .limit(1)
+    .offset(SHOWN_SYNCS - 1)
+    .scalar_subquery()
+)
+_SHOWN = (
+    select(SyncLog)
+    .join(Organization, SyncLog.organization_id == Organization.id)
+    .where(
+        Organization.id.in_(bindparam("ids", expanding=True)),
+        SyncLog.id >= func.coalesce(_FIRST_SHOWN, 0),
+    )
+    .order_by(SyncLog.id.desc())
+    .options(
+        load_only(
+            *(SyncLog.organization_id, SyncLog.status, SyncLog.started_at, SyncLog.completed_at),
+            *(SyncLog.records_failed, SyncLog.error_code),
+        )
+    )
+)
 _ENDS = (
     select(SyncLog.organization_id, func.max(SyncLog.completed_at))
     .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED)
@@ -40,6 +67,7 @@ class ClinicFigures:
     patients: int
     latest: SyncLog | None
     last_synced: datetime | None
+    recent: list[SyncLog]  # newest first
 
 
 def visible_to(user: User) -> list[Organization]:
@@ -93,15 +121,17 @@ def replace_key(organization: Organization, api_key: str) -> None:
     with transaction():
         _store_key(organization, key)
         if account is not None:
-            organization.cliniko_id = account.id
-            organization.cliniko_name = account.name
+            connection.note_account(organization, account)
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
-    """Counts, latest and last completed sync of each clinic, in three queries for all at most."""
+    """Counts, latest, recent and last completed syncs of each clinic, in four queries for all."""
     ids = [organization.id for organization in organizations]
     latest = {log.organization_id: log for log in db.session.scalars(_NEWEST, {"ids": ids})}
     last_synced = {row[0]: row[1] for row in db.session.execute(_ENDS, {"ids": ids})}
+    recent: dict[int, list[SyncLog]] = {each: [] for each in ids}
+    for log in db.session.scalars(_SHOWN, {"ids": ids}):
+        recent[log.organization_id].append(log)
     patients = counts.by_state_of(organizations, latest)
     return [
         ClinicFigures(
@@ -109,6 +139,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             sum(patients[organization.id].values()),
             latest.get(organization.id),
             last_synced.get(organization.id),
+            recent[organization.id],
         )
         for organization in organizations
     ]

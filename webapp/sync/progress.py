@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import floor
 from typing import Any
@@ -27,9 +28,29 @@ class Progress:
     current_page: int = 0
     total_pages: int = 0
     requests_made: int = 0
+    requests_left: int | None = None  # of Cliniko's minute, for whoever shares the key
     percent: float = 0.0
     remaining_seconds: float | None = None
     waiting_until: datetime | None = None
+    entered_after: Mapping[str, float] = field(default_factory=dict)  # seconds, by phase
+
+    def entering(self, phase: SyncPhase, seconds: float) -> Progress:
+        """The sync in this phase, so many seconds after its start; a sync that was taken over
+        entered it when it did so first."""
+        entered = {str(phase): round(seconds, 1), **self.entered_after}
+        return replace(self, phase=phase, entered_after=entered)
+
+    def finished(self) -> Progress:
+        """The sync as completed: what was found is what was processed."""
+        return replace(
+            self,
+            phase=SyncPhase.FINISHED,
+            found=self.success + self.failed,
+            percent=100.0,
+            total_pages=self.current_page,
+            remaining_seconds=None,
+            requests_left=None,
+        )
 
     def metadata(self) -> dict[str, Any]:
         """The `metadata` object of a sync log."""
@@ -47,6 +68,8 @@ class Progress:
             "waiting_until": None if self.waiting_until is None else iso(self.waiting_until),
             "active_found": self.active_found,
             "requests_made": self.requests_made,
+            "requests_left": self.requests_left,
+            "phases_entered_after": dict(self.entered_after),
         }
 
 

@@ -19,6 +19,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
+from webapp.services.connection import note_account
 from webapp.sync import held_rows, lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.database_trouble import patiently
@@ -69,6 +70,7 @@ class Recorder:
             current_page=int(sync_log.progress.get("current_page") or 0),
             total_pages=int(sync_log.progress.get("total_pages") or 0),
             percent=float(sync_log.progress.get("progress_percent") or 0.0),
+            entered_after=sync_log.progress.get("phases_entered_after") or {},
         )
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._processed_before = sync_log.records_processed
@@ -77,7 +79,7 @@ class Recorder:
 
     def enter(self, phase: SyncPhase) -> None:
         """Say what the sync does from now on."""
-        self.progress = replace(self.progress, phase=phase)
+        self.progress = self._entering(phase)
         self._in_transaction(self._write)
 
     def connected(self, account: Account, *, active: int, others: int, listings: int) -> None:
@@ -85,8 +87,7 @@ class Recorder:
         found = active + others
         self.checkpoint.update(found=found, active_found=active)
         self.progress = replace(
-            self.progress,
-            phase=SyncPhase.FETCHING,
+            self._entering(SyncPhase.FETCHING),
             found=found,
             active_found=active,
             total_pages=ceil(active / PER_PAGE) + ceil(others / PER_PAGE) + listings,
@@ -95,9 +96,7 @@ class Recorder:
         def write() -> None:
             self._write()
             organization = db.session.get_one(Organization, self.target.organization_id)
-            organization.cliniko_id = organization.cliniko_id or account.id
-            organization.cliniko_name = account.name
-            organization.cliniko_patients = active
+            note_account(organization, account, patients=active)
             organization.connection_checked_at = now()
             organization.connection_error_code = None
 
@@ -155,16 +154,7 @@ class Recorder:
             withheld = told_of(self.target, [*removals.held, *removals.kept])
             marks = RecordPage(self.progress.current_page, removals.marks)
             stored = store_pages(self.target, [marks], seen_at=now())
-            progress = self._advanced(standing, stored, marks.number)
-            processed = progress.success + progress.failed
-            progress = replace(
-                progress,
-                phase=SyncPhase.FINISHED,
-                found=processed,
-                percent=100.0,
-                total_pages=progress.current_page,
-                remaining_seconds=None,
-            )
+            progress = self._advanced(standing, stored, marks.number).finished()
             told = _told_until(standing).plus(stored.told).plus(withheld)
             held_rows.forget_listed_again(self.target)
             if progress.sync_type is OperationType.FULL_PATIENTS:
@@ -182,6 +172,9 @@ class Recorder:
             sync_log.checkpoint = None
 
         self._in_transaction(write)
+
+    def _entering(self, phase: SyncPhase) -> Progress:
+        return self.progress.entering(phase, (now() - self._started_at).total_seconds())
 
     def _certificate(self, told: Tally, progress: Progress) -> dict[str, Any] | None:
         """Only a sync that reads all lists can tell whether both sides are the same."""
@@ -209,12 +202,13 @@ class Recorder:
         processed = progress.success + progress.failed
         elapsed = time.monotonic() - self._first_page_at if self._first_page_at else 0.0
         left = max(0, progress.total_pages - progress.current_page)
+        requests_left = self._budget.left()
         seconds = remaining_seconds(
             processed=processed - self._processed_before,
             left=progress.found - processed,
             elapsed=elapsed,
             pages_left=left,
-            requests_left=self._budget.left() if left > PER_PAGE else left,
+            requests_left=requests_left,
             per_minute=self._budget.per_minute,
         )
         if waiting_until is not None:
@@ -222,6 +216,7 @@ class Recorder:
         return replace(
             progress,
             remaining_seconds=seconds,
+            requests_left=requests_left,
             requests_made=self._requests_before + self._requests_made(),
         )
 

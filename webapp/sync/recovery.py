@@ -138,6 +138,7 @@ def close(log: SyncLog, error_code: str, message: str, moment: datetime | None =
         "estimated_remaining": None,
         "estimated_remaining_seconds": None,
         "waiting_until": None,
+        "requests_left": None,
     }
 
 
