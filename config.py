@@ -30,6 +30,10 @@ EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
 HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
 _HOST_NAME = r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 HOST_NAMES = (rf"{_HOST_NAME}(\s*,\s*{_HOST_NAME})*", "names without ports, separated by commas")
+HTMX_ADDRESS = (
+    r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",
+    "the address of htmx that begins with https://, or its path on this server",
+)
 GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
 
 
@@ -65,6 +69,7 @@ class Settings:
     host: str
     port: int
     workers: int
+    htmx_url: str | None  # None: the CDN
     allowed_hosts: tuple[str, ...]  # empty: any
     trusted_proxies: int
 
@@ -83,6 +88,7 @@ class Settings:
             "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
             "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
             "METRICS_TOKEN": self.metrics_token,
+            "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
             "TRUSTED_PROXIES": self.trusted_proxies,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
@@ -133,6 +139,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),
+        htmx_url=read.text("HTMX_URL", *HTMX_ADDRESS),
         allowed_hosts=_names(read.text("ALLOWED_HOSTS", *HOST_NAMES)),
         trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
     )

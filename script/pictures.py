@@ -1,4 +1,5 @@
-"""Takes a picture of every page, from a demo of its own, in a real browser: script/pictures."""
+"""Takes pictures of every page, light, dark and on a phone, from a demo of its own, in a real
+browser: script/pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from config import ROOT
 from script.address import free_port
@@ -19,8 +21,16 @@ from tests.support.browser import launch
 from tests.support.htmx_package import htmx_file
 from webapp.htmx import HTMX_URL
 
+Scheme = Literal["light", "dark"]
 PICTURES = ROOT / "docs" / "pictures"
 ADMIN = "admin@surfrehab.example"
+DESK = ViewportSize(width=1240, height=860)
+PHONE = ViewportSize(width=360, height=780)
+LOOKS: dict[str, tuple[Scheme, ViewportSize]] = {
+    "": ("light", DESK),
+    "-dark": ("dark", DESK),
+    "-phone": ("light", PHONE),
+}
 
 
 def main() -> int:
@@ -33,7 +43,7 @@ def main() -> int:
         htmx = htmx_file(Path(folder))
         with sync_playwright() as playwright:
             browser = launch(playwright)
-            page = browser.new_page(viewport={"width": 1240, "height": 860})
+            page = browser.new_page(viewport=DESK)
             page.route(
                 HTMX_URL,
                 lambda route: route.fulfill(
@@ -49,8 +59,14 @@ def main() -> int:
 
 def _walk(page: Page, url: str, password: str) -> None:
     def take(name: str, *, whole: bool = True) -> None:
-        page.screenshot(path=PICTURES / f"{name}.png", full_page=whole, animations="disabled")
-        print(f"docs/pictures/{name}.png")
+        for look, (scheme, size) in LOOKS.items():
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            path = PICTURES / f"{name}{look}.png"
+            page.screenshot(path=path, full_page=whole, animations="disabled")
+            print(f"docs/pictures/{path.name}")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(DESK)
 
     page.goto(url)
     take("sign-in")

@@ -1,5 +1,6 @@
-// Four small services beside htmx: it tells of requests that failed, says progress to screen
-// readers without chattering, polls by itself where htmx could not be loaded, and copies a token.
+// Five small services beside htmx: it tells of requests that failed, says progress to screen readers
+// without chattering and in the title of the tab, polls by itself where htmx could not be loaded, and
+// copies a token.
 "use strict";
 
 (() => {
@@ -20,8 +21,16 @@
     if (passing) hiding = setTimeout(() => { toast.hidden = true; }, REFUSAL_MS);
   };
 
+  // The tab tells how far the sync is that the page shows.
+  const retitle = () => {
+    const running = document.querySelector("[data-percent]");
+    const words = document.title.replace(/^\d+% /, "");
+    document.title = running ? `${running.dataset.percent}% ${words}` : words;
+  };
+
   const worked = () => {
     if (toast.dataset.passing !== "true") toast.hidden = true;
+    retitle();
     const card = document.querySelector("[data-announce]");
     const words = card ? card.dataset.announce : "";
     if (announcer.textContent !== words) announcer.textContent = words;

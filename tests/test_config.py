@@ -34,6 +34,7 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert settings.cliniko_rate_limit == 200
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
     assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
+    assert settings.htmx_url is None
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
 
 
@@ -133,6 +134,10 @@ NONSENSE = [
     ("CLINIKO_RATE_LIMIT", "0"),
     ("CLINIKO_RATE_LIMIT", "10001"),
     ("CLINIKO_RATE_LIMIT", "many"),
+    ("HTMX_URL", "http://cdn.example/htmx.js"),
+    ("HTMX_URL", "https://cdn.example/htmx.js; script-src *"),
+    ("HTMX_URL", "//cdn.example/htmx.js"),
+    ("HTMX_URL", "htmx.js"),
     ("PORT", "0"),
     ("PORT", "65536"),
     ("PORT", "80.5"),

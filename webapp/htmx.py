@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from flask import request
+from flask import Flask, request
 
 HTMX_VERSION: Final = "4.0.1"
 HTMX_URL: Final = f"https://cdn.jsdelivr.net/npm/htmx.org@{HTMX_VERSION}/dist/htmx.min.js"
@@ -21,6 +21,14 @@ HTMX_CONFIG: Final[dict[str, Any]] = {
     "noSwap": [204, 304, "4xx", "5xx"],  # htmx 4 would draw an error in the place of the answer
     "defaultTimeout": 30_000,
 }
+
+
+def htmx_url(app: Flask) -> str:
+    """Where the pages of this application load htmx from: the CDN, unless HTMX_URL says otherwise.
+
+    Wherever it is, browsers take it only if its digest is HTMX_INTEGRITY.
+    """
+    return app.config["HTMX_URL"] or HTMX_URL
 
 
 def asked_by_htmx() -> bool:

@@ -11,15 +11,14 @@ from werkzeug.wsgi import get_host
 
 from webapp import request_ids
 from webapp.errors import ValidationError
-from webapp.htmx import HTMX_URL
+from webapp.htmx import htmx_url
 
 csrf = CSRFProtect()
 
-# htmx by its whole address: the bare CDN would allow every package that anybody publishes there.
-CONTENT_SECURITY_POLICY = "; ".join(
+_SOURCES = "; ".join(
     (
         "default-src 'none'",
-        f"script-src 'self' {HTMX_URL}",
+        "script-src 'self' {htmx}",
         "style-src 'self'",
         "img-src 'self'",
         "font-src 'self'",
@@ -31,7 +30,6 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 _SWITCHED_OFF = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
@@ -51,10 +49,13 @@ def init_app(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     csrf.init_app(app)
     production = app.config["ENV"] == "production"
+    # By its whole address: the bare CDN would allow every package that anybody publishes there.
+    policy = _SOURCES.format(htmx=htmx_url(app))
 
     @app.after_request
     def add_headers(response: Response) -> Response:
         response.headers.update(HEADERS)
+        response.headers["Content-Security-Policy"] = policy
         if production:
             response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
         if request.endpoint != "static":

@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Live, Visitor
 from webapp.extensions import transaction
+from webapp.models import OperationType, SyncOrigin
+from webapp.sync.start import start_sync
 
 Visit = Callable[..., Visitor]
 
@@ -31,6 +33,8 @@ def test_648_patients_arrive_while_somebody_watches(alice: Visitor, go_on: threa
     alice.sees("Cancel sync")  # the buttons follow the card
     expect(alice.page.locator(".pct")).to_have_text(re.compile(r"^9\d\.\d%$"))
     expect(alice.page.locator("#sync-card")).to_contain_text(re.compile("60[0-9] of 648"))
+    expect(alice.page.locator("#sync-card")).to_contain_text("left this minute")
+    expect(alice.page).to_have_title(re.compile(r"^9\d% Surf Rehab · Patient Sync$"))
 
     go_on.set()
     alice.sees("All 648 patients are in step")
@@ -38,7 +42,9 @@ def test_648_patients_arrive_while_somebody_watches(alice: Visitor, go_on: threa
     expect(alice.page.locator("#in-step")).to_contain_text("602")
     expect(alice.page.locator("#recent .pill.completed")).to_be_visible()
     expect(alice.page.get_by_role("button", name="Cancel sync")).to_have_count(0)
-    expect(alice.page.locator("[hx-trigger^=every]")).to_have_count(0)
+    expect(alice.page.locator("#sync-card[hx-trigger]")).to_have_count(0)
+    expect(alice.page).to_have_title("Surf Rehab · Patient Sync")
+    alice.sees("The only sync: 1 completed")
 
     alice.page.get_by_role("link", name="Patients 648").click()
     alice.sees("of 648")
@@ -71,6 +77,24 @@ def test_a_second_press_in_another_window_shows_the_same_sync(
     bob.press("Sync all patients")
     expect(bob.page.locator("#sync-card")).to_contain_text("#1")
     bob.sees("Cancel sync")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_sync_that_was_started_elsewhere_is_seen_by_open_pages(
+    alice: Visitor, visit: Visit, live: Live, go_on: threading.Event
+) -> None:
+    bob = visit()
+    bob.sign_in(live.cast.bob)  # the clinics page
+    bob.sees("Never synced")
+    start_sync(live.cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    alice.sees("Cancel sync")
+    expect(alice.page).to_have_title(re.compile(r"^\d+% Surf Rehab"))
+    expect(bob.page.locator("td .pill.running")).to_be_visible()
+
+    go_on.set()
+    alice.sees("All 648 patients are in step")
+    expect(bob.page.locator("td .pill.completed")).to_be_visible()
+    assert alice.complaints == bob.complaints == []
 
 
 def test_the_button_keeps_the_focus_and_the_page_announces_what_happens(alice: Visitor) -> None:
@@ -118,7 +142,9 @@ def test_too_early_is_said_in_the_card(alice: Visitor, work: Callable[[], None])
 
 
 def test_the_connection_can_be_tested_in_place(alice: Visitor) -> None:
+    expect(alice.page.locator("#first-steps .done")).to_have_count(2)
     alice.press("Test connection")
+    expect(alice.page.locator("#first-steps .done")).to_have_count(3)
     connection = alice.page.locator("#connection")
     expect(connection).to_contain_text("Connected")
     expect(connection).to_contain_text(re.compile("Active patients there\\s*602"))

@@ -83,3 +83,25 @@ def test_a_viewer_sees_how_the_syncs_went(vera: Visitor, path: str, cast: Cast) 
     words = text_of(vera.get(path))
     assert "Failed" in words
     assert "CLINIKO_FORBIDDEN" in words
+
+
+def test_a_new_clinic_leads_to_its_first_copy_step_by_step(
+    alice: Visitor, path: str, cast: Cast, work: Callable[[], None]
+) -> None:
+    bare = f"/clinics/{organizations.add('Hillside').id}"
+    words = text_of(alice.get(bare))
+    assert "Done: Add the clinic To do: Save its Cliniko API key To do: Test the" in words
+
+    words = text_of(alice.get(path))
+    assert "Done: Save its Cliniko API key To do: Test the connection To do: Copy all" in words
+    assert alice.post_fragment(f"{path}/connection").headers["HX-Trigger"] == "connection-tested"
+    assert "Done: Test the connection To do: Copy all patients" in text_of(alice.get(path))
+
+    alice.post(f"{path}/syncs")
+    assert "To do: Copy all patients: it is running" in text_of(alice.get(path))
+    work()
+    assert "First steps" not in text_of(alice.get(path))
+
+
+def test_who_can_only_look_is_not_asked_to_do_anything(vera: Visitor, path: str) -> None:
+    assert "First steps" not in text_of(vera.get(path))

@@ -68,3 +68,16 @@ def test_nonsense_is_refused_in_words(vera: Visitor, path: str, query: str) -> N
     answer = vera.get(f"{path}?{query}")
     assert answer.status_code == 400
     assert "That cannot be understood" in text_of(answer)
+
+
+def test_an_open_page_hears_of_a_sync_that_was_started_elsewhere(
+    vera: Visitor, path: str, cast: Cast
+) -> None:
+    assert "HX-Trigger" not in vera.get_fragment(f"{path}/news?after=0").headers
+    log = make_log(cast.surf)
+    assert vera.get_fragment(f"{path}/news?after=0").headers["HX-Trigger"] == "sync-changed"
+    assert "HX-Trigger" not in vera.get_fragment(f"{path}/news?after={log.id}").headers
+
+
+def test_news_after_nonsense_are_refused(vera: Visitor, path: str) -> None:
+    assert vera.get(f"{path}/news?after=yesterday").status_code == 400

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
-from config import ROOT
+from config import ROOT, Settings
 from tests.pages.visitor import Parsed, Visitor
+from webapp import create_app
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, HTMX_URL
-from webapp.security import CONTENT_SECURITY_POLICY
 
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 
@@ -47,12 +48,22 @@ def test_every_template_compiles(app: Flask) -> None:
 
 
 def test_htmx_comes_from_the_cdn_unaltered_or_not_at_all(visitor: Visitor) -> None:
-    page = Parsed(visitor.get("/sign-in").text)
-    (script,) = page.having(src=HTMX_URL)
+    answer = visitor.get("/sign-in")
+    (script,) = Parsed(answer.text).having(src=HTMX_URL)
     assert script["integrity"] == HTMX_INTEGRITY
     assert script["crossorigin"] == "anonymous"
     assert "defer" in script
-    assert HTMX_URL in CONTENT_SECURITY_POLICY
+    assert HTMX_URL in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("url", ["https://files.clinic.example/htmx@4.js", "/static/htmx.js"])
+def test_a_clinic_can_host_htmx_itself(settings: Settings, url: str) -> None:
+    answer = create_app(replace(settings, htmx_url=url)).test_client().get("/sign-in")
+    (script,) = Parsed(answer.text).having(src=url)
+    assert script["integrity"] == HTMX_INTEGRITY
+    policy = answer.headers["Content-Security-Policy"]
+    assert f"script-src 'self' {url};" in policy
+    assert "jsdelivr" not in policy + answer.text
 
 
 def test_htmx_is_told_to_keep_to_itself(visitor: Visitor) -> None:

@@ -12,12 +12,14 @@ from webapp.errors import ValidationError
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
 from webapp.pages.outcome import Outcome, outcome
+from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
 from webapp.services.organizations import ClinicFigures
 from webapp.sync import history
 
-RECENT = 5
+RECENT = 5  # in the table
+PICTURED = 30
 
 
 @signed_in.get("/")
@@ -29,7 +31,10 @@ def home() -> ResponseReturnValue:
 def clinics() -> str:
     figures = organizations.figures(organizations.visible_to(current_actor()))
     attention = sum(map(_needs_attention, figures))
-    return render_template("clinics/index.html", figures=figures, attention=attention)
+    places = organizations.SHOWN_SYNCS
+    return render_template(
+        "clinics/index.html", figures=figures, attention=attention, places=places
+    )
 
 
 @signed_in.get("/clinics/new")
@@ -56,13 +61,14 @@ def add_clinic() -> ResponseReturnValue:
 @signed_in.get("/clinics/<org_id>")
 def clinic(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
-    recent = history.find(organization, limit=RECENT).logs
+    logs = history.find(organization, limit=PICTURED).logs
     return render_clinic(
         "clinics/show.html",
         organization,
-        recent=recent,
+        recent=logs[:RECENT],
+        pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
-        **card_context(recent[0] if recent else None),
+        **card_context(logs[0] if logs else None),
     )
 
 

@@ -21,7 +21,8 @@ def test_connection(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.TEST_CONNECTION)
     problem = _problem_with(organization)
     if asked_by_htmx():
-        return render_template("clinics/_connection.html", clinic=organization, problem=problem)
+        fragment = render_template("clinics/_connection.html", clinic=organization, problem=problem)
+        return fragment, {"HX-Trigger": "connection-tested"}
     if problem is not None:
         flash(problem, "bad")
     return redirect(url_for("pages.clinic", org_id=organization.id), 303)

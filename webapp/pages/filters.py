@@ -53,7 +53,7 @@ def day(value: date | None) -> Markup | str:
 
 def took(log: SyncLog) -> str:
     """How long a sync took, or has been running: `2.4s`, `4m 22s`."""
-    seconds = max(0.0, ((log.completed_at or now()) - log.started_at).total_seconds())
+    seconds = log.seconds_so_far
     if log.is_running or seconds >= 60:
         return duration_words(seconds)
     return f"{seconds:.1f}s"

@@ -7,9 +7,10 @@ from flask import Flask, render_template
 from webapp.auth import access
 from webapp.auth.access import Action
 from webapp.auth.sessions import current_actor, signed_in_user
-from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, HTMX_URL
+from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url
 from webapp.models import Organization
 from webapp.pages import filters
+from webapp.pages.picture import picture
 from webapp.services import counts
 
 
@@ -20,8 +21,9 @@ def init_app(app: Flask) -> None:
         Action=Action,
         HTMX_CONFIG=HTMX_CONFIG,
         HTMX_INTEGRITY=HTMX_INTEGRITY,
-        HTMX_URL=HTMX_URL,
+        HTMX_URL=htmx_url(app),
         may=may,
+        picture=picture,
         signed_in_user=signed_in_user,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
