@@ -7,7 +7,7 @@ import pytest
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.models import OperationType, SyncStatus
+from webapp.models import OperationType, SyncOrigin, SyncStatus
 
 
 @pytest.fixture
@@ -81,3 +81,11 @@ def test_an_open_page_hears_of_a_sync_that_was_started_elsewhere(
 
 def test_news_after_nonsense_are_refused(vera: Visitor, path: str) -> None:
     assert vera.get(f"{path}/news?after=yesterday").status_code == 400
+
+
+def test_it_says_who_started_each_and_how(vera: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, origin=SyncOrigin.API, started_by_id=cast.bob.id)
+    make_log(cast.surf)
+    words = text_of(vera.get(path))
+    assert f"{cast.bob.email} API" in words
+    assert "— Command line" in words

@@ -8,13 +8,18 @@ from markupsafe import Markup
 
 from webapp.clock import iso, now
 from webapp.durations import ago_words, duration_words
-from webapp.models import OperationType, SyncLog
+from webapp.models import OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
+}
+_ORIGINS = {
+    SyncOrigin.DASHBOARD: "Dashboard",
+    SyncOrigin.API: "API",
+    SyncOrigin.COMMAND: "Command line",
 }
 _REGIONS = {
     "au": "Australia",
@@ -69,6 +74,11 @@ def operation(operation_type: str) -> str:
     return _OPERATIONS[OperationType(operation_type)]
 
 
+def through(log: SyncLog) -> str:
+    """By which way a sync was started."""
+    return _ORIGINS[SyncOrigin(log.origin)]
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -82,4 +92,4 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
-ALL = (moment, clock, ago, day, took, number, operation, region, outcome)
+ALL = (moment, clock, ago, day, took, number, operation, through, region, outcome)

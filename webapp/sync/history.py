@@ -10,7 +10,7 @@ from math import ceil, floor
 from flask import current_app
 from sqlalchemy import Select, bindparam, func, inspect, select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import make_transient
+from sqlalchemy.orm import joinedload, make_transient
 
 from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
@@ -77,6 +77,7 @@ def find(
         conditions.append(SyncLog.operation_type == operation_type)
     total = db.session.scalar(select(func.count()).select_from(SyncLog).where(*conditions)) or 0
     query = select(SyncLog).where(*conditions).order_by(SyncLog.id.desc())
+    query = query.options(joinedload(SyncLog.started_by))
     logs = list(db.session.scalars(query.limit(limit).offset(offset)))
     return SyncPage(logs, total, has_more=offset + len(logs) < total)
 
