@@ -106,6 +106,8 @@ def _walk(page: Page, url: str, password: str) -> None:
     expect(page.get_by_text("it will not be shown again")).to_be_visible()
     page.goto(f"{url}/api-access")  # a token belongs in no picture
     take("api-access")
+    page.goto(f"{url}/people")
+    take("people")
     page.goto(f"{url}/api/docs")
     take("api-docs", whole=False)
 

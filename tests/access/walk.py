@@ -195,9 +195,10 @@ class Walk:
             self.told |= words
 
     def _may_know(self, case: Case, answer: TestResponse) -> list[Clinic]:
-        if case.actor.clinic is not None and answer.status_code < 400:
+        let_in = answer.status_code < 400 or answer.status_code == 422  # the same page once more
+        if case.actor.clinic is not None and let_in:
             return [case.actor.clinic]
-        if case.actor.role is Role.ADMIN and answer.status_code < 400:
+        if case.actor.role is Role.ADMIN and let_in:
             shown = case.target.shows if case.route.names_a_clinic else None
             return [shown] if shown else [self.surf, self.north]
         return []

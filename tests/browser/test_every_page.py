@@ -18,6 +18,8 @@ PAGES = [
     "/api/docs",
     "/clinics",
     "/api-access",
+    "/people",
+    "/invitation",
     "/clinics/new",
     "/clinics/1",
     "/clinics/1/patients",

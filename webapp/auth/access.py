@@ -19,6 +19,7 @@ class Action(Enum):
     ADD_ORGANIZATION = auto()
     DECIDE_REMOVALS = auto()
     MANAGE_TOKENS = auto()  # of other people; everybody manages their own
+    MANAGE_PEOPLE = auto()
 
 
 _VIEWER = frozenset({Action.VIEW_SYNCS})
@@ -28,11 +29,20 @@ _MANAGER = _VIEWER | {
     Action.CANCEL_SYNC,
     Action.TEST_CONNECTION,
     Action.MANAGE_ORGANIZATION,
+    Action.MANAGE_PEOPLE,
 }
 MATRIX: dict[Role, frozenset[Action]] = {
     Role.VIEWER: _VIEWER,
     Role.MANAGER: _MANAGER,
     Role.ADMIN: frozenset(Action),
+}
+
+
+# Whom somebody may make of others, in the clinics where they may manage people at all.
+GRANTS: dict[Role, tuple[Role, ...]] = {
+    Role.VIEWER: (),
+    Role.MANAGER: (Role.VIEWER, Role.MANAGER),
+    Role.ADMIN: tuple(Role),
 }
 
 

@@ -7,7 +7,12 @@ import re
 from sqlalchemy import bindparam, select
 
 from webapp.auth.access import Action, may
-from webapp.errors import InsufficientPermissions, InvalidOrganizationId, OrganizationNotFound
+from webapp.errors import (
+    InsufficientPermissions,
+    InvalidOrganizationId,
+    NotFound,
+    OrganizationNotFound,
+)
 from webapp.extensions import db
 from webapp.models import Organization, Role, User
 
@@ -31,6 +36,15 @@ def organization_for(user: User, org_id: str, action: Action) -> Organization:
             raise OrganizationNotFound(organization_id=organization_id)
         raise InsufficientPermissions(organization_id=organization_id)
     return organization
+
+
+def person_for(user: User, user_id: int) -> User:
+    """The person with this id, if the other may manage them. Raises NotFound, the same for people
+    who exist and people who do not."""
+    person = db.session.get(User, user_id)
+    if person is None or not may(user, Action.MANAGE_PEOPLE, person.organization_id):
+        raise NotFound()
+    return person
 
 
 def organization_id_of(org_id: str) -> int:

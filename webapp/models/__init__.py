@@ -2,6 +2,7 @@
 
 from webapp.models.api_token import ApiToken
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
+from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.sync_failure import SyncFailure
@@ -11,6 +12,7 @@ from webapp.models.user import Role, User
 __all__ = [
     "ApiToken",
     "HeldRemoval",
+    "Invitation",
     "OperationType",
     "Organization",
     "Patient",

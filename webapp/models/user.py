@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.clock import now
@@ -39,8 +39,18 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(10))
     organization_id: Mapped[int | None] = mapped_column(ForeignKey("organizations.id"))
     active: Mapped[bool] = mapped_column(default=True)
+    # By a link, and has not chosen a password yet.
+    invited: Mapped[bool] = mapped_column(default=False, server_default=false())
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Part of every session: what changes it ends them all.
     session_epoch: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     organization: Mapped[Organization | None] = relationship()
+
+    @property
+    def state(self) -> str:
+        """`active`, `invited` or `deactivated`."""
+        if not self.active:
+            return "deactivated"
+        return "invited" if self.invited else "active"

@@ -28,6 +28,7 @@ RETURN_TO = frozenset(
         "sync",
         "patients",
         "patient",
+        "people",
     )
 )
 
@@ -51,6 +52,7 @@ def sign_in() -> ResponseReturnValue:
         wrong = "The e-mail address or the password is wrong."
         return _form(next_path, email=email, problem=wrong), 401
     sessions.sign_in(user)
+    people.note_sign_in(user)
     return redirect(safe_next(next_path), 303)
 
 

@@ -30,8 +30,9 @@ def init_app(app: Flask) -> None:
 
 
 def may(action: Action, clinic: Organization | None = None) -> bool:
-    """Whether the person who looks may do this."""
-    return access.may(current_actor(), action, clinic.id if clinic else None)
+    """Whether the person who looks may do this with a clinic, or at all."""
+    actor = current_actor()
+    return access.may(actor, action, clinic.id if clinic else actor.organization_id)
 
 
 def render_clinic(template: str, organization: Organization, **context: object) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 
+import structlog
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import joinedload
 
 from webapp.clock import now
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Organization, Role, User
 from webapp.services import passwords
+
+log = structlog.get_logger()
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
@@ -22,38 +26,99 @@ def create(email: str, password: str, *, role: Role, organization_id: int | None
     Raises ValidationError for an e-mail address or password that cannot be used or a role without
     its clinic, OrganizationNotFound for a clinic that does not exist.
     """
-    email = normalized(email)
-    if len(email) > 320 or not _EMAIL.fullmatch(email):
-        raise ValidationError("This is not an e-mail address.", parameter="email")
-    if (role is Role.ADMIN) != (organization_id is None):
-        raise ValidationError(
-            "A manager or viewer belongs to one organization, an admin to none.",
-            parameter="organization",
-        )
+    email = checked_email(email)
     password_hash = passwords.hashed(password)
     try:
-        with transaction() as session:
-            if organization_id is not None and session.get(Organization, organization_id) is None:
-                raise OrganizationNotFound(organization_id=organization_id)
-            user = User(
-                email=email, password_hash=password_hash, role=role, organization_id=organization_id
-            )
-            session.add(user)
+        with transaction():
+            return add(email, password_hash, role=role, organization_id=organization_id)
     except IntegrityError as error:
-        raise ValidationError(
-            "Somebody with this e-mail address exists already.", parameter="email"
-        ) from error
+        raise known_already() from error
+
+
+def add(email: str, password_hash: str, *, role: Role, organization_id: int | None) -> User:
+    """Add a person, inside the caller's transaction. Raises as `create` does, and IntegrityError
+    for an address that somebody has already."""
+    _check_place(role, organization_id)
+    user = User(
+        email=email, password_hash=password_hash, role=role, organization_id=organization_id
+    )
+    db.session.add(user)
+    db.session.flush()
     return user
 
 
 def set_password(user: User, password: str) -> None:
     """Give a person another password; their sessions and tokens end. Raises ValidationError."""
     password_hash = passwords.hashed(password)
-    with transaction() as session:
-        user.password_hash = password_hash
-        user.session_epoch += 1
-        theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
-        session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
+    with transaction():
+        take_password(user, password_hash)
+
+
+def take_password(user: User, password_hash: str) -> None:
+    """Replace a person's password, inside the caller's transaction; their sessions and tokens
+    end."""
+    user.password_hash = password_hash
+    user.invited = False
+    _end_everything_of(user)
+
+
+def change_role(user: User, role: Role, organization_id: int | None) -> None:
+    """Make somebody something else, perhaps in another clinic. What they had opened ends.
+
+    Raises ValidationError for a role without its clinic and for the last admin, and
+    OrganizationNotFound.
+    """
+    with transaction():
+        _check_place(role, organization_id)
+        if role is not Role.ADMIN:
+            _keep_an_admin(user)
+        user.role, user.organization_id = role, organization_id
+        _end_everything_of(user)
+
+
+def deactivate(user: User) -> None:
+    """Let somebody in no more; their sessions and tokens end. Raises ValidationError for the last
+    admin."""
+    with transaction():
+        _keep_an_admin(user)
+        user.active = False
+        _end_everything_of(user)
+
+
+def activate(user: User) -> None:
+    """Let somebody in again, with the password they had."""
+    with transaction():
+        user.active = True
+
+
+def visible_to(actor: User) -> list[User]:
+    """The people whom somebody manages: everybody for an admin, else those of their clinic."""
+    query = select(User).options(joinedload(User.organization)).order_by(User.email)
+    if actor.organization_id is not None:
+        query = query.where(User.organization_id == actor.organization_id)
+    return list(db.session.scalars(query))
+
+
+def note_sign_in(user: User) -> None:
+    """Remember when somebody signed in last, if the database can take it just now."""
+    try:
+        with transaction():
+            user.last_sign_in_at = now()
+    except OperationalError:
+        log.warning("sign_in_not_noted")
+
+
+def known_already() -> ValidationError:
+    """What is said of an address that somebody has already."""
+    return ValidationError("Somebody with this e-mail address exists already.", parameter="email")
+
+
+def checked_email(email: str) -> str:
+    """An address in the form in which it is stored. Raises ValidationError for what is none."""
+    email = normalized(email)
+    if len(email) > 320 or not _EMAIL.fullmatch(email):
+        raise ValidationError("This is not an e-mail address.", parameter="email")
+    return email
 
 
 def by_email(email: str) -> User | None:
@@ -72,3 +137,28 @@ def authenticate(email: str, password: str) -> User | None:
 def normalized(email: str) -> str:
     """The form in which an address is stored and compared."""
     return email.strip().lower()
+
+
+def _check_place(role: Role, organization_id: int | None) -> None:
+    if (role is Role.ADMIN) != (organization_id is None):
+        raise ValidationError(
+            "A manager or viewer belongs to one organization, an admin to none.",
+            parameter="organization",
+        )
+    if organization_id is not None and db.session.get(Organization, organization_id) is None:
+        raise OrganizationNotFound(organization_id=organization_id)
+
+
+def _keep_an_admin(user: User) -> None:
+    """Locked, so that of two admins who remove each other at once one stays."""
+    admins = select(User.id).where(User.role == Role.ADMIN, User.active).with_for_update()
+    if set(db.session.scalars(admins)) == {user.id}:
+        raise ValidationError(
+            "This is the last admin. Make somebody else an admin first.", parameter="role"
+        )
+
+
+def _end_everything_of(user: User) -> None:
+    user.session_epoch += 1
+    theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
+    db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))

@@ -1,0 +1,148 @@
+"""GET and POST /people: who may sign in, invited by a link, with which role, and no more"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.errors import AuthenticationRequired, ValidationError
+from webapp.extensions import db
+from webapp.models import Role, User
+from webapp.services import people, tokens
+
+PATH = "/people"
+
+
+def fresh(user: User) -> User:
+    db.session.rollback()  # see what the requests have written
+    return db.session.get_one(User, user.id)
+
+
+def known(email: str) -> User | None:
+    db.session.rollback()
+    return people.by_email(email)
+
+
+def test_an_admin_sees_everybody_a_manager_their_clinic_a_viewer_nobody(
+    alice: Visitor, bob: Visitor, vera: Visitor, cast: Cast
+) -> None:
+    words = text_of(alice.get(PATH))
+    everybody = (cast.alice, cast.bob, cast.vera, cast.charlie)
+    assert all(user.email in words for user in everybody)
+    words = text_of(bob.get(PATH))
+    assert cast.vera.email in words
+    assert cast.charlie.email not in words
+    assert cast.alice.email not in words
+    assert vera.get(PATH).status_code == 403
+    assert "People" not in text_of(vera.get("/clinics"))
+
+
+def test_somebody_is_invited_into_a_clinic_by_a_link(
+    alice: Visitor, visitor: Visitor, cast: Cast
+) -> None:
+    clinic = str(cast.surf.id)
+    page = alice.post(PATH, email="Nina@Example.com ", role="viewer", organization=clinic)
+    assert "nina@example.com" in text_of(page)
+    nina = known("nina@example.com")
+    assert nina is not None
+    assert (nina.role, nina.organization_id, nina.state) == ("viewer", cast.surf.id, "invited")
+    (field,) = Parsed(page.text).having(id="link")
+    link = page.text.split('id="link"')[1].split(">")[1].split("<")[0]
+    assert field["readonly"] is None  # there, without a value
+    assert link.startswith("http://localhost/invitation?secret=")
+    assert link not in alice.get(PATH).text
+
+
+def test_a_manager_invites_into_their_own_clinic_only(bob: Visitor, cast: Cast) -> None:
+    assert bob.post(PATH, email="a@example.com", role="manager").status_code == 200
+    somebody = known("a@example.com")
+    assert somebody is not None
+    assert somebody.organization_id == cast.surf.id
+    elsewhere = {"role": "viewer", "organization": str(cast.northside.id)}
+    assert bob.post(PATH, email="b@example.com", **elsewhere).status_code == 403
+    assert bob.post(PATH, email="c@example.com", role="admin").status_code == 403
+    assert known("b@example.com") is known("c@example.com") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"email": "nobody", "role": "admin"}, "This is not an e-mail address."),
+        ({"email": "BOB@example.com", "role": "admin"}, "exists already"),
+        ({"email": "n@example.com"}, "Choose what this person may do."),
+        ({"email": "n@example.com", "role": "viewer"}, "Choose the clinic"),
+    ],
+)
+def test_what_cannot_be_is_said_beside_the_field(
+    alice: Visitor, cast: Cast, fields: dict[str, str], says: str
+) -> None:
+    answer = alice.post(PATH, **fields)
+    assert answer.status_code == 422
+    assert says in text_of(answer)
+
+
+def test_another_role_holds_at_once_and_signs_out(alice: Visitor, bob: Visitor, cast: Cast) -> None:
+    token, _ = tokens.issue(cast.bob, name="Report")
+    answer = alice.post(
+        f"{PATH}/{cast.bob.id}/role", role="viewer", organization=str(cast.northside.id)
+    )
+    assert answer.status_code == 303
+    bob_now = fresh(cast.bob)
+    assert (bob_now.role, bob_now.organization_id) == ("viewer", cast.northside.id)
+    assert bob.get("/clinics").status_code == 303
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+
+
+def test_a_manager_makes_nobody_an_admin_and_moves_nobody_elsewhere(
+    bob: Visitor, cast: Cast
+) -> None:
+    path = f"{PATH}/{cast.vera.id}/role"
+    assert bob.post(path, role="admin").status_code == 403
+    assert bob.post(path, role="viewer", organization=str(cast.northside.id)).status_code == 403
+    assert fresh(cast.vera).role == Role.VIEWER
+    assert bob.post(path, role="manager").status_code == 303
+    assert fresh(cast.vera).role == Role.MANAGER
+
+
+@pytest.mark.parametrize("what", ["link", "role", "deactivate", "activate"])
+def test_people_of_other_clinics_and_admins_are_not_there_for_a_manager(
+    bob: Visitor, cast: Cast, what: str
+) -> None:
+    for person in (cast.charlie.id, cast.alice.id, 9999):
+        assert bob.post(f"{PATH}/{person}/{what}", role="viewer").status_code == 404
+
+
+def test_a_deactivated_person_is_out_until_somebody_activates_them(
+    alice: Visitor, bob: Visitor, cast: Cast
+) -> None:
+    assert alice.post(f"{PATH}/{cast.bob.id}/deactivate").status_code == 303
+    assert fresh(cast.bob).state == "deactivated"
+    assert bob.get("/clinics").status_code == 303
+    assert "Deactivated" in text_of(alice.get(PATH))
+    assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
+    assert fresh(cast.bob).state == "active"
+
+
+@pytest.mark.parametrize("what", ["role", "deactivate", "activate"])
+def test_nobody_changes_what_they_may_do_themselves(alice: Visitor, cast: Cast, what: str) -> None:
+    answer = alice.post(f"{PATH}/{cast.alice.id}/{what}", role="viewer")
+    assert answer.status_code == 400
+    assert "Ask somebody else" in text_of(answer)
+
+
+def test_the_last_admin_stays(alice: Visitor, cast: Cast) -> None:
+    """However it comes about: here by the service, for the page lets nobody remove themselves."""
+    with pytest.raises(ValidationError, match="last admin"):
+        people.deactivate(cast.alice)
+    with pytest.raises(ValidationError, match="last admin"):
+        people.change_role(cast.alice, Role.VIEWER, cast.surf.id)
+    assert fresh(cast.alice).state == "active"
+    assert fresh(cast.alice).role == Role.ADMIN
+
+
+def test_it_tells_when_somebody_signed_in_last(alice: Visitor, cast: Cast) -> None:
+    assert "Active never" in text_of(alice.get(PATH))
+    people.note_sign_in(cast.bob)
+    assert "Active just now" in text_of(alice.get(PATH))

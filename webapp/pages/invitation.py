@@ -1,0 +1,39 @@
+"""Choosing a password by the link that somebody was given. Its secret stands in the query of the
+address alone, which no log keeps, and nothing is used up by looking."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth import sessions
+from webapp.errors import NotFound, ValidationError
+from webapp.pages.blueprints import open_to_all
+from webapp.services import invitations, people
+
+
+@open_to_all.get("/invitation")
+def invitation() -> ResponseReturnValue:
+    return _form(request.args.get("secret", ""))
+
+
+@open_to_all.post("/invitation")
+def accept_invitation() -> ResponseReturnValue:
+    secret = request.form.get("secret", "")
+    try:
+        user = invitations.accept(secret, request.form.get("password", ""))
+    except ValidationError as error:
+        return _form(secret, problem=error.message)
+    except NotFound:
+        return _form("")
+    sessions.sign_in(user)
+    people.note_sign_in(user)
+    flash("Your password was saved, and you are signed in.", "ok")
+    return redirect(url_for("pages.clinics"), 303)
+
+
+def _form(secret: str, problem: str | None = None) -> ResponseReturnValue:
+    user = invitations.user_of(secret)
+    status = 410 if user is None else 422 if problem else 200
+    page = render_template("invitation/form.html", secret=secret, person=user, problem=problem)
+    return page, status

@@ -1,0 +1,111 @@
+"""The people who may sign in: inviting them by a link, their roles, and letting them in no more."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import GRANTS, Action
+from webapp.auth.guards import organization_for, person_for, require
+from webapp.auth.sessions import current_actor
+from webapp.errors import InsufficientPermissions, ValidationError
+from webapp.models import Role, User
+from webapp.pages import parameters
+from webapp.pages.blueprints import signed_in
+from webapp.services import invitations, organizations
+from webapp.services import people as people_service
+
+
+@signed_in.get("/people")
+def people() -> str:
+    require(current_actor(), Action.MANAGE_PEOPLE)
+    return _page()
+
+
+@signed_in.post("/people")
+def invite() -> ResponseReturnValue:
+    """Shows the link in this one answer; it can be read nowhere afterwards."""
+    require(current_actor(), Action.MANAGE_PEOPLE)
+    try:
+        role, organization_id = _place()
+        user, secret = invitations.invite(
+            request.form.get("email", ""), role=role, organization_id=organization_id
+        )
+    except ValidationError as error:
+        return _page(errors={error.parameter: error.message}), 422
+    return _page(person=user, link=_link(secret))
+
+
+@signed_in.post("/people/<user_id>/link")
+def new_link(user_id: str) -> str:
+    person = person_for(current_actor(), parameters.id_of(user_id))
+    return _page(person=person, link=_link(invitations.renew(person)))
+
+
+@signed_in.post("/people/<user_id>/role")
+def change_role(user_id: str) -> ResponseReturnValue:
+    person = _somebody_else(user_id)
+    role, organization_id = _place()
+    people_service.change_role(person, role, organization_id)
+    flash(f"{person.email} is {role} now, and has to sign in again.", "ok")
+    return redirect(url_for("pages.people"), 303)
+
+
+@signed_in.post("/people/<user_id>/deactivate")
+def deactivate(user_id: str) -> ResponseReturnValue:
+    person = _somebody_else(user_id)
+    people_service.deactivate(person)
+    flash(f"{person.email} cannot sign in any more.", "ok")
+    return redirect(url_for("pages.people"), 303)
+
+
+@signed_in.post("/people/<user_id>/activate")
+def activate(user_id: str) -> ResponseReturnValue:
+    person = _somebody_else(user_id)
+    people_service.activate(person)
+    flash(f"{person.email} can sign in again.", "ok")
+    return redirect(url_for("pages.people"), 303)
+
+
+def _somebody_else(user_id: str) -> User:
+    actor = current_actor()
+    person = person_for(actor, parameters.id_of(user_id))
+    if person.id == actor.id:
+        raise ValidationError("Ask somebody else to change what you may do.", parameter="person")
+    return person
+
+
+def _place() -> tuple[Role, int | None]:
+    """The role and clinic that the form names, if the person who asks may give them."""
+    actor = current_actor()
+    role = parameters.choice(request.form, "role", Role)
+    if role is None:
+        raise ValidationError("Choose what this person may do.", parameter="role")
+    if role not in GRANTS[Role(actor.role)]:
+        raise InsufficientPermissions()
+    if role is Role.ADMIN:
+        return role, None
+    named = request.form.get("organization") or str(actor.organization_id or "")
+    if not named:
+        raise ValidationError("Choose the clinic that this person belongs to.", parameter="clinic")
+    return role, organization_for(actor, named, Action.MANAGE_PEOPLE).id
+
+
+def _link(secret: str) -> str:
+    return url_for("open.invitation", secret=secret, _external=True)
+
+
+def _page(
+    *, person: User | None = None, link: str | None = None, errors: dict[str, str] | None = None
+) -> str:
+    actor = current_actor()
+    return render_template(
+        "people/index.html",
+        people=people_service.visible_to(actor),
+        person=person,
+        link=link,
+        errors=errors or {},
+        roles=GRANTS[Role(actor.role)],
+        clinics=organizations.visible_to(actor),
+        own_id=actor.id,
+    )

@@ -1,0 +1,98 @@
+"""Links by which people choose their password: made for a new person, or for one who forgot it.
+
+Whoever makes a link never learns a password; the link works once, and a newer one ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+
+from webapp.clock import now
+from webapp.errors import NotFound
+from webapp.extensions import db, transaction
+from webapp.models import Invitation, Role, User
+from webapp.services import passwords, people
+
+LIFETIME = timedelta(days=1)
+
+
+def invite(email: str, *, role: Role, organization_id: int | None) -> tuple[User, str]:
+    """Add a person who has no password yet, and the secret of their link.
+
+    Raises ValidationError for an address that cannot be used or is known already or a role without
+    its clinic, OrganizationNotFound for a clinic that does not exist.
+    """
+    email = people.checked_email(email)
+    nobodys = passwords.hashed(secrets.token_urlsafe(32))  # so that guessing takes as long as ever
+    try:
+        with transaction():
+            user = people.add(email, nobodys, role=role, organization_id=organization_id)
+            user.invited = True
+            return user, _link_for(user)
+    except IntegrityError as error:
+        raise people.known_already() from error
+
+
+def renew(user: User) -> str:
+    """The secret of another link for a person; the earlier ones end. The password that they may
+    have holds until the link is used."""
+    with transaction():
+        return _link_for(user)
+
+
+def user_of(secret: str) -> User | None:
+    """Whose link this is; None if it was used, has expired, or is none."""
+    invitation = _living(secret)
+    return invitation.user if invitation else None
+
+
+def accept(secret: str, password: str) -> User:
+    """Take the password that somebody has chosen, and end the link with all that they had opened.
+
+    Raises NotFound for a link that does not work, ValidationError for a password that cannot be
+    used, and then the link still works.
+    """
+    user = user_of(secret)
+    if user is None:
+        raise NotFound()
+    password_hash = passwords.hashed(password)
+    with transaction() as session:
+        used = _living(secret, lock=True)  # of two who come at once, one
+        if used is None:
+            raise NotFound()
+        used.used_at = now()
+        session.flush()
+        people.take_password(used.user, password_hash)
+        return used.user
+
+
+def _link_for(user: User) -> str:
+    secret = secrets.token_urlsafe(32)
+    db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))
+    db.session.add(
+        Invitation(user_id=user.id, secret_digest=_digest(secret), expires_at=now() + LIFETIME)
+    )
+    return secret
+
+
+def _living(secret: str, *, lock: bool = False) -> Invitation | None:
+    query = (
+        select(Invitation)
+        .join(Invitation.user)
+        .where(
+            Invitation.secret_digest == _digest(secret),
+            Invitation.used_at.is_(None),
+            Invitation.expires_at > now(),
+            User.active,
+        )
+    )
+    return db.session.scalar(query.with_for_update(of=Invitation) if lock else query)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
