@@ -108,6 +108,8 @@ def _walk(page: Page, url: str, password: str) -> None:
     take("api-access")
     page.goto(f"{url}/people")
     take("people")
+    page.goto(f"{url}/account")
+    take("account")
     page.goto(f"{url}/api/docs")
     take("api-docs", whole=False)
 

@@ -19,6 +19,7 @@ PAGES = [
     "/clinics",
     "/api-access",
     "/people",
+    "/account",
     "/invitation",
     "/clinics/new",
     "/clinics/1",

@@ -6,6 +6,7 @@ from flask import Flask
 
 from webapp.auth import sessions
 from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints)
+    account,
     api_access,
     clinics,
     connection,

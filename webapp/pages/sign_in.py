@@ -29,6 +29,7 @@ RETURN_TO = frozenset(
         "patients",
         "patient",
         "people",
+        "account",
     )
 )
 

@@ -54,6 +54,12 @@ def set_password(user: User, password: str) -> None:
         take_password(user, password_hash)
 
 
+def end_sessions(user: User) -> None:
+    """End all that a person has opened: sessions and tokens."""
+    with transaction():
+        _end_everything_of(user)
+
+
 def take_password(user: User, password_hash: str) -> None:
     """Replace a person's password, inside the caller's transaction; their sessions and tokens
     end."""

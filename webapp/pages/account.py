@@ -1,0 +1,60 @@
+"""One's own account: the password, and signing out everywhere."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth import sessions
+from webapp.auth.sessions import current_actor
+from webapp.errors import RateLimited, ValidationError
+from webapp.limits import sign_in as attempts
+from webapp.models import User
+from webapp.pages.blueprints import signed_in
+from webapp.services import people
+
+
+@signed_in.get("/account")
+def account() -> str:
+    return _page()
+
+
+@signed_in.post("/account/password")
+def change_password() -> ResponseReturnValue:
+    """Everything else that one had opened ends; here one stays signed in."""
+    user = current_actor()
+    try:
+        _check(user, request.form.get("current", ""))
+        people.set_password(user, request.form.get("password", ""))
+    except RateLimited as error:
+        again = {"Retry-After": str(error.retry_after)}
+        return _page(errors={"current": error.message}), 429, again
+    except ValidationError as error:
+        return _page(errors={error.parameter: error.message}), 422
+    return _stay(user, "Your new password was saved. Everywhere else you are signed out.")
+
+
+@signed_in.post("/account/sign-out-everywhere")
+def sign_out_everywhere() -> ResponseReturnValue:
+    user = current_actor()
+    people.end_sessions(user)
+    return _stay(user, "You are signed out everywhere else, and your API tokens have ended.")
+
+
+def _check(user: User, password: str) -> None:
+    """Whoever finds a computer unlocked must not take the account over; guesses are counted as
+    those at the sign-in are."""
+    attempts.check(user.email)
+    if people.authenticate(user.email, password) is None:
+        attempts.count_failure(user.email)
+        raise ValidationError("This is not your password.", parameter="current")
+
+
+def _stay(user: User, words: str) -> ResponseReturnValue:
+    sessions.sign_in(user)
+    flash(words, "ok")
+    return redirect(url_for("pages.account"), 303)
+
+
+def _page(errors: dict[str, str] | None = None) -> str:
+    return render_template("account/index.html", person=current_actor(), errors=errors or {})
