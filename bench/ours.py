@@ -28,6 +28,8 @@ PASSWORD = "a password for measuring only"
 
 Serve = Callable[[Mapping[str, str], Path], AbstractContextManager[Address]]
 
+_CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+
 # What each sync writes into every row that it has seen, changed or not.
 _MARKS = ("last_synced", "last_sync_id")
 
@@ -111,6 +113,18 @@ class Running:
             pss_mb=pss / 1024,
             was_seen_waiting=waited,
         )
+
+    def sign_in(self, email: str, *, agent: str = "bench") -> requests.Session:
+        """A browser of this person, signed in."""
+        session = requests.Session()
+        session.headers["User-Agent"] = agent
+        url = f"http://{self.address}/sign-in"
+        token = _CSRF.search(session.get(url, timeout=60).text)
+        assert token is not None
+        form = {"email": email, "password": PASSWORD, "csrf_token": token[1]}
+        answer = session.post(url, form, timeout=60)
+        assert answer.url.endswith("/clinics"), answer.url
+        return session
 
     def open_window(self, organization_id: int = 1) -> None:
         """Let the next start be accepted at once: saving the key again does that."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -26,8 +25,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import requests
 
 from bench import servers
 from bench.ours import PASSWORD, Running, Sync, running
@@ -44,7 +41,6 @@ CLINICS = 5
 CARD, ONE, ALL = "live card", "clinics page, one clinic", f"clinics page, {CLINICS} clinics"
 EVERY = {CARD: 2.0, ONE: 5.0, ALL: 5.0}  # seconds, as the pages do
 ON_THE_LIST = 50  # with the clinics page open, of each kind
-_CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
 @dataclass
@@ -120,7 +116,7 @@ def _system(
         )
         people.create("all@example.com", PASSWORD, role=Role.ADMIN)
         people.create("one@example.com", PASSWORD, role=Role.MANAGER, organization_id=1)
-        cookie_of = {name: _sign_in(site, f"{name}@example.com") for name in ("all", "one")}
+        cookie_of = {name: _cookie(site, f"{name}@example.com") for name in ("all", "one")}
         for clinic in range(1, CLINICS + 1):
             site.sync(clinic)
         yield site, {CARD: cookie_of["one"], ONE: cookie_of["one"], ALL: cookie_of["all"]}
@@ -152,17 +148,9 @@ def _round(site: Running, cookies: dict[str, str], count: int, measured: Measure
         measured.milliseconds[kind] += milliseconds
 
 
-def _sign_in(site: Running, email: str) -> str:
-    """The cookie of this person's session."""
-    session = requests.Session()
-    session.headers["User-Agent"] = AGENT
-    url = f"http://{site.address}/sign-in"
-    token = _CSRF.search(session.get(url, timeout=60).text)
-    assert token is not None
-    answer = session.post(
-        url, {"email": email, "password": PASSWORD, "csrf_token": token[1]}, timeout=60
-    )
-    assert answer.url.endswith("/clinics"), answer.url
+def _cookie(site: Running, email: str) -> str:
+    """That of this person's session."""
+    session = site.sign_in(email, agent=AGENT)
     return "; ".join(f"{name}={value}" for name, value in session.cookies.items())
 
 

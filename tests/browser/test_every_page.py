@@ -11,7 +11,7 @@ from tests.api.rows import hold, make_log, record, refuse, store
 from tests.browser.conftest import Live, Visitor
 from webapp.clock import now
 from webapp.models import SyncStatus
-from webapp.services import organizations
+from webapp.services import invitations, organizations
 
 PAGES = [
     "/sign-in",
@@ -20,7 +20,6 @@ PAGES = [
     "/api-access",
     "/people",
     "/account",
-    "/invitation",
     "/clinics/new",
     "/clinics/1",
     "/clinics/1/patients",
@@ -64,6 +63,20 @@ def test_people_with_any_eyes_and_hands_can_use_it(
         alice.open(path)
         assert_accessible(alice)
     assert alice.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_anybody_can_choose_a_password(
+    visit: Callable[..., Visitor], live: Live, scheme: str
+) -> None:
+    nina = visit(color_scheme=scheme, viewport={"width": 360, "height": 700})
+    nina.open(f"/invitation?secret={invitations.renew(live.cast.bob)}")
+    assert_accessible(nina)
+    assert nina.page.evaluate("document.documentElement.scrollWidth") <= 360
+    nina.page.get_by_label("Password").fill("four words that only Bob has")
+    nina.press("Save and sign in")
+    nina.sees("you are signed in")
+    assert nina.complaints == []
 
 
 @pytest.mark.usefixtures("filled")

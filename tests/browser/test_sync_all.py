@@ -51,6 +51,26 @@ def test_648_patients_arrive_while_somebody_watches(alice: Visitor, go_on: threa
     assert alice.complaints == []
 
 
+@pytest.mark.usefixtures("worker", "go_on")
+def test_nothing_on_the_page_moves_while_the_card_polls(alice: Visitor) -> None:
+    alice.press("Sync all patients")
+    alice.sees("Cancel sync")
+    expect(alice.page.locator(".pct")).to_have_text(re.compile(r"^9\d\.\d%$"))
+    alice.page.evaluate(
+        """() => {
+            window.shifted = 0;
+            new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) window.shifted += entry.value;
+            }).observe({ type: "layout-shift" });
+        }"""
+    )
+    for _ in range(3):
+        with alice.page.expect_response("**/progress"):
+            pass
+    alice.page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert alice.page.evaluate("window.shifted") == 0
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_sync_can_be_cancelled_after_being_asked_once(
     alice: Visitor, go_on: threading.Event

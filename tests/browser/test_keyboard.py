@@ -1,0 +1,67 @@
+"""The whole main job without a mouse: sign in, sync, watch, cancel or not, and find a patient"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Live, Visitor
+from tests.cast import PASSWORD
+
+MOST_STEPS = 60
+
+
+def tab_to(page: Page, words: str) -> None:
+    """Press Tab until what has the focus is called so, as a person would who looks for it."""
+    for _ in range(MOST_STEPS):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        if focused.count() and words in (
+            focused.get_attribute("aria-label") or focused.inner_text()
+        ):
+            outline = focused.evaluate("each => getComputedStyle(each).outlineStyle")
+            assert outline != "none", f"the focus cannot be seen on {words}"
+            return
+    raise AssertionError(f"no way to {words} by keyboard")
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_main_job_is_done_by_keyboard_alone(
+    visit: Callable[..., Visitor], live: Live, go_on: threading.Event
+) -> None:
+    bob = visit()
+    page, keys = bob.page, bob.page.keyboard
+    bob.open("/")
+    keys.type(live.cast.bob.email)  # the field has the focus already
+    keys.press("Tab")
+    keys.type(PASSWORD)
+    keys.press("Enter")
+    page.wait_for_url("**/clinics")
+
+    tab_to(page, "Surf Rehab")
+    keys.press("Enter")
+    page.wait_for_url("**/clinics/1")
+    tab_to(page, "Sync all patients")
+    keys.press("Enter")
+    bob.sees("Cancel sync")
+
+    page.locator("main").focus()
+    tab_to(page, "Cancel sync")
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="Keep syncing")).to_be_focused()
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+    go_on.set()
+    bob.sees("All 648 patients are in step")
+    page.locator("main").focus()
+    tab_to(page, "Patients 648")
+    keys.press("Enter")
+    page.wait_for_url("**/patients")
+    tab_to(page, "Search patients")
+    keys.type("zzqxj")
+    bob.sees("No patient matches")
+    assert bob.complaints == []
