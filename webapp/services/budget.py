@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 KEPT_FOR_TESTS = 20
 _TEST_REQUESTS = 2
 _TEST_EVERY = 6.0
+_LOOK_AGAIN_SECONDS = 1.0
 
 # Cliniko stamps a request when it arrives, we when it leaves: a window a little longer than its
 # minute keeps requests that were delayed on the way from falling together there.
@@ -98,6 +99,8 @@ class SharedBudget:
         self._script = redis.register_script(_SCRIPT)
         self._alone = _Alone(per_minute - self._keep)
         self._held_until = 0.0
+        self.seen_left = per_minute - self._keep  # when `look` asked last
+        self._looked_at = 0.0
 
     def acquire(self) -> float:
         """0.0 if a request may go now (and is counted), else the seconds until to ask again."""
@@ -121,6 +124,11 @@ class SharedBudget:
             return int(self._ask("left"))
         except RedisError:
             return self._alone.left()
+
+    def look(self) -> None:
+        """See what is left, at most once a second; `seen_left` tells it."""
+        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_SECONDS:
+            self.seen_left, self._looked_at = self.left(), time.monotonic()
 
     def _ask(self, what: str) -> float:
         rule = [WINDOW_SECONDS, self.per_minute, self._keep, _TEST_REQUESTS, _TEST_EVERY]

@@ -25,6 +25,10 @@ from webapp.sync.start import CANCELLED
 
 log = structlog.get_logger()
 
+# So many pages are stored in one transaction if they have arrived. Twice as many would take SQLite
+# 5 % less time and 2 MB more; half as many PostgreSQL, with its trips there and back, 20 % more.
+PAGES_TOGETHER = {"sqlite": 4, "postgresql": 8}
+
 # Set when this worker is told to end: the sync goes to another worker after the page at hand.
 hand_over_requested = threading.Event()
 
@@ -46,8 +50,8 @@ class _Work:
 def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """Bring one clinic in step, or close the sync with the reason why not.
 
-    Does nothing if another worker has the sync, or has had this attempt already. Nothing is
-    raised: the sync's row says how it ended.
+    Does nothing if another worker has the sync, or has had this attempt already. The sync's row
+    says how it ended; what is raised is only DBAPIError, of a database that is away for long.
     """
     structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
     try:
@@ -85,7 +89,7 @@ def _run(sync_log_id: int) -> None:
         try:
             return _read_and_store(work, waiter)
         except AuthFailed:
-            if patiently(partial(_stored_key, work.organization)) == work.key:
+            if work.recorder.look_up(partial(_stored_key, work.organization)) == work.key:
                 raise
             # Somebody has entered another key and revoked this one: go on with the new one.
             log.info("sync_goes_on_with_another_key")
@@ -112,7 +116,8 @@ def _read_and_store(work: _Work, waiter: StoppableWaiter) -> None:
 
     with client:
         recorder.enter(SyncPhase.CONNECTING)
-        with Reader.opened(client, waiter, idle) as reader:
+        together = PAGES_TOGETHER[db.engine.dialect.name]
+        with Reader.opened(client, waiter, idle, together=together) as reader:
             passes = Passes(client, reader, recorder, before_each_page=_leave_if_told)
             passes.read_everything(work.organization)
 

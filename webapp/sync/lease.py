@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Interval, func, literal, or_, select, update
 
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -51,6 +51,7 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
 
     A second delivery of the same job, or a job of an earlier attempt, ends here.
     """
+    free: list[ColumnElement[bool]] = [SyncLog.worker.is_(None)]
 
     def take() -> None:
         moment = database_now()
@@ -60,11 +61,12 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
                 SyncLog.id == sync_log_id,
                 SyncLog.attempt == attempt,
                 SyncLog.status == SyncStatus.RUNNING,
-                SyncLog.worker.is_(None),
+                or_(*free),
             )
             .values(worker=worker, lease_expires_at=moment + LEASE)
             .returning(SyncLog.id)
         )
+        free.append(SyncLog.worker == worker)  # asked again, it may be ours: the answer was lost
         if claimed is None:
             raise LeaseLost
 
@@ -88,13 +90,14 @@ def prove(sync_log_id: int, attempt: int) -> Standing:
             SyncLog.records_success,
             SyncLog.records_failed,
             SyncLog.checkpoint,
+            _clock().label("moment"),
         )
         .where(SyncLog.id == sync_log_id)
         .with_for_update()
     ).one_or_none()
     if row is None or row.attempt != attempt or row.status != SyncStatus.RUNNING:
         raise LeaseLost
-    if database_now() > row.lease_expires_at + ABANDONED_AFTER:
+    if row.moment > row.lease_expires_at + ABANDONED_AFTER:
         raise LeaseLost  # it was shown as failed by now, though nobody could write that down
     if row.cancel_requested_at is not None:
         raise CancelRequested
@@ -107,16 +110,15 @@ def write(sync_log_id: int, attempt: int, **values: Any) -> None:
     Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
     cancelled.
     """
-    moment = database_now()
     row = db.session.execute(
         update(SyncLog)
         .where(
             SyncLog.id == sync_log_id,
             SyncLog.attempt == attempt,
             SyncLog.status == SyncStatus.RUNNING,
-            SyncLog.lease_expires_at >= moment - ABANDONED_AFTER,
+            SyncLog.lease_expires_at >= _from_now(-ABANDONED_AFTER),
         )
-        .values(lease_expires_at=moment + LEASE, **values)
+        .values(lease_expires_at=_from_now(LEASE), **values)
         .returning(SyncLog.cancel_requested_at)
         .execution_options(synchronize_session=False)
     ).one_or_none()
@@ -145,6 +147,22 @@ def database_now() -> datetime:
 
     SQLite has no clock but the one of the machine that every process of it runs on.
     """
-    if db.engine.dialect.name == "sqlite":
-        return now()
-    return db.session.execute(select(func.clock_timestamp(type_=UtcDateTime()))).scalar_one()
+    return now() if _one_machine() else db.session.execute(select(_clock())).scalar_one()
+
+
+def _clock() -> ColumnElement[datetime]:
+    """The same within a statement, which saves a trip there and back."""
+    if _one_machine():
+        return literal(now(), UtcDateTime())
+    return func.clock_timestamp(type_=UtcDateTime())
+
+
+def _from_now(time: timedelta) -> datetime | ColumnElement[Any]:
+    """So long from now, or before, within a statement."""
+    if _one_machine():
+        return now() + time
+    return func.clock_timestamp() + literal(time, Interval())
+
+
+def _one_machine() -> bool:
+    return db.engine.dialect.name == "sqlite"

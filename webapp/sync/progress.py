@@ -37,7 +37,9 @@ class Progress:
     def entering(self, phase: SyncPhase, seconds: float) -> Progress:
         """The sync in this phase, so many seconds after its start; a sync that was taken over
         entered it when it did so first."""
-        entered = {str(phase): round(seconds, 1), **self.entered_after}
+        # Clocks of several machines differ a little; no phase begins before the one before it.
+        after = max([round(seconds, 1), *self.entered_after.values(), 0.0])
+        entered = {str(phase): after, **self.entered_after}
         return replace(self, phase=phase, entered_after=entered)
 
     def finished(self) -> Progress:

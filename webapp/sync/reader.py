@@ -29,7 +29,6 @@ from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 
 REQUESTS_AT_ONCE = 8
-PAGES_TOGETHER = 4  # with twice as many a sync of 10,000 takes 5 % less time and 2 MB more
 Answer = TypeVar("Answer")
 
 # A range to read, with its first page if that has been read already.
@@ -77,11 +76,15 @@ class StoppableWaiter:
 class Reader:
     """Reads the listings of one client.
 
-    `idle` is called twice a second while answers are awaited; what it raises ends the reading.
+    `idle` is called twice a second while answers are awaited; what it raises ends the reading. At
+    most so many pages as `together` are passed on at once.
     """
 
-    def __init__(self, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None], together: int
+    ) -> None:
         self._client = client
+        self._together = together
         self._waiter = waiter
         self._idle = idle
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
@@ -90,10 +93,15 @@ class Reader:
     @classmethod
     @contextmanager
     def opened(
-        cls, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None]
+        cls,
+        client: Cliniko,
+        waiter: StoppableWaiter,
+        idle: Callable[[], None],
+        *,
+        together: int = REQUESTS_AT_ONCE,
     ) -> Iterator[Reader]:
         """A reader whose threads are ended whatever happens."""
-        reader = cls(client, waiter, idle)
+        reader = cls(client, waiter, idle, together)
         try:
             yield reader
         finally:
@@ -163,14 +171,14 @@ class Reader:
         begun = [(part, first) for part, first in parts if first is not None]
         parts.clear()
         while begun:
-            some = begun[:PAGES_TOGETHER]
-            del begun[:PAGES_TOGETHER]
+            some = begun[: self._together]
+            del begun[: self._together]
             yield some
             del some
         while pending:
             come = []
             finished = self._next_finished(pending.keys())
-            for future in [each for each in pending if each in finished][:PAGES_TOGETHER]:
+            for future in [each for each in pending if each in finished][: self._together]:
                 part = pending.pop(future)
                 page = future.result()
                 if not part.is_read_by(page):

@@ -113,7 +113,8 @@ class Recorder:
 
         def write() -> tuple[Stored, Progress, Tally]:
             standing = lease.prove(self.target.sync_log_id, self._attempt)
-            stored = store_pages(self.target, pages, seen_at=now())
+            some_failed = standing.failed > 0
+            stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
             progress = self._advanced(standing, stored, pages[-1].number)
             told = _told_until(standing).plus(stored.told)
             self._write(progress, told)
@@ -202,7 +203,7 @@ class Recorder:
         processed = progress.success + progress.failed
         elapsed = time.monotonic() - self._first_page_at if self._first_page_at else 0.0
         left = max(0, progress.total_pages - progress.current_page)
-        requests_left = self._budget.left()
+        requests_left = self._budget.seen_left
         seconds = remaining_seconds(
             processed=processed - self._processed_before,
             left=progress.found - processed,
@@ -239,6 +240,7 @@ class Recorder:
         )
 
     def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
+        self._budget.look()  # first, so that no transaction waits for Redis
         answer = patiently(write, meanwhile=self._stay_alive)
         self._written_at = time.monotonic()
         return answer

@@ -39,16 +39,19 @@ class Stored:
     told: Tally = field(default_factory=Tally)
 
 
-def store_pages(target: Target, pages: Sequence[RecordPage], *, seen_at: datetime) -> Stored:
+def store_pages(
+    target: Target, pages: Sequence[RecordPage], *, seen_at: datetime, some_failed: bool = True
+) -> Stored:
     """Store the records of some pages and note those that were refused.
 
-    A record that the database refuses is noted too; the others are kept. Raises IntegrityError or
-    DataError if it refuses every record, for then the fault is not the records'.
+    `some_failed` False: it is known that no record has failed in this sync so far. A record that
+    the database refuses is noted too; the others are kept. Raises IntegrityError or DataError if it
+    refuses every record, for then the fault is not the records'.
     """
     newest = _newest_of_each([record for page in pages for record in page.records])
     refusals = [refusal for page in pages for refusal in page.refusals]
     known = known_rows(target, [*newest, *(refusal.key for refusal in refusals)])
-    failed = failed_before(target.sync_log_id)
+    failed = failed_before(target.sync_log_id) if some_failed else set()
 
     seen_again, rewritten = [], []
     for record in newest.values():
