@@ -13,6 +13,7 @@ class WebLog(Logger):  # type: ignore[misc]
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         path = environ.get("PATH_INFO", "")  # a request that could not be read has none
-        polled = path.endswith("/progress") and resp.status_code == 200
-        if not polled:
+        of_the_list = path == "/clinics" and "HTTP_HX_REQUEST" in environ
+        polled = path.endswith(("/progress", "/syncs/news")) or of_the_list
+        if not polled or resp.status_code != 200:
             super().access(resp, req, environ, request_time)

@@ -22,18 +22,18 @@
   };
 
   // The tab tells how far the sync is that the page shows.
+  const running = () => document.querySelector("[data-percent]");
+  const words = running() ? document.title.replace(/^\d+% /, "") : document.title;
   const retitle = () => {
-    const running = document.querySelector("[data-percent]");
-    const words = document.title.replace(/^\d+% /, "");
-    document.title = running ? `${running.dataset.percent}% ${words}` : words;
+    document.title = running() ? `${running().dataset.percent}% ${words}` : words;
   };
 
   const worked = () => {
     if (toast.dataset.passing !== "true") toast.hidden = true;
     retitle();
     const card = document.querySelector("[data-announce]");
-    const words = card ? card.dataset.announce : "";
-    if (announcer.textContent !== words) announcer.textContent = words;
+    const said = card ? card.dataset.announce : "";
+    if (announcer.textContent !== said) announcer.textContent = said;
   };
 
   // Without this script, or over plain HTTP, the text is selected by hand.

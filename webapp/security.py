@@ -18,7 +18,7 @@ csrf = CSRFProtect()
 _SOURCES = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self' {htmx}",
+        "script-src 'self'{htmx}",
         "style-src 'self'",
         "img-src 'self'",
         "font-src 'self'",
@@ -50,11 +50,13 @@ def init_app(app: Flask) -> None:
     csrf.init_app(app)
     production = app.config["ENV"] == "production"
     # By its whole address: the bare CDN would allow every package that anybody publishes there.
-    policy = _SOURCES.format(htmx=htmx_url(app))
+    url = htmx_url(app)
+    policy = _SOURCES.format(htmx="" if url.startswith("/") else f" {url}")
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         response.headers["Content-Security-Policy"] = policy
         if production:
             response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY

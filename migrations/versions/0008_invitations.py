@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("secret_digest", sa.String(length=64), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("expires_at", MOMENT, nullable=False),
-        sa.Column("used_at", MOMENT, nullable=True),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_invitations_user_id"),
         sa.PrimaryKeyConstraint("id", name="pk_invitations"),
         sa.UniqueConstraint("secret_digest", name="uq_invitations_secret_digest"),

@@ -43,6 +43,23 @@ def test_a_password_is_chosen_and_one_is_signed_in(
     assert user.last_sign_in_at is not None
 
 
+def test_over_https_the_form_is_taken_though_its_page_tells_nobody_its_address(
+    app: Flask, nina: tuple[User, str]
+) -> None:
+    _, secret = nina
+    browser = app.test_client()
+    page = browser.get(path(secret), base_url="https://localhost")
+    assert page.headers["Referrer-Policy"] == "strict-origin"
+    token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    answer = browser.post(
+        "/invitation",
+        base_url="https://localhost",
+        data={"secret": secret, "password": GOOD, "csrf_token": token},
+        headers={"Referer": "https://localhost/"},
+    )
+    assert answer.status_code == 303
+
+
 def test_a_link_works_once(visitor: Visitor, nina: tuple[User, str], app: Flask) -> None:
     _, secret = nina
     visitor.post("/invitation", secret=secret, password=GOOD)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from sqlalchemy.orm.attributes import set_committed_value
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.errors import AuthenticationRequired, ValidationError
+from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import Role, User
-from webapp.services import people, tokens
+from webapp.services import invitations, people, tokens
 
 PATH = "/people"
 
@@ -123,6 +126,67 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def test_nobody_makes_a_link_for_themselves(alice: Visitor, cast: Cast) -> None:
+    """Whoever finds a computer unlocked must not take the account over by one."""
+    assert alice.post(f"{PATH}/{cast.alice.id}/link").status_code == 400
+
+
+@pytest.mark.parametrize("what", ["role", "deactivate", "password", "sessions"])
+def test_a_link_ends_with_everything_else_that_a_person_may_open(
+    alice: Visitor, cast: Cast, what: str
+) -> None:
+    secret = invitations.renew(cast.vera)
+    assert invitations.user_of(secret) is not None
+    match what:
+        case "role":
+            alice.post(f"{PATH}/{cast.vera.id}/role", role="admin")
+        case "deactivate":
+            alice.post(f"{PATH}/{cast.vera.id}/deactivate")
+            alice.post(f"{PATH}/{cast.vera.id}/activate")
+        case "password":
+            people.set_password(cast.vera, "a password of her own")
+        case "sessions":
+            people.end_sessions(cast.vera)
+    db.session.rollback()
+    assert invitations.user_of(secret) is None
+
+
+def test_whoever_was_made_somebody_elses_meanwhile_is_not_changed(cast: Cast) -> None:
+    """A manager was allowed to change Vera; before that is done she has become an admin."""
+    viewer, surf_id = cast.vera.role, cast.surf.id
+    people.change_role(cast.vera, Role.ADMIN, None)
+    changes: list[Callable[[], object]] = [
+        lambda: people.change_role(cast.vera, Role.MANAGER, surf_id),
+        lambda: people.deactivate(cast.vera),
+        lambda: invitations.renew(cast.vera),
+    ]
+    for change in changes:
+        set_committed_value(cast.vera, "role", viewer)  # as when the permission was looked at
+        set_committed_value(cast.vera, "organization_id", surf_id)
+        with pytest.raises(NotFound):
+            change()
+    assert fresh(cast.vera).role == Role.ADMIN
+    assert fresh(cast.vera).active
+
+
+@pytest.mark.parametrize("email", ["n\u200bina@example.com", "n\u202ei@example.com", "n\0@a.com"])
+def test_an_address_that_cannot_be_seen_as_it_is_is_refused(
+    alice: Visitor, cast: Cast, email: str
+) -> None:
+    assert alice.post(PATH, email=email, role="admin").status_code == 422
+
+
+def test_an_admin_without_a_password_is_no_help(cast: Cast) -> None:
+    invitations.invite("nina@example.com", role=Role.ADMIN, organization_id=None)
+    with pytest.raises(ValidationError, match="last admin"):
+        people.deactivate(cast.alice)
+
+
+def test_a_choice_that_does_not_fit_is_said_on_the_page(alice: Visitor, cast: Cast) -> None:
+    alice.post(f"{PATH}/{cast.vera.id}/role", role="manager", organization="")
+    assert "stays viewer. Choose the clinic" in text_of(alice.get(PATH))
 
 
 @pytest.mark.parametrize("what", ["role", "deactivate", "activate"])

@@ -1,4 +1,4 @@
-"""The only way from an id in an address to a clinic: load and authorise in one step."""
+"""The only way from an id in an address to a clinic or a person: load and authorise in one step."""
 
 from __future__ import annotations
 

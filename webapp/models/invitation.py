@@ -14,7 +14,7 @@ from webapp.models.user import User
 
 
 class Invitation(Base):
-    """Works once, for a day, and only while no newer one was made for the same person."""
+    """Works until it expires; it is deleted when it was used, or is to work no longer."""
 
     __tablename__ = "invitations"
 
@@ -23,6 +23,5 @@ class Invitation(Base):
     secret_digest: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User] = relationship()

@@ -1,5 +1,5 @@
 """Choosing a password by the link that somebody was given. Its secret stands in the query of the
-address alone, which no log keeps, and nothing is used up by looking."""
+address alone, which our log does not keep, and nothing is used up by looking."""
 
 from __future__ import annotations
 
@@ -36,4 +36,5 @@ def _form(secret: str, problem: str | None = None) -> ResponseReturnValue:
     user = invitations.user_of(secret)
     status = 410 if user is None else 422 if problem else 200
     page = render_template("invitation/form.html", secret=secret, person=user, problem=problem)
-    return page, status
+    # The address holds the secret. Not "no-referrer": the check of forms wants to see the origin.
+    return page, status, {"Referrer-Policy": "strict-origin"}

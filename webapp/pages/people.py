@@ -38,23 +38,27 @@ def invite() -> ResponseReturnValue:
 
 @signed_in.post("/people/<user_id>/link")
 def new_link(user_id: str) -> str:
-    person = person_for(current_actor(), parameters.id_of(user_id))
+    person = _somebody_else(user_id)
     return _page(person=person, link=_link(invitations.renew(person)))
 
 
 @signed_in.post("/people/<user_id>/role")
 def change_role(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    role, organization_id = _place()
-    people_service.change_role(person, role, organization_id)
-    flash(f"{person.email} is {role} now, and has to sign in again.", "ok")
+    try:
+        role, organization_id = _place()
+        people_service.change_role(person, role, organization_id, actor=current_actor())
+    except ValidationError as error:
+        flash(f"{person.email} stays {person.role}. {error.message}", "bad")
+    else:
+        flash(f"{person.email} has the role {role} now, and has to sign in again.", "ok")
     return redirect(url_for("pages.people"), 303)
 
 
 @signed_in.post("/people/<user_id>/deactivate")
 def deactivate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    people_service.deactivate(person)
+    people_service.deactivate(person, actor=current_actor())
     flash(f"{person.email} cannot sign in any more.", "ok")
     return redirect(url_for("pages.people"), 303)
 
@@ -62,7 +66,7 @@ def deactivate(user_id: str) -> ResponseReturnValue:
 @signed_in.post("/people/<user_id>/activate")
 def activate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    people_service.activate(person)
+    people_service.activate(person, actor=current_actor())
     flash(f"{person.email} can sign in again.", "ok")
     return redirect(url_for("pages.people"), 303)
 
@@ -87,7 +91,9 @@ def _place() -> tuple[Role, int | None]:
         return role, None
     named = request.form.get("organization") or str(actor.organization_id or "")
     if not named:
-        raise ValidationError("Choose the clinic that this person belongs to.", parameter="clinic")
+        raise ValidationError(
+            "Choose the clinic that this person belongs to.", parameter="organization"
+        )
     return role, organization_for(actor, named, Action.MANAGE_PEOPLE).id
 
 

@@ -24,7 +24,8 @@ Counts = dict[PatientState, int]
 _Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
 
 # While a sync runs every page of it changes the counts. Then they stay as they are for so many
-# times as long as counting took, a second for ten thousand patients, and for a minute at most.
+# times as long as counting took, a second for ten thousand patients, and for a minute at most; for
+# one minute more to those who would have to wait for somebody else's counting.
 REST = 400
 LONGEST_REST = 60.0  # seconds
 

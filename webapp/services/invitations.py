@@ -1,6 +1,8 @@
 """Links by which people choose their password: made for a new person, or for one who forgot it.
 
-Whoever makes a link never learns a password; the link works once, and a newer one ends it.
+Whoever makes a link never learns a password. The row of a link lives as long as the link: it goes
+when the link is used, when a newer one is made, and with everything else that ends what a person
+may open.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ def invite(email: str, *, role: Role, organization_id: int | None) -> tuple[User
 
 def renew(user: User) -> str:
     """The secret of another link for a person; the earlier ones end. The password that they may
-    have holds until the link is used."""
-    with transaction():
+    have holds until the link is used. Raises NotFound if they were made somebody else's meanwhile.
+    """
+    with people.changing(user):
         return _link_for(user)
 
 
@@ -61,14 +64,11 @@ def accept(secret: str, password: str) -> User:
     if user is None:
         raise NotFound()
     password_hash = passwords.hashed(password)
-    with transaction() as session:
-        used = _living(secret, lock=True)  # of two who come at once, one
-        if used is None:
+    with people.changing(user):  # of two who come at once, one finds the link gone
+        if _living(secret) is None:
             raise NotFound()
-        used.used_at = now()
-        session.flush()
-        people.take_password(used.user, password_hash)
-        return used.user
+        people.take_password(user, password_hash)
+        return user
 
 
 def _link_for(user: User) -> str:
@@ -80,18 +80,14 @@ def _link_for(user: User) -> str:
     return secret
 
 
-def _living(secret: str, *, lock: bool = False) -> Invitation | None:
-    query = (
+def _living(secret: str) -> Invitation | None:
+    return db.session.scalar(
         select(Invitation)
         .join(Invitation.user)
         .where(
-            Invitation.secret_digest == _digest(secret),
-            Invitation.used_at.is_(None),
-            Invitation.expires_at > now(),
-            User.active,
+            Invitation.secret_digest == _digest(secret), Invitation.expires_at > now(), User.active
         )
     )
-    return db.session.scalar(query.with_for_update(of=Invitation) if lock else query)
 
 
 def _digest(secret: str) -> str:

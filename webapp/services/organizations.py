@@ -19,7 +19,7 @@ from webapp.services import connection, counts, credentials, names
 
 MAX_NAME = 200
 
-# Built once: the clinics page asks them again and again while a sync runs.
+# Built once: every open clinics page asks them again and again.
 _ALL = select(Organization).order_by(func.lower(Organization.name), Organization.id)
 _ONE = select(Organization).where(Organization.id == bindparam("id"))
 _THEIRS = SyncLog.organization_id.in_(bindparam("ids", expanding=True))
@@ -125,7 +125,7 @@ def replace_key(organization: Organization, api_key: str) -> None:
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
-    """Counts, latest, recent and last completed syncs of each clinic, in four queries for all."""
+    """Counts, latest, recent and last completed syncs of each clinic, in a few queries for all."""
     ids = [organization.id for organization in organizations]
     latest = {log.organization_id: log for log in db.session.scalars(_NEWEST, {"ids": ids})}
     last_synced = {row[0]: row[1] for row in db.session.execute(_ENDS, {"ids": ids})}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import joinedload
 
 from webapp.clock import now
-from webapp.errors import OrganizationNotFound, ValidationError
+from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import ApiToken, Organization, Role, User
+from webapp.models import ApiToken, Invitation, Organization, Role, User
 from webapp.services import passwords
 
 log = structlog.get_logger()
@@ -50,14 +52,14 @@ def add(email: str, password_hash: str, *, role: Role, organization_id: int | No
 def set_password(user: User, password: str) -> None:
     """Give a person another password; their sessions and tokens end. Raises ValidationError."""
     password_hash = passwords.hashed(password)
-    with transaction():
+    with changing(user):
         take_password(user, password_hash)
 
 
 def end_sessions(user: User) -> None:
-    """End all that a person has opened: sessions and tokens."""
-    with transaction():
-        _end_everything_of(user)
+    """End all that a person has opened: sessions, tokens and links."""
+    with changing(user):
+        end_everything_of(user)
 
 
 def take_password(user: User, password_hash: str) -> None:
@@ -65,36 +67,53 @@ def take_password(user: User, password_hash: str) -> None:
     end."""
     user.password_hash = password_hash
     user.invited = False
-    _end_everything_of(user)
+    end_everything_of(user)
 
 
-def change_role(user: User, role: Role, organization_id: int | None) -> None:
+def change_role(
+    user: User, role: Role, organization_id: int | None, *, actor: User | None = None
+) -> None:
     """Make somebody something else, perhaps in another clinic. What they had opened ends.
 
-    Raises ValidationError for a role without its clinic and for the last admin, and
-    OrganizationNotFound.
+    Raises ValidationError for a role without its clinic and for the last admin,
+    OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
     """
-    with transaction():
+    with _changing(user, "role", actor):
         _check_place(role, organization_id)
         if role is not Role.ADMIN:
             _keep_an_admin(user)
         user.role, user.organization_id = role, organization_id
-        _end_everything_of(user)
+        end_everything_of(user)
 
 
-def deactivate(user: User) -> None:
-    """Let somebody in no more; their sessions and tokens end. Raises ValidationError for the last
-    admin."""
-    with transaction():
+def deactivate(user: User, *, actor: User | None = None) -> None:
+    """Let somebody in no more; their sessions, tokens and links end. Raises ValidationError for the
+    last admin, NotFound if the person was made somebody else's meanwhile."""
+    with _changing(user, "deactivated", actor):
         _keep_an_admin(user)
         user.active = False
-        _end_everything_of(user)
+        end_everything_of(user)
 
 
-def activate(user: User) -> None:
-    """Let somebody in again, with the password they had."""
-    with transaction():
+def activate(user: User, *, actor: User | None = None) -> None:
+    """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does."""
+    with _changing(user, "activated", actor):
         user.active = True
+
+
+@contextmanager
+def changing(user: User) -> Iterator[None]:
+    """A transaction that begins with the person locked, and as they were when it was allowed.
+
+    Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
+    may not be any more.
+    """
+    allowed = (user.role, user.organization_id)
+    with transaction() as session:
+        session.refresh(user, with_for_update=True)
+        if (user.role, user.organization_id) != allowed:
+            raise NotFound()
+        yield
 
 
 def visible_to(actor: User) -> list[User]:
@@ -122,7 +141,7 @@ def known_already() -> ValidationError:
 def checked_email(email: str) -> str:
     """An address in the form in which it is stored. Raises ValidationError for what is none."""
     email = normalized(email)
-    if len(email) > 320 or not _EMAIL.fullmatch(email):
+    if len(email) > 320 or not _EMAIL.fullmatch(email) or not email.isprintable():
         raise ValidationError("This is not an e-mail address.", parameter="email")
     return email
 
@@ -156,15 +175,31 @@ def _check_place(role: Role, organization_id: int | None) -> None:
 
 
 def _keep_an_admin(user: User) -> None:
-    """Locked, so that of two admins who remove each other at once one stays."""
-    admins = select(User.id).where(User.role == Role.ADMIN, User.active).with_for_update()
-    if set(db.session.scalars(admins)) == {user.id}:
+    """Locked, so that of two admins who remove each other at once one stays. One who was invited
+    and has no password yet could help nobody."""
+    if user.role != Role.ADMIN:
+        return
+    admins = select(User.id).where(User.role == Role.ADMIN, User.active, ~User.invited)
+    others = set(db.session.scalars(admins.order_by(User.id).with_for_update())) - {user.id}
+    if user.active and not others:
         raise ValidationError(
             "This is the last admin. Make somebody else an admin first.", parameter="role"
         )
 
 
-def _end_everything_of(user: User) -> None:
+@contextmanager
+def _changing(user: User, what: str, actor: User | None) -> Iterator[None]:
+    """The same, and a line in the log that says who did it."""
+    user_id, actor_id = user.id, actor.id if actor else None
+    with changing(user):
+        yield
+    log.info("person_changed", what=what, person_id=user_id, user_id=actor_id)
+
+
+def end_everything_of(user: User) -> None:
+    """End what a person has opened and what could open something for them, inside the caller's
+    transaction: sessions, tokens, and links by which a password is chosen."""
     user.session_epoch += 1
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
     db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
+    db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))

@@ -32,10 +32,10 @@ _CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the dat
 
 
 def patiently(
-    write: Callable[[], Answer], *, meanwhile: Callable[[], None] = lambda: None
+    work: Callable[[], Answer], *, meanwhile: Callable[[], None] = lambda: None
 ) -> Answer:
-    """Do it in one transaction; a database that is locked, away or in a deadlock is asked again for
-    up to 45 seconds, and `meanwhile` is called before each pause.
+    """Write or ask in one transaction; a database that is locked, away or in a deadlock is asked
+    again for up to 45 seconds, and `meanwhile` is called before each pause.
 
     It may be done twice, because the answer to a commit can get lost. Raises DBAPIError.
     """
@@ -44,7 +44,7 @@ def patiently(
     while True:
         try:
             with transaction():
-                return write()
+                return work()
         except DBAPIError as error:
             passes = meaning_of(error)[0] is ErrorCode.DATABASE_UNAVAILABLE
             if not passes or time.monotonic() + pause > give_up_at:

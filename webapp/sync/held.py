@@ -105,7 +105,8 @@ def _decide(
         sync_log = session.get_one(SyncLog, sync_log_id)
         if sync_log.progress.get("removals_decision") == decision:
             return 0
-        moment = now()
+        # Later than the sync by whichever clock: see what counts patients.
+        moment = max(now(), sync_log.completed_at or now())
         if decision is RemovalsDecision.CONFIRMED:
             patients = _mark(organization_id, sync_log_id, moment)
         else:
