@@ -3,8 +3,9 @@ such sync completes, and the copy is exact."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -53,10 +54,27 @@ def test_a_sync_completes_wherever_it_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
+    lost_before = partial(_lost_before, database_url)
+    assert _until_nothing_is_lost(clinic, account, lost_before) > 40
+
+
+def test_a_sync_completes_whichever_commit_it_gets_no_answer_to(
+    clinic: Organization, account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
+    assert _until_nothing_is_lost(clinic, account, _committed_unheard) > 8
+
+
+def _until_nothing_is_lost(
+    clinic: Organization,
+    account: ClinikoAccount,
+    lose: Callable[[int], AbstractContextManager[list[str]]],
+) -> int:
+    """Syncs that lose the first, the second, … until there is none any more; their number."""
     for number in count(1):
         _change_everything(account)
         log = start_sync(clinic, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
-        with _lost_before(number, database_url) as lost:
+        with lose(number) as lost:
             engine.run(log.id, log.attempt, worker="test")
         db.session.expire_all()
         log = db.session.get_one(SyncLog, log.id)
@@ -64,8 +82,8 @@ def test_a_sync_completes_wherever_it_loses_its_connection(
         assert log.progress["certificate"]["in_step"]
         assert _living(copy_of(clinic)) == _living(truth_of(account))
         if not lost:
-            break
-    assert number > 40, "a sync makes more statements than that"
+            return number
+    raise AssertionError("there is an end to what a sync does")
 
 
 def _change_everything(account: ClinikoAccount) -> None:
@@ -84,7 +102,7 @@ def _living(copies: dict[str, Copy]) -> dict[str, Copy]:
 
 
 @contextmanager
-def _lost_before(number: int, database_url: str) -> Iterator[list[str]]:
+def _lost_before(database_url: str, number: int) -> Iterator[list[str]]:
     """The server ends the connection before this statement or commit; yields which it was."""
     made, lost = count(1), []
 
@@ -111,3 +129,24 @@ def _lost_before(number: int, database_url: str) -> Iterator[list[str]]:
     finally:
         event.remove(db.engine, "before_cursor_execute", before_statement)
         event.remove(db.engine, "commit", before_commit)
+
+
+@contextmanager
+def _committed_unheard(number: int) -> Iterator[list[str]]:
+    """The server does this commit of ours, and we never hear of it; yields that it was so."""
+    made, lost = count(1), []
+    dialect: Any = db.engine.dialect
+    commit = dialect.do_commit
+
+    def do_commit(connection: Any) -> None:
+        commit(connection)
+        if next(made) == number:
+            lost.append("COMMIT")
+            connection.dbapi_connection.close()
+            raise psycopg.OperationalError("the connection was lost")
+
+    dialect.do_commit = do_commit
+    try:
+        yield lost
+    finally:
+        dialect.do_commit = commit
