@@ -120,7 +120,9 @@ def system(
             for _ in range(clinics):
                 organizations.add("Bench", DEMO_CLINIKO_KEY)
             started = [_worker(environ) for _ in range(workers)]
-            app.config |= {"WORKER_PID": started[0].pid, "ENVIRON": environ}
+            app.config |= {"ENVIRON": environ}
+            if started:
+                app.config["WORKER_PID"] = started[0].pid
             try:
                 wait_until(lambda: queue.workers_connected() == workers)
                 yield app
