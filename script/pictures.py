@@ -52,12 +52,12 @@ def main() -> int:
                     headers={"Access-Control-Allow-Origin": "*"},
                 ),
             )
-            _walk(page, url, password)
+            _walk(page, url, password, folder)
             browser.close()
     return 0
 
 
-def _walk(page: Page, url: str, password: str) -> None:
+def _walk(page: Page, url: str, password: str, folder: str) -> None:
     def take(name: str, *, whole: bool = True) -> None:
         for look, (scheme, size) in LOOKS.items():
             page.emulate_media(color_scheme=scheme)
@@ -84,9 +84,10 @@ def _walk(page: Page, url: str, password: str) -> None:
     expect(page.get_by_text(re.compile(r"^\d+ of 648$"))).to_be_visible()
     take("syncing")
     expect(page.get_by_text("All 648 patients are in step")).to_be_visible(timeout=30_000)
-    take("clinic")
+    _sync_again(folder)
 
     for name, path in {
+        "clinic": "/clinics/1",
         "clinics": "/clinics",
         "patients": "/clinics/1/patients",
         "sync-history": "/clinics/1/syncs",
@@ -112,6 +113,14 @@ def _walk(page: Page, url: str, password: str) -> None:
     take("account")
     page.goto(f"{url}/api/docs")
     take("api-docs", whole=False)
+
+
+def _sync_again(folder: str) -> None:
+    """A few more times, so that there is a history."""
+    command = [sys.executable, "-m", "flask", "--app", "webapp", "sync", "1", "--wait"]
+    for _ in range(7):
+        environ = os.environ | {"INSTANCE_DIR": folder}
+        subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def test_the_clinics_page_draws_the_last_fourteen_of_each(alice: Visitor, cast: 
     page = Parsed(alice.get("/clinics").text)
     labels = [each.get("aria-label") for each in page.having(role="img")]
     assert labels == [
-        "The only sync: 1 failed. The longest took 4m 22s.",
+        "The only sync until now: failed, 4m 22s.",
         "The last 14 syncs: 14 completed. The longest took 4m 22s.",
     ]
     assert len([tag for tag, _ in page.tags if tag == "rect"]) == 15

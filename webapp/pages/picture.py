@@ -64,8 +64,9 @@ def picture(logs: Sequence[SyncLog], places: int) -> Picture:
 def _words(shown: Sequence[SyncLog], seconds: Sequence[float]) -> str:
     if not shown:
         return "No sync yet"
+    if len(shown) == 1:
+        return f"The only sync until now: {outcome(shown[0])}, {took(shown[0])}."
     outcomes = Counter(map(outcome, shown))
     counted = ", ".join(f"{outcomes[each]} {each}" for each in Outcome if outcomes[each])
     longest = shown[max(range(len(shown)), key=seconds.__getitem__)]
-    what = "The only sync" if len(shown) == 1 else f"The last {len(shown)} syncs"
-    return f"{what}: {counted}. The longest took {took(longest)}."
+    return f"The last {len(shown)} syncs: {counted}. The longest took {took(longest)}."
