@@ -110,3 +110,14 @@ def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
     with transaction():
         cast.surf.cliniko_subdomain = "surf-rehab"
     assert "Open in Cliniko" not in bob.get(path_of(1)).text
+
+
+def test_a_name_that_runs_from_right_to_left_turns_nothing_else_around(
+    bob: Visitor, cast: Cast
+) -> None:
+    store(cast.surf, record(1, "דוד", "לוי"))
+    page = bob.get(path_of(1)).text
+    assert "<h1><bdi>דוד לוי</bdi></h1>" in page
+    listed = Parsed(bob.get(f"/clinics/{cast.surf.id}/patients").text)
+    (link,) = listed.having(dir="auto")
+    assert link["href"] == path_of(1)
