@@ -118,8 +118,8 @@ def _walk(page: Page, url: str, password: str, folder: str) -> None:
 def _sync_again(folder: str) -> None:
     """A few more times, so that there is a history."""
     command = [sys.executable, "-m", "flask", "--app", "webapp", "sync", "1", "--wait"]
+    environ = os.environ | {"INSTANCE_DIR": folder}
     for _ in range(7):
-        environ = os.environ | {"INSTANCE_DIR": folder}
         subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 

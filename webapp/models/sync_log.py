@@ -110,9 +110,7 @@ class SyncLog(Base):
     @property
     def duration_seconds(self) -> float | None:
         """Seconds from start to end; None while it runs."""
-        if self.completed_at is None:
-            return None
-        return max(0.0, (self.completed_at - self.started_at).total_seconds())
+        return None if self.completed_at is None else self.seconds_so_far
 
     @property
     def seconds_so_far(self) -> float:

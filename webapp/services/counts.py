@@ -71,8 +71,9 @@ def by_state_of(
         if _COUNTING.acquire(blocking=wait):
             try:
                 stale = _stale(known, versions)  # unless somebody else has counted them meanwhile
-                told = {each.id: _told(each, latest.get(each.id)) for each in organizations}
-                known.update(_anew({each: told[each] for each in stale}, versions))
+                uncounted = [each for each in organizations if each.id in stale]
+                told = {each.id: _told(each, latest.get(each.id)) for each in uncounted}
+                known.update(_anew(told, versions))
             finally:
                 _COUNTING.release()
     return {each: dict(known[each].counts) for each in versions}

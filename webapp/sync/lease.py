@@ -54,7 +54,6 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
     free: list[ColumnElement[bool]] = [SyncLog.worker.is_(None)]
 
     def take() -> None:
-        moment = database_now()
         claimed = db.session.scalar(
             update(SyncLog)
             .where(
@@ -63,7 +62,7 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
                 SyncLog.status == SyncStatus.RUNNING,
                 or_(*free),
             )
-            .values(worker=worker, lease_expires_at=moment + LEASE)
+            .values(worker=worker, lease_expires_at=_from_now(LEASE))
             .returning(SyncLog.id)
         )
         free.append(SyncLog.worker == worker)  # asked again, it may be ours: the answer was lost
