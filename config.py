@@ -34,6 +34,7 @@ HTMX_ADDRESS = (
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",
     "the address of htmx that begins with https://, or its path on this server",
 )
+_MAKE_A_SECRET = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
 GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
 
 
@@ -65,6 +66,7 @@ class Settings:
     secret_key: str = field(repr=False)
     secret_key_fallbacks: tuple[str, ...] = field(repr=False)
     credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
+    audit_keys: tuple[str, ...] = field(repr=False)  # newest first
     metrics_token: str | None = field(repr=False)
     host: str
     port: int
@@ -82,6 +84,7 @@ class Settings:
             "SECRET_KEY": self.secret_key,
             "SECRET_KEY_FALLBACKS": list(self.secret_key_fallbacks),
             "CREDENTIALS_KEYS": list(self.credentials_keys),
+            "AUDIT_KEYS": list(self.audit_keys),
             "SQLALCHEMY_DATABASE_URI": self.database_url,
             "REDIS_URL": self.redis_url,
             "CLINIKO_API_URL": self.cliniko_api_url,
@@ -135,6 +138,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         secret_key=_secret_key(read, instance, production=production),
         secret_key_fallbacks=_fallbacks(read, production=production),
         credentials_keys=_credentials_keys(read, instance, production=production),
+        audit_keys=_audit_keys(read, instance, production=production),
         metrics_token=read.secret("METRICS_TOKEN"),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
@@ -224,11 +228,10 @@ def _secret_key(read: _Reader, instance: Path, *, production: bool) -> str:
     key = read.secret("SECRET_KEY")
     if key is None and not production:
         return _kept(instance / "secret_key", secrets.token_urlsafe)
-    advice = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
     if key is None:
-        raise ConfigError(f"SECRET_KEY is missing; {advice}")
+        raise ConfigError(f"SECRET_KEY is missing; {_MAKE_A_SECRET}")
     if production and _is_guessable(key):
-        raise ConfigError(f"SECRET_KEY can be guessed; {advice}")
+        raise ConfigError(f"SECRET_KEY can be guessed; {_MAKE_A_SECRET}")
     return key
 
 
@@ -259,6 +262,20 @@ def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tup
             Fernet(key)
         except ValueError:
             raise ConfigError(f"Key {number} of CREDENTIALS_KEYS is no Fernet key.") from None
+    return keys
+
+
+def _audit_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str, ...]:
+    """What the audit trail is signed with. An earlier key stays, or what it signed cannot be
+    verified any more."""
+    value = read.secret("AUDIT_KEYS")
+    if value is None and production:
+        raise ConfigError(f"AUDIT_KEYS is missing; {_MAKE_A_SECRET}")
+    if value is None:
+        value = _kept(instance / "audit_keys", secrets.token_urlsafe)
+    keys = tuple(key.strip() for key in value.split(","))
+    if production and any(_is_guessable(key) for key in keys):
+        raise ConfigError(f"A key of AUDIT_KEYS can be guessed; {_MAKE_A_SECRET}")
     return keys
 
 

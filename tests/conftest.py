@@ -27,6 +27,7 @@ from webapp.models import User
 # Tests that run in several processes share a server that was given to them.
 TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 SECRET_KEY = "a secret for tests only, long enough to be accepted"
+AUDIT_KEY = "a key of the audit trail for tests only"
 CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
 
 
@@ -123,6 +124,7 @@ def environment(
         "CLINIKO_CONTACT_EMAIL": "tests@example.com",
         "SECRET_KEY": SECRET_KEY,
         "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+        "AUDIT_KEYS": AUDIT_KEY,
         "INSTANCE_DIR": str(tmp_path / "instance"),
     }
 
@@ -195,6 +197,7 @@ def _migrate(url: str) -> None:
             "CLINIKO_CONTACT_EMAIL": "tests@example.com",
             "SECRET_KEY": SECRET_KEY,
             "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+            "AUDIT_KEYS": AUDIT_KEY,
         },
         instance=Path("instance"),
     )

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"sync"},
     "worker": DATA | LEAVES | {"queue", "sync", "jobs"},
     "cli": DATA | LEAVES | {"services", "sync"},
-    "request_ids": set(),
+    "request_ids": {"services"},
     "front": set(),
     "limits": DATA | LEAVES | {"auth", "queue", "security", "services"},
     "security": DATA | LEAVES | {"auth", "htmx", "request_ids"},

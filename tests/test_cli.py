@@ -14,7 +14,7 @@ from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
 from webapp.extensions import db
 from webapp.models import Role, SyncLog
-from webapp.services import credentials, organizations, people, tokens
+from webapp.services import audit, credentials, organizations, people, tokens
 from webapp.sync import engine
 from webapp.sync.start import start_sync
 
@@ -142,3 +142,19 @@ def _started_with_a_worker(app: Flask) -> Callable[..., SyncLog]:
         return log
 
     return started
+
+
+def test_the_audit_trail_is_verified_and_tells_where_it_ends(app: Flask, cast: Cast) -> None:
+    for _ in range(3):
+        audit.note(audit.Event.SIGNED_IN, organization_id=cast.surf.id)
+    db.session.rollback()
+    ((chain, length, last),) = audit.ends()
+    end = f"{chain}:{length}:{last}"
+
+    verified = run(app, "audit", "verify")
+    assert (verified.exit_code, verified.output) == (0, f"{end}\n")
+    assert run(app, "audit", "verify", "--anchor", end).exit_code == 0
+    other = run(app, "audit", "verify", "--anchor", f"{chain}:{length}:{'0' * 64}")
+    assert other.exit_code == 1
+    assert f"Event 3 of chain {chain} is not the event that was noted." in other.output
+    assert run(app, "audit", "verify", "--anchor", "nonsense").exit_code == 2

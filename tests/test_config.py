@@ -14,6 +14,7 @@ PRODUCTION = {
     "ENV": "production",
     "SECRET_KEY": "Vq3XyZ0aKc8mRt5uWb1nHs7pLd4eGf9jTo2i",
     "CREDENTIALS_KEYS": FERNET_KEY,
+    "AUDIT_KEYS": "mUq7ZrT2xKp9LwVb4Nc8HsYd3Fg6JaE1Qo5i",
     "CLINIKO_CONTACT_EMAIL": "ops@clinic.example",
 }
 
@@ -166,7 +167,9 @@ def test_nonsense_stops_the_start(tmp_path: Path, name: str, value: str) -> None
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "CREDENTIALS_KEYS", "CLINIKO_CONTACT_EMAIL"])
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "CREDENTIALS_KEYS", "AUDIT_KEYS", "CLINIKO_CONTACT_EMAIL"]
+)
 def test_production_makes_nothing_up(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is missing"):
         load_in(tmp_path, **{**PRODUCTION, name: ""})

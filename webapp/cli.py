@@ -18,7 +18,7 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError, OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus, User
-from webapp.services import organizations, people, tokens
+from webapp.services import audit, audit_check, organizations, people, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 
@@ -31,7 +31,7 @@ R = TypeVar("R")
 def init_app(app: Flask) -> None:
     """Register the commands, those of the migrations included."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
-    for command in (create_user, set_password, create_organization, issue_token, sync):
+    for command in (create_user, set_password, create_organization, issue_token, sync, audit_trail):
         app.cli.add_command(command)
 
 
@@ -40,6 +40,7 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        audit.origin.set(audit.Origin("command"))
         try:
             return command(*args, **kwargs)
         except (AppError, ClinikoError) as error:
@@ -162,3 +163,38 @@ def _last_words(log: SyncLog) -> str:
         return f"{log.error_code}: {log.error_message}"
     words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
+
+
+@click.group("audit")
+def audit_trail() -> None:
+    """The audit trail: who did and saw what."""
+
+
+@audit_trail.command("verify")
+@click.option(
+    "--anchor",
+    "anchors",
+    multiple=True,
+    metavar="CHAIN:LENGTH:HASH",
+    help="An end that was printed earlier; may be given several times.",
+)
+@in_sentences
+def verify_audit(anchors: tuple[str, ...]) -> None:
+    """Look for events that were edited, deleted, swapped or cut off; exit code 1 if there are any.
+
+    Prints where each chain ends. Keep those lines elsewhere and give them as anchors later.
+    """
+    findings = list(audit_check.verify([_anchor(text) for text in anchors]))
+    for finding in findings:
+        click.echo(f"Event {finding.number} of chain {finding.chain} {finding.what}.", err=True)
+    for chain, length, last in audit.ends():
+        click.echo(f"{chain}:{length}:{last}")
+    if findings:
+        raise SystemExit(1)
+
+
+def _anchor(text: str) -> audit_check.Anchor:
+    chain, length, last = [*text.split(":"), "", ""][:3]
+    if not (chain.isdecimal() and length.isdecimal() and last):
+        raise click.BadParameter(f"{text} is not CHAIN:LENGTH:HASH", param_hint="--anchor")
+    return audit_check.Anchor(int(chain), int(length), last)

@@ -1,4 +1,5 @@
-"""The id of a request: on its answer, and on every line that is logged while it is answered."""
+"""The id of a request: on its answer, on every line that is logged while it is answered, and on
+what it leaves in the audit trail."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g, request
+
+from webapp.services import audit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -33,6 +36,8 @@ def _begin() -> None:
     # A thread serves one request after the other: forget what the last one bound.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    via = "api" if request.path.startswith("/api/") else "page"
+    audit.origin.set(audit.Origin(via, ip=request.remote_addr, request_id=g.request_id))
 
 
 def _end(response: Response) -> Response:

@@ -17,7 +17,7 @@ from simulator.server import Simulator
 from tests.access import actors, clinics, table
 from tests.access.walk import GONE, Walk
 from tests.cast import NORTHSIDE_KEY, SURF_KEY
-from tests.conftest import CREDENTIALS_KEY, SECRET_KEY
+from tests.conftest import AUDIT_KEY, CREDENTIALS_KEY, SECRET_KEY
 from webapp import create_app
 from webapp.extensions import db
 
@@ -42,6 +42,7 @@ def walk(
             "CLINIKO_CONTACT_EMAIL": "tests@example.com",
             "SECRET_KEY": SECRET_KEY,
             "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+            "AUDIT_KEYS": AUDIT_KEY,
         }
         app = create_app(load(environment, instance=folder / "instance"))
         with app.app_context():

@@ -15,7 +15,7 @@ from config import load
 from script.address import Address
 from tests.api.rows import make_log, record, store
 from tests.cast import PASSWORD, make_cast
-from tests.conftest import CREDENTIALS_KEY, SECRET_KEY
+from tests.conftest import AUDIT_KEY, CREDENTIALS_KEY, SECRET_KEY
 from tests.support.gunicorn_server import gunicorn
 from tests.support.redis_server import RedisServer
 from webapp import create_core
@@ -69,6 +69,7 @@ def serving(folder: Path, template: Path, **settings: str) -> Iterator[Web]:
             "CLINIKO_CONTACT_EMAIL": "tests@example.com",
             "SECRET_KEY": SECRET_KEY,
             "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+            "AUDIT_KEYS": AUDIT_KEY,
             "INSTANCE_DIR": str(folder / "instance"),
             **settings,
         }

@@ -1,6 +1,7 @@
 """Every table, in one place for callers and for the migrations."""
 
 from webapp.models.api_token import ApiToken
+from webapp.models.audit_event import AuditChain, AuditEvent
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
@@ -11,6 +12,8 @@ from webapp.models.user import Role, User
 
 __all__ = [
     "ApiToken",
+    "AuditChain",
+    "AuditEvent",
     "HeldRemoval",
     "Invitation",
     "OperationType",

@@ -1,0 +1,217 @@
+"""The audit trail: chains of events that nobody changes unseen."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+
+from tests.cast import Cast
+from webapp.extensions import db, transaction
+from webapp.models import AuditEvent
+from webapp.services import audit, audit_check
+from webapp.services.audit import Event
+from webapp.services.audit_check import Anchor, Finding
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+UNLOCK = {
+    "sqlite": [
+        "DROP TRIGGER audit_events_refuse_update",
+        "DROP TRIGGER audit_events_refuse_delete",
+    ],
+    "postgresql": ["ALTER TABLE audit_events DISABLE TRIGGER audit_events_refuse"],
+}
+
+
+@pytest.fixture
+def chain(app: Flask, cast: Cast) -> int:
+    """Six events of Surf Rehab."""
+    for number in range(1, 7):
+        audit.note(
+            Event.SIGNED_IN, actor=cast.bob, organization_id=cast.surf.id, subject=f"try {number}"
+        )
+    db.session.rollback()
+    return cast.surf.id
+
+
+def by_force(*statements: str) -> None:
+    """What somebody does who can do everything in the database."""
+    db.session.rollback()
+    for statement in [*UNLOCK[db.engine.dialect.name], *statements]:
+        db.session.execute(text(statement))
+    db.session.commit()
+
+
+def events() -> list[AuditEvent]:
+    db.session.rollback()
+    return list(db.session.scalars(select(AuditEvent).order_by(AuditEvent.id)))
+
+
+@on_both
+def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: Cast) -> None:
+    way = audit.origin.set(audit.Origin("api", ip="192.0.2.7", request_id="a-request"))
+    try:
+        audit.note(
+            Event.ACCESS_DENIED,
+            actor=cast.bob,
+            organization_id=cast.surf.id,
+            subject="clinic 9",
+            result=audit.Result.REFUSED,
+            asked="VIEW_PATIENTS",
+            nothing=None,
+        )
+    finally:
+        audit.origin.reset(way)
+
+    (event,) = events()
+    assert (event.chain, event.number) == (cast.surf.id, 1)
+    assert (event.event, event.result) == ("access:denied", "refused")
+    assert (event.actor_id, event.actor, event.role) == (cast.bob.id, cast.bob.email, "manager")
+    assert (event.via, event.ip, event.request_id) == ("api", "192.0.2.7", "a-request")
+    assert (event.subject, event.details) == ("clinic 9", {"asked": "VIEW_PATIENTS"})
+
+
+@on_both
+def test_an_event_stands_or_falls_with_its_change(app: Flask, cast: Cast) -> None:
+    def half_a_change() -> None:
+        with transaction():
+            audit.record(Event.SIGNED_OUT, actor=cast.bob)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_a_change()
+    assert events() == []
+    with transaction():
+        audit.record(Event.SIGNED_OUT, actor=cast.bob)
+    assert [(event.chain, event.number) for event in events()] == [(0, 1)]
+
+
+@on_both
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_events SET actor = 'nobody'", "DELETE FROM audit_events WHERE number = 6"],
+)
+def test_the_database_refuses_to_change_an_event(chain: int, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="audit events are kept"):
+        db.session.execute(text(statement))
+    db.session.rollback()
+    assert len(events()) == 6
+
+
+@on_both
+def test_what_was_not_touched_is_found_to_be_as_it_was_written(chain: int) -> None:
+    audit.note(Event.SIGNED_OUT)
+    db.session.rollback()
+
+    assert list(audit_check.verify()) == []
+    assert audit_check.count() == 7
+
+
+@on_both
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("SET actor = 'somebody@else.example' WHERE number = 3", "is not as it was written"),
+        ("SET details = '{\"count\": 1}' WHERE number = 3", "is not as it was written"),
+        ("SET at = '2020-01-01 00:00:00' WHERE number = 3", "is not as it was written"),
+        ("SET chain = 999 WHERE number = 3", "is missing"),
+    ],
+)
+def test_an_edit_is_found(chain: int, statement: str, finding: str) -> None:
+    by_force(f"UPDATE audit_events {statement}")
+
+    assert Finding(chain, 3, finding) in list(audit_check.verify())
+
+
+@on_both
+def test_a_deletion_is_found(chain: int) -> None:
+    by_force("DELETE FROM audit_events WHERE number = 2")
+
+    assert Finding(chain, 2, "is missing") in list(audit_check.verify())
+
+
+@on_both
+def test_a_swap_is_found(chain: int) -> None:
+    by_force(
+        "UPDATE audit_events SET number = 100 WHERE number = 2",
+        "UPDATE audit_events SET number = 2 WHERE number = 5",
+        "UPDATE audit_events SET number = 5 WHERE number = 100",
+    )
+
+    found = list(audit_check.verify())
+    assert Finding(chain, 2, "is not as it was written") in found
+    assert Finding(chain, 5, "is not as it was written") in found
+
+
+@on_both
+def test_a_tail_that_was_cut_off_is_found(chain: int) -> None:
+    by_force("DELETE FROM audit_events WHERE number > 4")
+
+    (found,) = audit_check.verify()
+    assert found == Finding(chain, 6, "is missing: the chain ends with event 4")
+
+
+@on_both
+def test_a_tail_that_was_cut_off_with_its_traces_is_found_by_an_anchor(chain: int) -> None:
+    fourth = events()[3]
+    ((_, length, last),) = audit.ends()
+    by_force(
+        "DELETE FROM audit_events WHERE number > 4",
+        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}'",
+    )
+
+    assert list(audit_check.verify()) == []
+    (found,) = audit_check.verify([Anchor(chain, length, last)])
+    assert found == Finding(chain, 6, "is missing: the chain ends with event 4")
+
+
+@on_both
+def test_an_event_that_was_slipped_in_is_found(chain: int) -> None:
+    by_force(
+        "INSERT INTO audit_events (chain, number, at, event, via, result, details, hash) "
+        f"VALUES ({chain}, 7, '2026-01-01 00:00:00', 'session:started', 'page', 'ok', '{{}}', 'x')"
+    )
+
+    found = list(audit_check.verify())
+    assert Finding(chain, 7, "is not as it was written") in found
+    assert Finding(chain, 7, "is more than the chain should hold") in found
+
+
+@on_both
+def test_an_earlier_key_still_verifies_what_it_signed(app: Flask, chain: int) -> None:
+    app.config["AUDIT_KEYS"] = ["a newer key than the one that signed", *app.config["AUDIT_KEYS"]]
+    audit.note(Event.SIGNED_IN, organization_id=chain)
+    db.session.rollback()
+    assert list(audit_check.verify()) == []
+
+    app.config["AUDIT_KEYS"] = app.config["AUDIT_KEYS"][:1]
+    assert len(list(audit_check.verify())) == 6
+
+
+@on_both
+def test_events_that_come_at_once_make_one_chain(app: Flask, cast: Cast) -> None:
+    surf, here = cast.surf.id, threading.Barrier(8)
+    db.session.rollback()
+
+    def look() -> None:
+        here.wait()
+        with app.app_context():
+            for _ in range(5):
+                audit.note(Event.SIGNED_IN, organization_id=surf)
+
+    watchers = [threading.Thread(target=look) for _ in range(8)]
+    run_all(watchers)
+
+    assert [event.number for event in sorted(events(), key=lambda it: it.number)] == [*range(1, 41)]
+    assert list(audit_check.verify()) == []
+
+
+def run_all(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,171 @@
+"""The audit trail: what was done is recorded with the change, what is shown before it is shown.
+
+If an event cannot be written, what it tells of does not happen. Events hold ids, counts and the
+names of fields, and never anything about a patient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import AuditChain, AuditEvent, User
+from webapp.models.audit_event import SERVICE_CHAIN
+
+Detail = int | str | bool | None | list[str]
+
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class Event(StrEnum):
+    """Everything that is recorded: what it was about, and what happened."""
+
+    SIGNED_IN = "session:started"
+    SIGN_IN_FAILED = "session:refused"
+    SIGNED_OUT = "session:ended"
+    ACCESS_DENIED = "access:denied"
+
+
+class Result(StrEnum):
+    """How it ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The way by which something was asked for: `page`, `api`, `command` or `worker`."""
+
+    via: str
+    ip: str | None = None
+    request_id: str | None = None
+
+
+# Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
+_WORKER = Origin("worker")
+origin: ContextVar[Origin] = ContextVar("origin", default=_WORKER)
+
+
+def record(
+    event: Event,
+    *,
+    actor: User | None = None,
+    organization_id: int | None = None,
+    subject: str | None = None,
+    result: Result = Result.OK,
+    **details: Detail,
+) -> None:
+    """Add an event to the caller's transaction, as its last step: the chain of this clinic is
+    locked until the commit.
+
+    `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
+    `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
+    """
+    # What the session still holds back belongs before the event that tells of it.
+    db.session.flush()
+    told = _told(event, actor, subject, result, details)
+    append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
+
+
+def note(
+    event: Event,
+    *,
+    actor: User | None = None,
+    organization_id: int | None = None,
+    subject: str | None = None,
+    result: Result = Result.OK,
+    **details: Detail,
+) -> None:
+    """Record what changes nothing, such as a look at a patient, in a transaction of its own; call
+    it before the answer is sent. What the caller has loaded stays loaded."""
+    told = _told(event, actor, subject, result, details)
+    with db.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
+        append(connection, organization_id or SERVICE_CHAIN, told)
+
+
+def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
+    """Put an event at the end of its chain, within the transaction of this connection."""
+    step = (
+        update(AuditChain)
+        .where(AuditChain.chain == chain)
+        .values(length=AuditChain.length + 1)
+        .returning(AuditChain.length, AuditChain.hash)
+    )
+    end = connection.execute(step).one_or_none()
+    if end is None:  # the first of this chain; of two that come at once one waits for the other
+        beginning = _INSERT[connection.dialect.name](AuditChain).on_conflict_do_nothing()
+        connection.execute(beginning.values(chain=chain, length=0, hash=""))
+        end = connection.execute(step).one()
+    row = {**told, "chain": chain, "number": end.length}
+    row["hash"] = digest(_key(), end.hash, row)
+    connection.execute(insert(AuditEvent).values(row))
+    connection.execute(update(AuditChain).where(AuditChain.chain == chain).values(hash=row["hash"]))
+
+
+def digest(key: str, before: str, row: Mapping[str, Any]) -> str:
+    """The hash of an event: of everything it says, and of the hash of the event before."""
+    said = {name: row[name] for name in _SAID}
+    said["at"] = row["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    text = json.dumps([before, said], sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def fingerprint(words: str) -> str:
+    """What stands for search words and filters in an event: equal for equal words, and of no use
+    to find out what they were."""
+    return hmac.new(_key().encode(), words.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def ends() -> list[tuple[int, int, str]]:
+    """Every chain with its length and last hash: kept elsewhere, they show when a tail was cut."""
+    columns = (AuditChain.chain, AuditChain.length, AuditChain.hash)
+    rows = db.session.execute(select(*columns).order_by(AuditChain.chain))
+    return [(chain, length, last) for chain, length, last in rows]
+
+
+_SAID = tuple(
+    column.key for column in AuditEvent.__table__.columns if column.key not in {"id", "hash"}
+)
+
+
+def _told(
+    event: Event,
+    actor: User | None,
+    subject: str | None,
+    result: Result,
+    details: Mapping[str, Detail],
+) -> dict[str, Any]:
+    way = origin.get()
+    return {
+        "at": now(),
+        "event": str(event),
+        "actor_id": actor.id if actor else None,
+        "actor": actor.email if actor else None,
+        "role": actor.role if actor else None,
+        "via": way.via,
+        "ip": way.ip,
+        "request_id": way.request_id,
+        "subject": subject,
+        "result": str(result),
+        "details": {name: value for name, value in details.items() if value is not None},
+    }
+
+
+def _key() -> str:
+    key: str = current_app.config["AUDIT_KEYS"][0]
+    return key
