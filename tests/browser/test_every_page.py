@@ -80,12 +80,27 @@ def test_anybody_can_choose_a_password(
 
 
 @pytest.mark.usefixtures("filled")
-def test_a_telephone_never_scrolls_sideways(visit: Callable[..., Visitor], live: Live) -> None:
-    alice = visit(viewport={"width": 360, "height": 700})
+@pytest.mark.parametrize("width", [360, 768, 1240])
+def test_no_screen_scrolls_sideways(visit: Callable[..., Visitor], live: Live, width: int) -> None:
+    alice = visit(viewport={"width": width, "height": 700})
     alice.sign_in(live.cast.alice)
     for path in [*PAGES[1:], "/nothing"]:
         alice.open(path)
-        assert alice.page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        assert alice.page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_list_on_paper_begins_below_its_heading(
+    visit: Callable[..., Visitor], live: Live
+) -> None:
+    store(live.cast.surf, *(record(number, "Olive", f"Marsh{number}") for number in range(1, 51)))
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1/patients")
+    alice.page.emulate_media(media="print")
+    breaks = "element => getComputedStyle(element).breakInside"
+    assert alice.page.locator(".card:has(tbody)").evaluate(breaks) == "auto"
+    assert alice.page.locator("tbody tr").first.evaluate(breaks) == "avoid"
+    assert not alice.page.locator(".topbar").is_visible()
 
 
 def test_what_is_planted_in_a_page_does_not_run(visit: Callable[..., Visitor], live: Live) -> None:
