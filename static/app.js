@@ -1,12 +1,14 @@
-// Five small services beside htmx: it tells of requests that failed, says progress to screen readers
-// without chattering and in the title of the tab, polls by itself where htmx could not be loaded, and
-// copies a token.
+// Six small services beside htmx: it tells of requests that failed, says progress to screen readers
+// without chattering and in the title of the tab, polls by itself where htmx could not be loaded,
+// copies a token, and asks whether anybody is still there before the session ends.
 "use strict";
 
 (() => {
   const UNREACHABLE = "Patient Sync cannot be reached just now. This page goes on by itself.";
   const POLL_MS = 2000;
   const REFUSAL_MS = 10000;
+  const WARN_SECONDS = 120;
+  const LOOK_SECONDS = 15; // once the question stands
 
   const toast = document.getElementById("toast");
   const announcer = document.getElementById("announcer");
@@ -60,7 +62,7 @@
     if (ctx.response.status < 400) worked();
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
-    if (ctx.response.status !== 401) refused(ctx.response.status, ctx.text);
+    if (!ctx.response.headers.has("HX-Redirect")) refused(ctx.response.status, ctx.text);
   });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
     if (ctx) tell(UNREACHABLE);
@@ -91,4 +93,48 @@
     setTimeout(poll, POLL_MS);
   };
   setTimeout(poll, POLL_MS);
+
+  // The server is asked how long the session lasts, for another tab may be in use; to ask is no sign
+  // of life. When it has ended the page leaves, whatever it shows.
+  const idle = document.getElementById("idle");
+  let looking;
+  let asked = false;
+
+  const look = async (options) => {
+    const headers = { "HX-Request": "true" };
+    const answer = await fetch(idle.dataset.look, { headers, mode: "same-origin", ...options });
+    const elsewhere = answer.headers.get("HX-Redirect");
+    if (elsewhere) return location.assign(elsewhere);
+    if (!answer.ok) throw new Error(answer.status);
+    const { seconds, most } = await answer.json();
+    if (seconds > WARN_SECONDS) {
+      asked = false;
+      idle.close();
+    } else if (seconds === most) {
+      const minutes = seconds > 60 ? "two minutes" : "a minute";
+      tell(`In ${minutes} you have to sign in again, as after every twelve hours.`, { passing: true });
+    } else if (!asked) {
+      asked = true;
+      idle.showModal();
+    }
+    return lookAfter(seconds);
+  };
+
+  const lookAfter = (seconds) => {
+    clearTimeout(looking);
+    const wait = seconds > WARN_SECONDS ? seconds - WARN_SECONDS : Math.min(seconds + 1, LOOK_SECONDS);
+    looking = setTimeout(() => look().catch(() => lookAfter(LOOK_SECONDS)), wait * 1000);
+  };
+
+  if (idle) {
+    lookAfter(Number(idle.dataset.seconds));
+    idle.addEventListener("submit", (event) => {
+      event.preventDefault();
+      look({ method: "POST", body: new FormData(event.target) }).catch(() => tell(UNREACHABLE));
+    });
+    // A computer that slept through the end of the session.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) look().catch(() => lookAfter(LOOK_SECONDS));
+    });
+  }
 })();

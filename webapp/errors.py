@@ -4,6 +4,7 @@
     ├── ValidationError            a value that came in is not usable; names the parameter
     ├── AuthenticationRequired     nobody is signed in, or the token does not hold
     ├── InsufficientPermissions    signed in, but not allowed
+    │   └── ProofRequired          not before the password was entered again
     ├── InvalidOrganizationId      the id in the path is no id
     ├── OrganizationNotFound
     ├── NotFound                   any other thing that is not there
@@ -91,6 +92,10 @@ class AuthenticationRequired(AppError):
 class InsufficientPermissions(AppError):
     error_code = ErrorCode.INSUFFICIENT_PERMISSIONS
     default_message = "You do not have permission to do this. Ask an administrator of Patient Sync."
+
+
+class ProofRequired(InsufficientPermissions):
+    default_message = "Enter your password again first. Nothing was changed."
 
 
 class InvalidOrganizationId(AppError):

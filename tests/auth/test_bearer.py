@@ -17,10 +17,11 @@ from sqlalchemy import event
 from simulator.server import Simulator
 from tests.auth.tokens_made_wrong import Forge
 from tests.cast import PASSWORD, Cast
+from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Role
-from webapp.services import people, tokens
+from webapp.services import people, sessions, tokens
 
 URL = "/api/v1/organizations"
 # Wrong though the signature is good: the database has to be asked about them.
@@ -136,9 +137,9 @@ def test_a_token_elsewhere_does_not_count(client: FlaskClient, forge: Forge) -> 
 
 
 def test_a_session_cookie_does_not_count(client: FlaskClient, cast: Cast) -> None:
+    _, secret = sessions.begin(cast.alice, address="", agent="")
     with client.session_transaction() as session:
-        session["_user_id"] = str(cast.alice.id)
-        session["_fresh"] = True
+        session[SESSION_KEY] = secret
 
     assert client.get(URL).status_code == 401
     post = client.post(f"/api/v1/cliniko/sync-all/{cast.surf.id}")
@@ -148,8 +149,9 @@ def test_a_session_cookie_does_not_count(client: FlaskClient, cast: Cast) -> Non
 def test_beside_a_session_the_token_alone_decides(
     client: FlaskClient, forge: Forge, cast: Cast
 ) -> None:
+    _, secret = sessions.begin(cast.alice, address="", agent="")
     with client.session_transaction() as session:
-        session["_user_id"] = str(cast.alice.id)
+        session[SESSION_KEY] = secret
 
     good = client.get(URL, headers={"Authorization": f"Bearer {forge.token()}"})
     bad = client.get(URL, headers={"Authorization": "Bearer nonsense"})

@@ -12,7 +12,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import Role, User
-from webapp.services import invitations, people, tokens
+from webapp.services import invitations, people, sessions, tokens
 
 PATH = "/people"
 
@@ -109,7 +109,7 @@ def test_a_manager_makes_nobody_an_admin_and_moves_nobody_elsewhere(
     assert fresh(cast.vera).role == Role.MANAGER
 
 
-@pytest.mark.parametrize("what", ["link", "role", "deactivate", "activate"])
+@pytest.mark.parametrize("what", ["link", "role", "deactivate", "activate", "sign-out"])
 def test_people_of_other_clinics_and_admins_are_not_there_for_a_manager(
     bob: Visitor, cast: Cast, what: str
 ) -> None:
@@ -126,6 +126,19 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def test_somebody_is_signed_out_everywhere_and_may_come_back(
+    bob: Visitor, vera: Visitor, cast: Cast
+) -> None:
+    token, _ = tokens.issue(cast.vera, name="Report")
+    assert bob.post(f"{PATH}/{cast.vera.id}/sign-out").status_code == 303
+    assert "is signed out everywhere" in text_of(bob.get(PATH))
+    assert vera.get("/clinics").status_code == 303
+    vera_now = fresh(cast.vera)
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+    assert vera.signed_in(vera_now).get("/clinics").status_code == 200
 
 
 def test_nobody_makes_a_link_for_themselves(alice: Visitor, cast: Cast) -> None:
@@ -189,7 +202,7 @@ def test_a_choice_that_does_not_fit_is_said_on_the_page(alice: Visitor, cast: Ca
     assert "stays viewer. Choose the clinic" in text_of(alice.get(PATH))
 
 
-@pytest.mark.parametrize("what", ["role", "deactivate", "activate"])
+@pytest.mark.parametrize("what", ["role", "deactivate", "activate", "sign-out"])
 def test_nobody_changes_what_they_may_do_themselves(alice: Visitor, cast: Cast, what: str) -> None:
     answer = alice.post(f"{PATH}/{cast.alice.id}/{what}", role="viewer")
     assert answer.status_code == 400
@@ -208,5 +221,5 @@ def test_the_last_admin_stays(alice: Visitor, cast: Cast) -> None:
 
 def test_it_tells_when_somebody_signed_in_last(alice: Visitor, cast: Cast) -> None:
     assert "Active never" in text_of(alice.get(PATH))
-    people.note_sign_in(cast.bob)
+    sessions.begin(cast.bob, address="", agent="")
     assert "Active just now" in text_of(alice.get(PATH))

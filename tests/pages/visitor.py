@@ -12,7 +12,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from webapp.auth.sessions import SESSION_KEY
 from webapp.models import User
+from webapp.services import sessions
 
 _TOKEN = re.compile('name="csrf_token" value="([^"]+)"')
 
@@ -29,11 +31,11 @@ class Visitor:
 
     def signed_in(self, user: User) -> Visitor:
         """With a session of this person; `test_sign_in` proves how one is come by."""
-        session_id = f"{user.id}.{user.session_epoch}"
+        _, secret = sessions.begin(user, address="127.0.0.1", agent="A browser of the tests")
 
         def write() -> None:
             with self.client.session_transaction() as session:
-                session["_user_id"] = session_id
+                session[SESSION_KEY] = secret
 
         Context().run(write)
         return self

@@ -1,20 +1,29 @@
-"""The only way from an id in an address to a clinic or a person: load and authorise in one step."""
+"""The only way from an id in an address to a clinic or a person: load and authorise in one step.
+And what asks for the password again."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import bindparam, select
 
+from webapp.auth import sessions
 from webapp.auth.access import Action, may
 from webapp.errors import (
     InsufficientPermissions,
     InvalidOrganizationId,
     NotFound,
     OrganizationNotFound,
+    ProofRequired,
 )
 from webapp.extensions import db
 from webapp.models import Organization, Role, User
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CLINIC = select(Organization).where(Organization.id == bindparam("id"))
 _ORGANIZATION_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
@@ -58,3 +67,17 @@ def require(user: User, action: Action) -> None:
     """Raise InsufficientPermissions unless the person may do this at all, for any clinic."""
     if not may(user, action, user.organization_id):
         raise InsufficientPermissions()
+
+
+def fresh(view: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a page of the dashboard, below its route, that shows or takes what could do harm: it
+    raises ProofRequired unless the password was entered within the last half hour."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not sessions.is_fresh():
+            raise ProofRequired()
+        return view(*args, **kwargs)
+
+    guarded.asks_for_proof = True  # type: ignore[attr-defined]
+    return guarded

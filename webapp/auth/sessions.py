@@ -1,8 +1,9 @@
-"""Who is signed in to the pages: Flask-Login keeps it in the session cookie, for them alone."""
+"""Who is signed in to the pages. Flask-Login keeps the secret of their session in the cookie, for
+them alone; `services/sessions.py` knows what it is worth."""
 
 from __future__ import annotations
 
-from flask import Flask, session
+from flask import Flask, request, session
 from flask_login import (  # type: ignore[import-untyped]
     LoginManager,
     UserMixin,
@@ -10,29 +11,25 @@ from flask_login import (  # type: ignore[import-untyped]
     login_user,
     logout_user,
 )
-from sqlalchemy import bindparam, select
 
 from webapp.errors import AuthenticationRequired
-from webapp.extensions import db
-from webapp.models import User
+from webapp.models import User, UserSession
+from webapp.services import sessions
 
 login_manager = LoginManager()
 
-SESSION_KEY = "_user_id"  # where Flask-Login keeps what `get_id` says, as `<id>.<epoch>`
-
-# Built once: it is asked with every request for a page, of open dashboards alone hundreds a second.
-_PERSON = select(User).where(User.id == bindparam("id"))
+SESSION_KEY = "_user_id"  # where Flask-Login keeps what `get_id` says
 
 
 class _SignedIn(UserMixin):  # type: ignore[misc]
-    """A person as Flask-Login wants them. The id it keeps holds the epoch too, so that raising
-    the epoch ends every session of theirs."""
+    """A session as Flask-Login wants it, which takes it for a person."""
 
-    def __init__(self, user: User) -> None:
-        self.user = user
+    def __init__(self, row: UserSession, secret: str) -> None:
+        self.session = row
+        self.secret = secret
 
     def get_id(self) -> str:
-        return f"{self.user.id}.{self.user.session_epoch}"
+        return self.secret
 
 
 def init_app(app: Flask) -> None:
@@ -43,25 +40,53 @@ def init_app(app: Flask) -> None:
 
 def sign_in(user: User) -> None:
     """Begin a session for this person, with nothing in it of whatever was there before."""
-    session.clear()
-    login_user(_SignedIn(user))
+    agent = request.headers.get("User-Agent", "")
+    row, secret = sessions.begin(user, address=request.remote_addr or "", agent=agent)
+    sign_out()
+    login_user(_SignedIn(row, secret))
 
 
 def sign_out() -> None:
-    """End the session at hand."""
+    """End the session at hand, so that nobody can use a copy of its cookie."""
+    if (row := current_session()) is not None:
+        sessions.end(row.id, owner=row.user)
     logout_user()
     session.clear()
 
 
+def current_session() -> UserSession | None:
+    """The session of this browser; None if nobody is signed in."""
+    row: UserSession | None = getattr(current_user, "session", None)
+    return row
+
+
 def signed_in_user() -> User | None:
     """Who is signed in; None if nobody is."""
-    user: User | None = getattr(current_user, "user", None)
-    return user
+    row = current_session()
+    return row.user if row else None
+
+
+def is_fresh() -> bool:
+    """Whether whoever is signed in has entered their password lately enough for a dangerous act."""
+    row = current_session()
+    return row is not None and sessions.is_proved(row)
+
+
+def prove() -> None:
+    """Note that whoever is signed in has just shown again that it is them."""
+    row = current_session()
+    assert row is not None
+    sessions.note_proof(row)
+
+
+def was_ended() -> bool:
+    """Whether somebody was signed in at this browser, and did not sign out themselves."""
+    return SESSION_KEY in session and current_session() is None
 
 
 def require_sign_in() -> None:
     """Raise AuthenticationRequired unless somebody is signed in."""
-    if signed_in_user() is None:
+    if current_session() is None:
         raise AuthenticationRequired()
 
 
@@ -73,9 +98,6 @@ def current_actor() -> User:
 
 
 @login_manager.user_loader  # type: ignore[untyped-decorator]
-def _load(session_id: str) -> _SignedIn | None:
-    user_id, _, epoch = session_id.partition(".")
-    user: User | None = db.session.scalar(_PERSON, {"id": int(user_id)})
-    if user is None or not user.active or str(user.session_epoch) != epoch:
-        return None
-    return _SignedIn(user)
+def _load(secret: str) -> _SignedIn | None:
+    row = sessions.of_secret(secret)
+    return _SignedIn(row, secret) if row else None

@@ -9,6 +9,7 @@ from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.sync_failure import SyncFailure
 from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
 from webapp.models.user import Role, User
+from webapp.models.user_session import UserSession
 
 __all__ = [
     "ApiToken",
@@ -29,4 +30,5 @@ __all__ = [
     "SyncPhase",
     "SyncStatus",
     "User",
+    "UserSession",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.auth import sessions
+from webapp.auth import sessions as auth_sessions
 from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints)
     account,
     api_access,
     clinics,
+    confirm,
     connection,
     errors,
     health,
@@ -17,6 +18,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     patients,
     people,
     removals,
+    sessions,
     settings,
     sign_in,
     syncs,
@@ -28,7 +30,7 @@ from webapp.pages.glance import Glance
 
 def init_app(app: Flask) -> None:
     """Register the pages, the words of the templates and the answers to errors."""
-    sessions.init_app(app)
+    auth_sessions.init_app(app)
     templating.init_app(app)
     app.register_blueprint(signed_in)
     app.register_blueprint(open_to_all)

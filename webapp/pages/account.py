@@ -8,10 +8,11 @@ from flask.typing import ResponseReturnValue
 from webapp.auth import sessions
 from webapp.auth.sessions import current_actor
 from webapp.errors import RateLimited, ValidationError
-from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
+from webapp.pages.confirm import check_password
 from webapp.services import people
+from webapp.services import sessions as sessions_service
 
 
 @signed_in.get("/account")
@@ -24,7 +25,7 @@ def change_password() -> ResponseReturnValue:
     """Everything else that one had opened ends; here one stays signed in."""
     user = current_actor()
     try:
-        _check(user, request.form.get("current", ""))
+        check_password(user, request.form.get("current", ""))
         people.set_password(user, request.form.get("password", ""))
     except RateLimited as error:
         again = {"Retry-After": str(error.retry_after)}
@@ -41,15 +42,6 @@ def sign_out_everywhere() -> ResponseReturnValue:
     return _stay(user, "You are signed out everywhere else, and your API tokens have ended.")
 
 
-def _check(user: User, password: str) -> None:
-    """Whoever finds a computer unlocked must not take the account over; guesses are counted as
-    those at the sign-in are."""
-    attempts.check(user.email)
-    if people.authenticate(user.email, password) is None:
-        attempts.count_failure(user.email)
-        raise ValidationError("This is not your password.", parameter="current")
-
-
 def _stay(user: User, words: str) -> ResponseReturnValue:
     sessions.sign_in(user)
     flash(words, "ok")
@@ -57,4 +49,11 @@ def _stay(user: User, words: str) -> ResponseReturnValue:
 
 
 def _page(errors: dict[str, str] | None = None) -> str:
-    return render_template("account/index.html", person=current_actor(), errors=errors or {})
+    person, here = current_actor(), sessions.current_session()
+    return render_template(
+        "account/index.html",
+        person=person,
+        errors=errors or {},
+        sessions=sessions_service.of(person),
+        here=here,
+    )

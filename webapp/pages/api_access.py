@@ -8,6 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action, may
+from webapp.auth.guards import fresh
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.pages import parameters
@@ -23,11 +24,13 @@ LIFETIMES = {
 
 
 @signed_in.get("/api-access")
+@fresh
 def api_access() -> str:
     return _page()
 
 
 @signed_in.post("/api-access")
+@fresh
 def create_token() -> ResponseReturnValue:
     """Shows the new token in this one answer; it can be read nowhere afterwards."""
     name, days = request.form.get("name", ""), request.form.get("days", "")

@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for, require
+from webapp.auth.guards import fresh, organization_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.pages.blueprints import signed_in
@@ -38,12 +38,14 @@ def clinics() -> str:
 
 
 @signed_in.get("/clinics/new")
+@fresh
 def new_clinic() -> str:
     require(current_actor(), Action.ADD_ORGANIZATION)
     return render_template("clinics/new.html", name="", errors={})
 
 
 @signed_in.post("/clinics/new")
+@fresh
 def add_clinic() -> ResponseReturnValue:
     require(current_actor(), Action.ADD_ORGANIZATION)
     name, api_key = request.form.get("name", ""), request.form.get("api_key", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import structlog
 from flask import redirect, render_template, request, url_for
@@ -21,11 +22,13 @@ from webapp.errors import (
     InvalidOrganizationId,
     NotFound,
     OrganizationNotFound,
+    ProofRequired,
     QueueUnavailable,
     RateLimited,
     ValidationError,
 )
 from webapp.htmx import asked_by_htmx
+from webapp.pages import confirm
 
 log = structlog.get_logger()
 
@@ -63,6 +66,8 @@ def answer(error: Exception) -> ResponseReturnValue:
     """What a person gets to see of an error."""
     if isinstance(error, AuthenticationRequired):
         return _to_sign_in()
+    if isinstance(error, ProofRequired):
+        return _to_confirm()
     if isinstance(error, CSRFError):
         return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED, {})
     status = _status_of(error)
@@ -116,3 +121,15 @@ def _to_sign_in() -> ResponseReturnValue:
         return "", HTTPStatus.UNAUTHORIZED, {"HX-Redirect": url_for("open.sign_in")}
     back = request.path if request.method == "GET" and request.path != "/" else None
     return redirect(url_for("open.sign_in", next=back), HTTPStatus.SEE_OTHER)
+
+
+def _to_confirm() -> ResponseReturnValue:
+    """A page is asked for again once the password was entered; a form that was sent is not."""
+    reading = request.method in ("GET", "HEAD")
+    back = request.path if reading else urlsplit(request.referrer or "").path
+    address = url_for("pages.confirm", next=back)
+    if asked_by_htmx():
+        return "", HTTPStatus.FORBIDDEN, {"HX-Redirect": address}
+    if reading:
+        return redirect(address, HTTPStatus.SEE_OTHER)
+    return confirm.form(back, refused=True), HTTPStatus.FORBIDDEN

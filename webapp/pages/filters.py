@@ -21,6 +21,26 @@ _ORIGINS = {
     SyncOrigin.API: "API",
     SyncOrigin.COMMAND: "Command line",
 }
+# Most of them claim to be others too: the first mark that is found decides.
+_BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Windows", "Windows"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 _REGIONS = {
     "au": "Australia",
     "ca": "Canada",
@@ -84,6 +104,13 @@ def region(shard: str) -> str:
     return _REGIONS.get(shard[:2], shard)
 
 
+def device(agent: str) -> str:
+    """What a browser says of itself, in words: `Firefox on Windows`."""
+    browser = next((name for mark, name in _BROWSERS if mark in agent), "Unknown browser")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), None)
+    return f"{browser} on {system}" if system else browser
+
+
 def _time(value: datetime, words: str) -> Markup:
     return _TIME.format(iso(value), f"{_date(value)}, {value.astimezone(UTC):%H:%M:%S} UTC", words)
 
@@ -92,4 +119,4 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
-ALL = (moment, clock, ago, day, took, number, operation, through, region, outcome)
+ALL = (moment, clock, ago, day, took, number, operation, through, region, device, outcome)

@@ -1,7 +1,8 @@
 """A live card at a glance: one question to the database, and one drawing for all who look alike.
 
-A thousand open dashboards ask five hundred times a second. One statement finds out who asks and
-whether the sync still runs, each time anew; only the drawing is kept, for the rest of its second.
+A thousand open dashboards ask five hundred times a second. One statement finds out who asks,
+whether their session holds and whether the sync still runs, each time anew; only the drawing is
+kept, for the rest of its second. To look is no sign of life: nothing is written.
 Everything else goes the long way: whoever may not look, a sync that has ended or whose worker has
 fallen silent, and what nobody has drawn yet. It stands in front of Flask, which would take twice
 as long as the rest together.
@@ -24,8 +25,9 @@ from webapp.auth.access import Action, allows
 from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import read_alone
-from webapp.models import Role, SyncLog, SyncStatus, User
+from webapp.models import Role, SyncLog, SyncStatus, User, UserSession
 from webapp.pages.card import PATIENCE
+from webapp.services import sessions
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,10 +46,10 @@ _ROW = (
         SyncLog.worker,
         SyncLog.cancel_requested_at,
     )
-    .join_from(SyncLog, User, User.id == bindparam("user_id"))
+    .join_from(SyncLog, UserSession, UserSession.secret_digest == bindparam("digest"))
+    .join(UserSession.user)
     .where(
-        User.session_epoch == bindparam("epoch"),
-        User.active,
+        sessions.HOLDS,
         SyncLog.id == bindparam("sync_id"),
         SyncLog.organization_id == bindparam("clinic_id"),
         SyncLog.status == SyncStatus.RUNNING,
@@ -105,13 +107,12 @@ class Glance:
         if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING"):
             return None
         path = _PATH.fullmatch(environ["PATH_INFO"])
-        session_id = path and self._session_id(environ)
-        if not path or not session_id:
+        secret = path and self._secret(environ)
+        if not path or not secret:
             return None
         clinic_id, sync_id = int(path[1]), int(path[2])
-        user_id, _, epoch = session_id.partition(".")
         moment = now()
-        person = {"user_id": int(user_id), "epoch": int(epoch)}
+        person = {"digest": sessions.digest(secret)} | sessions.limits(moment)
         asked = {"clinic_id": clinic_id, "sync_id": sync_id}
         moments = {"moment": moment, "patient_since": moment - PATIENCE}
         try:
@@ -126,7 +127,7 @@ class Glance:
             return None
         return (row.id, role, clinic_id, int((moment - row.started_at).total_seconds()), *shown)
 
-    def _session_id(self, environ: WSGIEnvironment) -> str | None:
+    def _secret(self, environ: WSGIEnvironment) -> str | None:
         request = self._app.request_class(environ, populate_request=False)
         session = self._app.session_interface.open_session(self._app, request)
         return session.get(SESSION_KEY) if session else None

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from webapp.auth import sessions
 from webapp.errors import NotFound, ValidationError
 from webapp.pages.blueprints import open_to_all
-from webapp.services import invitations, people
+from webapp.services import invitations
 
 
 @open_to_all.get("/invitation")
@@ -27,7 +27,6 @@ def accept_invitation() -> ResponseReturnValue:
     except NotFound:
         return _form("")
     sessions.sign_in(user)
-    people.note_sign_in(user)
     flash("Your password was saved, and you are signed in.", "ok")
     return redirect(url_for("pages.clinics"), 303)
 

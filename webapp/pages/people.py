@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import GRANTS, Action
-from webapp.auth.guards import organization_for, person_for, require
+from webapp.auth.guards import fresh, organization_for, person_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import InsufficientPermissions, ValidationError
 from webapp.models import Role, User
@@ -17,12 +17,14 @@ from webapp.services import people as people_service
 
 
 @signed_in.get("/people")
+@fresh
 def people() -> str:
     require(current_actor(), Action.MANAGE_PEOPLE)
     return _page()
 
 
 @signed_in.post("/people")
+@fresh
 def invite() -> ResponseReturnValue:
     """Shows the link in this one answer; it can be read nowhere afterwards."""
     require(current_actor(), Action.MANAGE_PEOPLE)
@@ -37,12 +39,14 @@ def invite() -> ResponseReturnValue:
 
 
 @signed_in.post("/people/<user_id>/link")
+@fresh
 def new_link(user_id: str) -> str:
     person = _somebody_else(user_id)
     return _page(person=person, link=_link(invitations.renew(person)))
 
 
 @signed_in.post("/people/<user_id>/role")
+@fresh
 def change_role(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     try:
@@ -55,7 +59,17 @@ def change_role(user_id: str) -> ResponseReturnValue:
     return redirect(url_for("pages.people"), 303)
 
 
+@signed_in.post("/people/<user_id>/sign-out")
+@fresh
+def sign_out_person(user_id: str) -> ResponseReturnValue:
+    person = _somebody_else(user_id)
+    people_service.end_sessions(person)
+    flash(f"{person.email} is signed out everywhere, and their API tokens have ended.", "ok")
+    return redirect(url_for("pages.people"), 303)
+
+
 @signed_in.post("/people/<user_id>/deactivate")
+@fresh
 def deactivate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     people_service.deactivate(person, actor=current_actor())
@@ -64,6 +78,7 @@ def deactivate(user_id: str) -> ResponseReturnValue:
 
 
 @signed_in.post("/people/<user_id>/activate")
+@fresh
 def activate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     people_service.activate(person, actor=current_actor())

@@ -8,7 +8,7 @@ from flask import flash, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import NotFound, RemovalsNotHeld, SyncAlreadyRunning
 from webapp.models import Organization, SyncLog
@@ -45,6 +45,7 @@ def removals(org_id: str, sync_id: str) -> str:
 
 
 @signed_in.post("/clinics/<org_id>/syncs/<sync_id>/removals/confirm")
+@fresh
 def confirm_removals(org_id: str, sync_id: str) -> ResponseReturnValue:
     return _decide(org_id, sync_id, held.confirm, "marked deleted")
 

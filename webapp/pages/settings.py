@@ -8,7 +8,7 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AccountMismatch, ValidationError
@@ -19,6 +19,7 @@ from webapp.services import organizations
 
 
 @signed_in.get("/clinics/<org_id>/settings")
+@fresh
 def clinic_settings(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
     return render_clinic("clinics/settings.html", organization, errors={})
@@ -30,6 +31,7 @@ def rename_clinic(org_id: str) -> ResponseReturnValue:
 
 
 @signed_in.post("/clinics/<org_id>/settings/api-key")
+@fresh
 def replace_key(org_id: str) -> ResponseReturnValue:
     return _save(org_id, "api_key", organizations.replace_key, "The new API key was saved.")
 

@@ -28,6 +28,8 @@ RETURN_TO = frozenset(
         "sync",
         "patients",
         "patient",
+        "removals",
+        "api_access",
         "people",
         "account",
     )
@@ -53,7 +55,6 @@ def sign_in() -> ResponseReturnValue:
         wrong = "The e-mail address or the password is wrong."
         return _form(next_path, email=email, problem=wrong), 401
     sessions.sign_in(user)
-    people.note_sign_in(user)
     return redirect(safe_next(next_path), 303)
 
 
@@ -87,4 +88,7 @@ def _authenticated(email: str, password: str) -> User | None:
 
 
 def _form(next_path: str, *, email: str = "", problem: str | None = None) -> str:
-    return render_template("sign_in/form.html", next=next_path, email=email, problem=problem)
+    ended = problem is None and sessions.was_ended()
+    return render_template(
+        "sign_in/form.html", next=next_path, email=email, problem=problem, ended=ended
+    )

@@ -6,12 +6,12 @@ from flask import Flask, render_template
 
 from webapp.auth import access
 from webapp.auth.access import Action
-from webapp.auth.sessions import current_actor, signed_in_user
+from webapp.auth.sessions import current_actor, current_session, signed_in_user
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url
 from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
-from webapp.services import counts
+from webapp.services import counts, sessions
 
 
 def init_app(app: Flask) -> None:
@@ -24,6 +24,7 @@ def init_app(app: Flask) -> None:
         HTMX_URL=htmx_url(app),
         may=may,
         picture=picture,
+        seconds_left=seconds_left,
         signed_in_user=signed_in_user,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -33,6 +34,12 @@ def may(action: Action, clinic: Organization | None = None) -> bool:
     """Whether the person who looks may do this with a clinic, or at all."""
     actor = current_actor()
     return access.may(actor, action, clinic.id if clinic else actor.organization_id)
+
+
+def seconds_left() -> int:
+    """How long whoever looks stays signed in if they do nothing any more."""
+    row = current_session()
+    return sessions.seconds_left(row)[0] if row else 0
 
 
 def render_clinic(template: str, organization: Organization, **context: object) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import structlog
 from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from webapp.clock import now
@@ -122,15 +122,6 @@ def visible_to(actor: User) -> list[User]:
     if actor.organization_id is not None:
         query = query.where(User.organization_id == actor.organization_id)
     return list(db.session.scalars(query))
-
-
-def note_sign_in(user: User) -> None:
-    """Remember when somebody signed in last, if the database can take it just now."""
-    try:
-        with transaction():
-            user.last_sign_in_at = now()
-    except OperationalError:
-        log.warning("sign_in_not_noted")
 
 
 def known_already() -> ValidationError:

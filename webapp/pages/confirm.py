@@ -1,0 +1,49 @@
+"""The password once more, before what could do harm."""
+
+from __future__ import annotations
+
+from flask import redirect, render_template, request
+from flask.typing import ResponseReturnValue
+
+from webapp.auth import sessions
+from webapp.auth.sessions import current_actor
+from webapp.errors import RateLimited, ValidationError
+from webapp.limits import sign_in as attempts
+from webapp.models import User
+from webapp.pages.blueprints import signed_in
+from webapp.pages.sign_in import safe_next
+from webapp.services import people
+
+
+@signed_in.get("/confirm")
+def confirm() -> ResponseReturnValue:
+    back = request.args.get("next", "")
+    return redirect(safe_next(back), 303) if sessions.is_fresh() else form(back)
+
+
+@signed_in.post("/confirm")
+def confirm_password() -> ResponseReturnValue:
+    """Leads back to the page that asked; what was sent there is not sent again."""
+    back = request.form.get("next", "")
+    try:
+        check_password(current_actor(), request.form.get("current", ""))
+    except RateLimited as error:
+        return form(back, problem=error.message), 429, {"Retry-After": str(error.retry_after)}
+    except ValidationError as error:
+        return form(back, problem=error.message), 422
+    sessions.prove()
+    return redirect(safe_next(back), 303)
+
+
+def form(back: str, *, problem: str | None = None, refused: bool = False) -> str:
+    """The page that asks for the password; `refused` tells that it was needed and nothing done."""
+    return render_template("confirm/form.html", back=back, problem=problem, refused=refused)
+
+
+def check_password(user: User, password: str) -> None:
+    """Whoever finds a computer unlocked must not take the account over; guesses are counted as
+    those at the sign-in are. Raises RateLimited, and ValidationError for a wrong password."""
+    attempts.check(user.email)
+    if people.authenticate(user.email, password) is None:
+        attempts.count_failure(user.email)
+        raise ValidationError("This is not your password.", parameter="current")

@@ -1,0 +1,30 @@
+"""How long one stays signed in without doing anything, and where else one is signed in."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.sessions import current_actor, current_session
+from webapp.htmx import asked_by_htmx
+from webapp.pages import parameters
+from webapp.pages.blueprints import signed_in
+from webapp.services import sessions
+
+
+@signed_in.route("/account/session", methods=["GET", "POST"])
+def session() -> ResponseReturnValue:
+    """How many seconds are left. To send the form is a sign of life, as it is everywhere."""
+    if request.method == "POST" and not asked_by_htmx():
+        return redirect(url_for("pages.clinics"), 303)
+    row = current_session()
+    assert row is not None
+    seconds, most = sessions.seconds_left(row)
+    return {"seconds": seconds, "most": most}
+
+
+@signed_in.post("/account/sessions/<session_id>/end")
+def end_session(session_id: str) -> ResponseReturnValue:
+    sessions.end(parameters.id_of(session_id), owner=current_actor())
+    flash("The session was ended: that browser has to sign in again.", "ok")
+    return redirect(url_for("pages.account"), 303)

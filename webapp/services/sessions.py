@@ -1,0 +1,157 @@
+"""Who is signed in at which browser. The browser keeps a secret, the database only its digest.
+
+A session ends when it is ended, when its person is deactivated or all they had opened is ended
+(another password, another role), when nobody was there for a quarter of an hour, and after twelve
+hours whatever happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import and_, bindparam, delete, or_, select, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import contains_eager
+
+from webapp.clock import now
+from webapp.errors import NotFound
+from webapp.extensions import db, transaction
+from webapp.models import User, UserSession
+
+IDLE = timedelta(minutes=15)
+LIFETIME = timedelta(hours=12)
+PROOF = timedelta(minutes=30)  # so long a password that was entered is proof of who is there
+
+# Each sign of life is not worth a write.
+_NOTED_EVERY = timedelta(minutes=1)
+
+log = structlog.get_logger()
+
+# Whether a session holds, for a question that joins its person; with the values of `limits`.
+HOLDS = and_(
+    UserSession.ended_at.is_(None),
+    UserSession.last_seen_at > bindparam("seen_since"),
+    UserSession.created_at > bindparam("begun_since"),
+    UserSession.epoch == User.session_epoch,
+    User.active,
+)
+
+# Built once: it is asked with every request for a page.
+_OF_SECRET = (
+    select(UserSession)
+    .join(UserSession.user)
+    .options(contains_eager(UserSession.user))
+    .where(UserSession.secret_digest == bindparam("digest"), HOLDS)
+)
+
+
+def begin(user: User, *, address: str, agent: str) -> tuple[UserSession, str]:
+    """Sign somebody in: their session, and the secret that is the browser's to keep.
+
+    What was ended since the person was loaded ends this session too: the password that let them in
+    may be the one that was replaced meanwhile.
+    """
+    secret = secrets.token_urlsafe(32)
+    user_id, epoch, moment = user.id, user.session_epoch, now()
+    with transaction() as session:
+        row = UserSession(
+            user_id=user_id,
+            secret_digest=digest(secret),
+            epoch=epoch,
+            created_at=moment,
+            last_seen_at=moment,
+            proved_at=moment,
+            address=address[:45],
+            agent=_printable(agent)[:200],
+        )
+        session.add(row)
+        session.get_one(User, user_id).last_sign_in_at = moment
+        return row, secret
+
+
+def of_secret(secret: str) -> UserSession | None:
+    """The session that a browser has the secret of, with its person; None unless it holds."""
+    values = {"digest": digest(secret)} | limits(now())
+    row: UserSession | None = db.session.scalar(_OF_SECRET, values)
+    return row
+
+
+def digest(secret: str) -> str:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def limits(moment: datetime) -> dict[str, Any]:
+    """The values for HOLDS."""
+    return {"seen_since": moment - IDLE, "begun_since": moment - LIFETIME}
+
+
+def note_activity(row: UserSession) -> None:
+    """Remember that somebody is there, once a minute and if the database can take it just now."""
+    if now() - row.last_seen_at < _NOTED_EVERY:
+        return
+    try:
+        _note(row, last_seen_at=now())
+    except OperationalError:
+        log.warning("activity_not_noted")
+
+
+def note_proof(row: UserSession) -> None:
+    """Remember that somebody has just entered their password again."""
+    _note(row, proved_at=now())
+
+
+def is_proved(row: UserSession) -> bool:
+    """Whether the password was entered lately enough for a dangerous act."""
+    return now() - row.proved_at < PROOF
+
+
+def seconds_left(row: UserSession) -> tuple[int, int]:
+    """So many seconds a session lasts if nothing is done any more, and so many at most."""
+    moment = now()
+    idle = row.last_seen_at + IDLE - moment
+    most = row.created_at + LIFETIME - moment
+    return int(min(idle, most).total_seconds()), int(most.total_seconds())
+
+
+def of(user: User) -> list[UserSession]:
+    """A person's sessions that hold, the one that was seen last first."""
+    query = select(UserSession).join(UserSession.user).where(User.id == user.id, HOLDS)
+    query = query.order_by(UserSession.last_seen_at.desc(), UserSession.id.desc())
+    return list(db.session.scalars(query, limits(now())))
+
+
+def end(session_id: int, *, owner: User) -> None:
+    """End a session at once. Raises NotFound for one that is not the owner's."""
+    owner_id = owner.id
+    with transaction() as session:
+        row = session.get(UserSession, session_id)
+        if row is None or row.user_id != owner_id:
+            raise NotFound()
+        row.ended_at = row.ended_at or now()
+
+
+def delete_old(before: datetime) -> int:
+    """Delete the sessions that had ended, or nobody had used, by this moment; says how many."""
+    old = or_(
+        UserSession.ended_at < before,
+        UserSession.last_seen_at < before - IDLE,
+        UserSession.created_at < before - LIFETIME,
+    )
+    with transaction() as session:
+        return session.connection().execute(delete(UserSession).where(old)).rowcount
+
+
+def _note(row: UserSession, **moments: datetime) -> None:
+    noted = update(UserSession).where(UserSession.id == row.id).values(moments)
+    with transaction() as session:
+        session.execute(noted)
+
+
+def _printable(text: str) -> str:
+    """What a stranger sent, without what PostgreSQL cannot store."""
+    return "".join(character for character in text if character.isprintable())
