@@ -101,9 +101,7 @@ def main() -> None:
 
 
 @contextmanager
-def _system(
-    database: str, server: str, patients: int, latency_ms: float
-) -> Iterator[Running]:
+def _system(database: str, server: str, patients: int, latency_ms: float) -> Iterator[Running]:
     """The running system after a first sync of every clinic."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))

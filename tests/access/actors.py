@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from contextvars import Context
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import Flask, session
-from flask.sessions import SecureCookieSessionInterface
-from flask_wtf.csrf import generate_csrf
+from flask import Flask
 from sqlalchemy import delete, update
 
 from tests.access.clinics import Clinic
 from tests.access.table import Door
 from tests.auth.tokens_made_wrong import Forge
-from tests.cast import make_user
+from tests.cast import PASSWORD, make_user
+from tests.pages.visitor import Visitor
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import ApiToken, Organization, Role, User
-from webapp.services import tokens
+from webapp.models import ApiToken, Organization, Role, User, UserSession
+from webapp.services import people, tokens
+
+
+PAGES = frozenset({Door.SESSION, Door.OPEN})
+ONLY_THE_API = frozenset({Door.TOKEN})
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def everybody(app: Flask, surf: Clinic) -> list[Actor]:
     deactivated = make_user("deactivated@example.com", Role.ADMIN)
     ended = make_user("ended@example.com", Role.ADMIN)
     gone = make_user("gone@example.com", Role.ADMIN)
+    idle = make_user("idle@example.com", Role.ADMIN)
     forge = Forge.of(app, alice)
     past = int(now().timestamp()) - 60
     actors = [
@@ -61,36 +64,41 @@ def everybody(app: Flask, surf: Clinic) -> list[Actor]:
         Actor("gone", None, None, *_credentials(app, gone)),
     ]
     wrong = {"expired": forge.token(exp=past), "for others": forge.token(aud="another-service")}
+    actors += [
+        Actor("away for too long", None, None, *_credentials(app, idle), PAGES),
+        Actor("signed out", None, None, *_credentials(app, idle, signed_out=True), PAGES),
+    ]
     _, cookie, csrf = _credentials(app, None)
     for name, token in wrong.items():
-        only_the_api = frozenset({Door.TOKEN})
-        actors.append(Actor(f"token {name}", None, None, token, cookie, csrf, only_the_api))
+        actors.append(Actor(f"token {name}", None, None, token, cookie, csrf, ONLY_THE_API))
+    people.deactivate(deactivated)
+    people.end_sessions(ended)
+    later, earlier = now() + timedelta(hours=1), now() - timedelta(hours=1)
     with transaction() as opened:
-        # Its use is noted once a minute, which would look like a change.
-        opened.execute(update(ApiToken).values(last_used_at=now() + timedelta(hours=1)))
-        deactivated.active = False
-        ended.session_epoch += 1
-        opened.execute(delete(ApiToken).where(ApiToken.user_id == gone.id))
+        # Their use is noted once a minute, which would look like a change.
+        opened.execute(update(ApiToken).values(last_used_at=later))
+        idles = UserSession.user_id == idle.id
+        opened.execute(update(UserSession).where(~idles).values(last_seen_at=later))
+        opened.execute(update(UserSession).where(idles).values(last_seen_at=earlier))
+        for table in (ApiToken, UserSession):
+            opened.execute(delete(table).where(table.user_id == gone.id))
         opened.delete(gone)
     return actors
 
 
-def _credentials(app: Flask, user: User | None) -> tuple[str | None, str, str]:
-    """A token, a cookie, and the token of forms that belongs to the cookie."""
-    interface = app.session_interface
-    assert isinstance(interface, SecureCookieSessionInterface)
-    serializer = interface.get_signing_serializer(app)
-    assert serializer is not None
-    session_id = None if user is None else f"{user.id}.{user.session_epoch}"
-
-    def kept() -> tuple[str, str]:
-        with app.test_request_context():
-            if session_id is not None:
-                session["_user_id"] = session_id
-            return generate_csrf(), str(serializer.dumps(dict(session)))
-
-    # In a context of its own: the token of the last person is kept in the one at hand.
-    csrf, cookie = Context().run(kept)
-    name = app.config["SESSION_COOKIE_NAME"]
+def _credentials(
+    app: Flask, user: User | None, *, signed_out: bool = False
+) -> tuple[str | None, str, str]:
+    """A token, a cookie, and the token of forms that belongs to the cookie, come by as people do.
+    Where they have signed out, what they had before."""
+    visitor = Visitor(app)
+    if user is not None:
+        answer = visitor.post("/sign-in", email=user.email, password=PASSWORD)
+        assert answer.status_code == 303
+    csrf = visitor.csrf_token()
+    cookie = visitor.client.get_cookie(app.config["SESSION_COOKIE_NAME"])
+    assert cookie is not None
+    if signed_out:
+        visitor.post("/sign-out")
     token = None if user is None else tokens.issue(user)[0]
-    return token, f"{name}={cookie}", csrf
+    return token, f"{cookie.key}={cookie.value}", csrf

@@ -175,6 +175,9 @@ class Walk:
         may_change = case.method == "POST" or case.route.rule == CHANGES_BY_READING
         if changed and (status >= 400 or case.actor.role is None or not may_change):
             yield "the database was changed"
+        no_store = answer.headers.get("Cache-Control") == "no-store"
+        if case.route.door is not Door.OPEN and not no_store:
+            yield "a browser may keep it"
         if case.method == "HEAD" and answer.data:
             yield "an answer to HEAD has a body"
         if status == 405 and set(answer.headers.get("Allow", "").split(", ")) != _allowed(

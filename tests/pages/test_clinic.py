@@ -54,7 +54,9 @@ def test_recent_syncs_are_the_five_newest(bob: Visitor, path: str, cast: Cast) -
 def test_without_javascript_it_refreshes_itself_only_while_a_sync_runs(
     bob: Visitor, path: str, cast: Cast
 ) -> None:
-    refresh = f"<noscript><meta http-equiv=\"refresh\" content=\"3; url='{path}?watching=1'\"></noscript>"
+    refresh = (
+        f'<noscript><meta http-equiv="refresh" content="3; url=\'{path}?watching=1\'"></noscript>'
+    )
     assert "refresh" not in bob.get(path).text
     make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
     assert refresh in bob.get(path).text

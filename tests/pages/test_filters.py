@@ -11,6 +11,9 @@ from webapp.models import OperationType, SyncLog, SyncStatus
 from webapp.pages import filters
 from webapp.pages.outcome import Outcome, outcome
 
+WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15"
 MORNING = datetime(2026, 3, 2, 9, 5, 7, tzinfo=UTC)
 
 
@@ -25,6 +28,30 @@ def test_a_moment_is_said_in_utc_and_told_to_machines() -> None:
 def test_a_clock_takes_moments_and_their_text() -> None:
     assert ">09:05:07 UTC<" in filters.clock(MORNING)
     assert filters.clock("2026-03-02T09:05:07Z") == filters.clock(MORNING)
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Linux",
+        ),
+        (f"{WINDOWS} Chrome/140.0.0.0 Safari/537.36", "Chrome on Windows"),
+        (f"{WINDOWS} Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0", "Edge on Windows"),
+        (f"{MAC} Version/18.5 Safari/605.1.15", "Safari on macOS"),
+        (f"{PHONE} Version/18.5 Mobile/15E148 Safari/604.1", "Safari on iPhone"),
+        (f"{PHONE} CriOS/140.0 Mobile/15E148 Safari/604.1", "Chrome on iPhone"),
+        (
+            "Mozilla/5.0 (Linux; Android 10; K) Chrome/140.0 Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        ("curl/8.5.0", "Unknown browser"),
+        ("", "Unknown browser"),
+    ],
+)
+def test_a_browser_is_called_by_its_name(agent: str, words: str) -> None:
+    assert filters.device(agent) == words
 
 
 def test_ago() -> None:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.api.rows import make_log
@@ -19,7 +19,10 @@ from tests.cast import Cast
 from tests.pages.visitor import Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import Role, SyncLog, SyncStatus, User
+from webapp.models import Role, SyncLog, SyncStatus, User, UserSession
+
+
+EARLIER, LATER = now() - timedelta(days=1), now()
 
 
 @pytest.fixture
@@ -149,6 +152,38 @@ def test_a_worker_that_falls_silent_is_noticed(vera: Visitor, log: SyncLog) -> N
         vera.get_fragment(path(log))
         clock.shift(100)
         assert "Failed" in text_of(vera.get_fragment(path(log)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ended_at": LATER},
+        {"last_seen_at": EARLIER},
+        {"created_at": EARLIER},
+        {"epoch": 5},
+        {"secret_digest": "of another"},
+    ],
+    ids=["signed out", "idle", "too long", "signed out elsewhere", "no such session"],
+)
+def test_a_session_that_holds_no_more_shows_no_more(
+    vera: Visitor, log: SyncLog, values: dict[str, Any]
+) -> None:
+    with time_machine.travel(now(), tick=False):
+        assert vera.get_fragment(path(log)).status_code == 200
+        with transaction() as session:
+            session.execute(update(UserSession).values(**values))
+        answer = vera.get_fragment(path(log))
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/sign-in")
+
+
+def test_to_look_writes_nothing(vera: Visitor, log: SyncLog) -> None:
+    with time_machine.travel(now() + timedelta(minutes=10), tick=False):
+        change(log, lease_expires_at=now() + timedelta(seconds=15))
+        before = db.session.execute(select(UserSession.__table__)).all()
+        for _ in range(2):
+            assert vera.get_fragment(path(log)).status_code == 200
+        db.session.rollback()
+        assert db.session.execute(select(UserSession.__table__)).all() == before
 
 
 @pytest.mark.parametrize(

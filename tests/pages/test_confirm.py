@@ -1,0 +1,197 @@
+"""GET and POST /confirm, and every page that asks for the password again"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from flask import Flask
+
+from tests.api.rows import hold
+from tests.cast import PASSWORD, Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import Base, db
+from webapp.models import UserSession
+from webapp.services import sessions
+
+# Every page that shows or takes what could do harm. A page that is new here is decorated with
+# `fresh`; one that is taken out of here was no mistake.
+ASKS = {
+    "pages.new_clinic": "GET /clinics/new",
+    "pages.add_clinic": "POST /clinics/new",
+    "pages.clinic_settings": "GET /clinics/1/settings",
+    "pages.replace_key": "POST /clinics/1/settings/api-key",
+    "pages.people": "GET /people",
+    "pages.invite": "POST /people",
+    "pages.new_link": "POST /people/3/link",
+    "pages.change_role": "POST /people/3/role",
+    "pages.sign_out_person": "POST /people/3/sign-out",
+    "pages.deactivate": "POST /people/3/deactivate",
+    "pages.activate": "POST /people/3/activate",
+    "pages.api_access": "GET /api-access",
+    "pages.create_token": "POST /api-access",
+    "pages.confirm_removals": "POST /clinics/1/syncs/1/removals/confirm",
+}
+FIELDS = {
+    "name": "Lakeview Chiro",
+    "api_key": "MS0zLWxha2V2aWV3-au1",
+    "email": "nina@example.com",
+    "role": "manager",
+    "organization": "1",
+    "days": "30",
+}
+each_page = pytest.mark.parametrize("page", ASKS.values())
+each_form = pytest.mark.parametrize(
+    "path", [page.split()[1] for page in ASKS.values() if page.startswith("POST")]
+)
+
+
+@pytest.fixture
+def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
+    """A clock that only we move."""
+    with time_machine.travel(now(), tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def alice(clock: time_machine.Traveller, app: Flask, cast: Cast) -> Visitor:
+    """Still signed in, half an hour after she entered her password; a sync holds removals."""
+    hold(cast.surf, 30)
+    alice = Visitor(app).signed_in(cast.alice)
+    for _ in range(3):
+        clock.shift(timedelta(minutes=10))
+        assert alice.get("/clinics").status_code == 200
+    return alice
+
+
+def everything() -> dict[str, list[Any]]:
+    """The whole database but the sessions."""
+    db.session.rollback()
+    tables = Base.metadata.sorted_tables
+    return {
+        table.name: list(db.session.execute(table.select().order_by(table.c.id)))
+        for table in tables
+        if table.name != UserSession.__tablename__
+    }
+
+
+def ask(visitor: Visitor, page: str, **options: Any) -> Any:
+    """As somebody does who has the page with the form open already."""
+    method, path = page.split()
+    if method == "GET":
+        return visitor.get(path, **options)
+    data = FIELDS | {"csrf_token": visitor.csrf_token()}
+    return visitor.client.post(path, data=data, **options)
+
+
+def test_every_page_that_asks_stands_here(app: Flask) -> None:
+    asking = {
+        endpoint
+        for endpoint, view in app.view_functions.items()
+        if getattr(view, "asks_for_proof", False)
+    }
+    assert asking == set(ASKS)
+
+
+@each_page
+def test_it_asks_and_changes_nothing(alice: Visitor, page: str) -> None:
+    before = everything()
+    answer = ask(alice, page)
+    if page.startswith("GET"):
+        assert answer.status_code == 303
+        assert answer.headers["Location"] == f"/confirm?next={page.split()[1]}"
+    else:
+        assert answer.status_code == 403
+        assert "Nothing was changed." in text_of(answer)
+        assert Parsed(answer.text).having(name="current", type="password")
+    assert everything() == before
+
+
+@each_page
+def test_a_fragment_leads_the_whole_page_there(alice: Visitor, page: str) -> None:
+    before = everything()
+    answer = ask(alice, page, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.text) == (403, "")
+    assert answer.headers["HX-Redirect"].startswith("/confirm?next=")
+    assert everything() == before
+
+
+@each_page
+def test_with_the_password_it_goes_on(alice: Visitor, page: str) -> None:
+    assert alice.post("/confirm", current=PASSWORD).status_code == 303
+    assert ask(alice, page).status_code in (200, 303, 422)
+
+
+@each_page
+def test_who_has_just_signed_in_is_not_asked(app: Flask, cast: Cast, page: str) -> None:
+    hold(cast.surf, 30)
+    answer = ask(Visitor(app).signed_in(cast.alice), page)
+    assert answer.status_code in (200, 303, 422)
+    assert "/confirm" not in answer.headers.get("Location", "")
+
+
+@each_form
+def test_the_password_of_one_session_is_no_proof_for_another(
+    app: Flask, alice: Visitor, cast: Cast, path: str
+) -> None:
+    Visitor(app).signed_in(cast.alice)
+    assert ask(alice, f"POST {path}").status_code == 403
+
+
+def test_it_leads_back_to_where_the_form_stands(alice: Visitor) -> None:
+    there = "/clinics/1/settings"
+    told = {"Referer": f"http://localhost{there}?x=1"}
+    page = ask(alice, f"POST {there}/api-key", headers=told)
+    assert Parsed(page.text).having(name="next")[0]["value"] == there
+    assert alice.post("/confirm", current=PASSWORD, next=there).headers["Location"] == there
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "https://evil.example", "/sign-out", "/clinics?search=x", "", "/\\e"]
+)
+def test_it_leads_nowhere_else(alice: Visitor, path: str) -> None:
+    assert alice.post("/confirm", current=PASSWORD, next=path).headers["Location"] == "/clinics"
+    assert alice.get("/confirm", query_string={"next": path}).headers["Location"] == "/clinics"
+
+
+def test_half_an_hour_later_it_asks_again(alice: Visitor, clock: time_machine.Traveller) -> None:
+    alice.post("/confirm", current=PASSWORD)
+    for _ in range(3):
+        clock.shift(timedelta(minutes=9))
+        assert alice.get("/people").status_code == 200
+    clock.shift(timedelta(minutes=3))
+    assert alice.get("/people").headers["Location"] == "/confirm?next=/people"
+
+
+def test_a_wrong_password_proves_nothing(alice: Visitor) -> None:
+    answer = alice.post("/confirm", current="wrong", next="/people")
+    assert answer.status_code == 422
+    assert "This is not your password." in text_of(answer)
+    assert Parsed(answer.text).having(name="next")[0]["value"] == "/people"
+    assert alice.get("/people").status_code == 303
+
+
+def test_guesses_are_counted_with_those_at_the_sign_in(alice: Visitor, visitor: Visitor) -> None:
+    answers = [alice.post("/confirm", current="wrong") for _ in range(11)]
+    assert [each.status_code for each in answers] == [422] * 10 + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert "Too many failed attempts" in text_of(answers[-1])
+    assert alice.post("/confirm", current=PASSWORD).status_code == 429
+    form = {"email": "alice@example.com", "password": PASSWORD}
+    assert visitor.post("/sign-in", **form).status_code == 429
+
+
+def test_what_needs_no_proof_goes_on_without(alice: Visitor) -> None:
+    for path in ("/clinics", "/clinics/1", "/clinics/1/patients", "/account"):
+        assert alice.get(path).status_code == 200
+    assert alice.post("/account/sign-out-everywhere").status_code == 303
+
+
+def test_one_person_proves_nothing_for_another(app: Flask, alice: Visitor, cast: Cast) -> None:
+    assert alice.post("/confirm", current="the password of nobody here").status_code == 422
+    rows = {row.user_id: sessions.is_proved(row) for row in sessions.of(cast.alice)}
+    assert rows == {cast.alice.id: False}

@@ -1,0 +1,266 @@
+"""How long one stays signed in, what a copied cookie is worth, and the sessions on GET /account"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+
+from tests.api.rows import make_log
+from tests.cast import PASSWORD, Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import Role, SyncLog, SyncStatus, UserSession
+from webapp.services import people, sessions
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Version/18.5 Mobile Safari/604.1"
+
+
+@pytest.fixture
+def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
+    """A clock that only we move; everybody signs in after it was stopped."""
+    with time_machine.travel(now(), tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def log(clock: time_machine.Traveller, cast: Cast) -> SyncLog:
+    """A sync of Surf Rehab that a worker is at, for as long as the test lasts."""
+    return make_log(
+        cast.surf,
+        SyncStatus.RUNNING,
+        started_at=now(),
+        worker="w",
+        lease_expires_at=now() + timedelta(days=1),
+    )
+
+
+def polls(log: SyncLog) -> list[str]:
+    """What open pages ask for by themselves."""
+    clinic = f"/clinics/{log.organization_id}"
+    return [f"{clinic}/syncs/{log.id}/progress", f"{clinic}/syncs/news", "/clinics", clinic]
+
+
+def sign_in(app: Flask, **headers: str) -> Visitor:
+    """Bob, by the form."""
+    visitor = Visitor(app)
+    for name, value in headers.items():
+        visitor.client.environ_base[f"HTTP_{name}"] = value
+    answer = visitor.post("/sign-in", email="bob@example.com", password=PASSWORD)
+    assert answer.status_code == 303
+    return visitor
+
+
+def is_signed_in(visitor: Visitor) -> bool:
+    """Looking is no sign of life."""
+    return visitor.get_fragment("/clinics").status_code == 200
+
+
+def session_rows() -> list[UserSession]:
+    db.session.rollback()
+    return list(db.session.query(UserSession).order_by(UserSession.id))
+
+
+def test_polls_keep_nobody_signed_in(
+    clock: time_machine.Traveller, log: SyncLog, bob: Visitor
+) -> None:
+    for second in range(0, 15 * 60, 2):
+        assert bob.get_fragment(polls(log)[0]).status_code == 200, second
+        clock.shift(2)
+    for path in polls(log):
+        answer = bob.get_fragment(path)
+        assert answer.status_code == 401
+        assert answer.headers["HX-Redirect"] == "/sign-in"
+        assert answer.text == ""
+
+
+def test_no_page_that_looks_after_itself_does(
+    clock: time_machine.Traveller, log: SyncLog, bob: Visitor
+) -> None:
+    clock.shift(timedelta(minutes=14))
+    for path in [*polls(log), "/account/session"]:
+        assert bob.get_fragment(path).status_code == 200
+    assert bob.get(f"/clinics/{log.organization_id}?watching=1").status_code == 200
+    clock.shift(timedelta(minutes=1))
+    assert not is_signed_in(bob)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda bob: bob.get("/clinics"),
+        lambda bob: bob.get("/clinics/999"),
+        lambda bob: bob.post("/clinics/1/patients", search="Olivia"),
+        lambda bob: bob.post_fragment("/clinics/1/patients", search="Olivia"),
+        lambda bob: bob.post_fragment("/account/session"),
+    ],
+    ids=["a page", "a refused page", "a form", "a form by htmx", "the button"],
+)
+def test_whatever_somebody_does_keeps_them_signed_in(
+    clock: time_machine.Traveller, bob: Visitor, act: Callable[[Visitor], object]
+) -> None:
+    clock.shift(timedelta(minutes=14))
+    act(bob)
+    clock.shift(timedelta(minutes=14))
+    assert is_signed_in(bob)
+    clock.shift(timedelta(minutes=1))
+    assert not is_signed_in(bob)
+
+
+def test_twelve_hours_are_the_most(clock: time_machine.Traveller, bob: Visitor) -> None:
+    for _ in range(6 * 12 - 1):
+        clock.shift(timedelta(minutes=10))
+        assert bob.get("/clinics").status_code == 200
+    clock.shift(timedelta(minutes=10))
+    assert bob.get("/clinics").status_code == 303
+
+
+def test_the_page_asks_how_long_is_left(clock: time_machine.Traveller, bob: Visitor) -> None:
+    assert Parsed(bob.get("/clinics").text).having(id="idle")[0]["data-seconds"] == "900"
+    clock.shift(timedelta(minutes=13))
+    twelve_hours = 12 * 60 * 60
+    left = {"seconds": 120, "most": twelve_hours - 13 * 60}
+    assert bob.get_fragment("/account/session").get_json() == left
+    assert bob.get_fragment("/account/session").get_json() == left
+    stayed = {"seconds": 900, "most": twelve_hours - 13 * 60}
+    assert bob.post_fragment("/account/session").get_json() == stayed
+    assert bob.post("/account/session").headers["Location"] == "/clinics"
+
+
+def test_who_comes_back_too_late_is_told_why(clock: time_machine.Traveller, bob: Visitor) -> None:
+    clock.shift(timedelta(minutes=15))
+    assert bob.get("/clinics/1").headers["Location"] == "/sign-in?next=/clinics/1"
+    assert "Your session has ended" in text_of(bob.get("/sign-in"))
+
+
+def test_who_signs_out_is_not_told_so(bob: Visitor, visitor: Visitor) -> None:
+    bob.post("/sign-out")
+    for each in (bob, visitor):
+        assert "Your session has ended" not in text_of(each.get("/sign-in"))
+
+
+ENDS = {
+    "signed out": lambda visitor, cast: visitor.post("/sign-out"),
+    "signed in anew": lambda visitor, cast: visitor.post(
+        "/sign-in", email="bob@example.com", password=PASSWORD
+    ),
+    "another password": lambda visitor, cast: visitor.post(
+        "/account/password", current=PASSWORD, password="quite another password"
+    ),
+    "signed out everywhere else": lambda visitor, cast: visitor.post(
+        "/account/sign-out-everywhere"
+    ),
+    "a password by command": lambda visitor, cast: people.set_password(
+        cast.bob, "quite another password"
+    ),
+    "another role": lambda visitor, cast: people.change_role(cast.bob, Role.VIEWER, cast.surf.id),
+    "deactivated": lambda visitor, cast: people.deactivate(cast.bob),
+    "ended by an admin": lambda visitor, cast: people.end_sessions(cast.bob),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_copied_cookie_is_worth_nothing_afterwards(app: Flask, cast: Cast, how: str) -> None:
+    visitor, thief = sign_in(app), Visitor(app)
+    cookie = visitor.client.get_cookie("session")
+    assert cookie is not None
+    token = visitor.csrf_token()
+    thief.client.set_cookie("session", cookie.value)
+    assert is_signed_in(thief)
+
+    ENDS[how](visitor, cast)
+
+    thief.client.set_cookie("session", cookie.value)
+    assert thief.get("/clinics").status_code == 303
+    assert thief.get_fragment("/clinics").headers["HX-Redirect"] == "/sign-in"
+    form = thief.client.post("/clinics/1/settings/name", data={"name": "X", "csrf_token": token})
+    assert form.headers["Location"] == "/sign-in"
+
+
+def test_signing_in_takes_another_session_and_another_token_of_forms(
+    app: Flask, cast: Cast
+) -> None:
+    """A cookie that somebody planted is worth nothing, whoever signs in with it."""
+    visitor = Visitor(app)
+    visitor.get("/sign-in")
+    planted = visitor.client.get_cookie("session")
+    assert planted is not None
+    with visitor.client.session_transaction() as kept:
+        before = kept["csrf_token"]
+    visitor.post("/sign-in", email="bob@example.com", password=PASSWORD)
+    visitor.get("/clinics")
+    with visitor.client.session_transaction() as kept:
+        assert kept["csrf_token"] != before
+    attacker = Visitor(app)
+    attacker.client.set_cookie("session", planted.value)
+    assert not is_signed_in(attacker)
+    again = visitor.client.get_cookie("session")
+    visitor.post("/sign-in", email="bob@example.com", password=PASSWORD)
+    attacker.client.set_cookie("session", again.value if again else "")
+    assert not is_signed_in(attacker)
+
+
+def test_a_session_id_in_an_address_is_ignored(app: Flask, cast: Cast, visitor: Visitor) -> None:
+    _, secret = sessions.begin(cast.bob, address="", agent="")
+    for name in ("session", "_user_id", "sid"):
+        assert visitor.get(f"/clinics?{name}={secret}").status_code == 303
+
+
+def test_two_tabs_end_together(bob: Visitor) -> None:
+    """They share the cookie; the second finds its form refused and nothing done."""
+    token = bob.csrf_token()
+    bob.post("/sign-out")
+    answer = bob.client.post("/clinics/1/settings/name", data={"name": "X", "csrf_token": token})
+    assert answer.headers["Location"] == "/sign-in"
+
+
+def test_the_account_lists_where_one_is_signed_in(app: Flask, cast: Cast) -> None:
+    here = sign_in(app, USER_AGENT=FIREFOX)
+    sign_in(app, USER_AGENT=PHONE)
+    words = text_of(here.get("/account"))
+    assert "Where you are signed in 2" in words
+    assert "Firefox on Linux just now" in words
+    assert "Safari on iPhone just now" in words
+    assert "127.0.0.1 This one" in words
+    assert words.count("This one") == 1
+
+
+def test_one_session_is_ended_and_the_others_stay(app: Flask, cast: Cast) -> None:
+    here, phone, other = sign_in(app), sign_in(app, USER_AGENT=PHONE), sign_in(app)
+    row = next(row for row in session_rows() if row.agent == PHONE)
+    answer = here.post(f"/account/sessions/{row.id}/end")
+    assert answer.headers["Location"] == "/account"
+    assert "The session was ended" in text_of(here.get("/account"))
+    assert [is_signed_in(each) for each in (here, phone, other)] == [True, False, True]
+
+
+def test_a_session_of_somebody_else_is_not_there(bob: Visitor, vera: Visitor) -> None:
+    theirs = session_rows()[-1].id
+    for session_id in (theirs, 9999, "abc", 0):
+        assert bob.post(f"/account/sessions/{session_id}/end").status_code == 404
+    assert is_signed_in(vera)
+
+
+def test_a_new_password_gives_this_browser_another_session(app: Flask, cast: Cast) -> None:
+    here = sign_in(app)
+    here.post("/account/password", current=PASSWORD, password="quite another password")
+    first, second = session_rows()
+    assert first.secret_digest != second.secret_digest
+    assert is_signed_in(here)
+    assert "Where you are signed in 1" in text_of(here.get("/account"))
+
+
+def test_a_session_that_was_ended_stays_so_for_a_click_that_came_at_once(
+    bob: Visitor, cast: Cast, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=5))
+    (row,) = (row for row in session_rows() if row.user_id == cast.bob.id)
+    with transaction():
+        row.ended_at = now()
+    sessions.note_activity(row)
+    assert not is_signed_in(bob)
