@@ -18,7 +18,6 @@ from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Organization, Role, User, UserSession
 from webapp.services import people, tokens
 
-
 PAGES = frozenset({Door.SESSION, Door.OPEN})
 ONLY_THE_API = frozenset({Door.TOKEN})
 

@@ -21,7 +21,6 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Role, SyncLog, SyncStatus, User, UserSession
 
-
 EARLIER, LATER = now() - timedelta(days=1), now()
 
 

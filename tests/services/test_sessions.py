@@ -145,7 +145,7 @@ def test_old_rows_are_deleted_and_those_that_hold_stay(cast: Cast) -> None:
     moment = now().replace(microsecond=0)
 
     def row(**values: object) -> int:
-        times = {name: moment for name in ("created_at", "last_seen_at", "proved_at")} | values
+        times = dict.fromkeys(("created_at", "last_seen_at", "proved_at"), moment) | values
         words = {"secret_digest": f"{len(ids)}", "address": "", "agent": "", "epoch": 0}
         with transaction() as session:
             made = UserSession(user_id=bob_id, **words, **times)

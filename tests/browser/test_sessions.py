@@ -1,0 +1,136 @@
+"""The end of a session: told before it comes, and nothing stays on the screen after it"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import update
+
+from tests.api.rows import hold, record, store
+from tests.browser.conftest import Live, Visitor
+from tests.browser.test_every_page import assert_accessible
+from tests.cast import PASSWORD
+from webapp.clock import now
+from webapp.extensions import transaction
+from webapp.models import UserSession
+
+
+@pytest.fixture
+def bob(visit: Callable[..., Visitor], live: Live) -> Visitor:
+    """At a patient's page, which asks for nothing by itself."""
+    store(live.cast.surf, record(1, "Olivia", "Nguyen"))
+    bob = visit()
+    bob.page.clock.install()
+    bob.sign_in(live.cast.bob)
+    bob.open("/clinics/1/patients/1")
+    return bob
+
+
+def away(bob: Visitor, **time: int) -> None:
+    """Nobody has touched anything for so long."""
+    away = timedelta(**time)
+    with transaction() as session:
+        session.execute(
+            update(UserSession).values(last_seen_at=now() - away, created_at=now() - away)
+        )
+    bob.page.clock.fast_forward(int(away.total_seconds() * 1000))
+
+
+def test_somebody_who_is_still_there_stays(bob: Visitor) -> None:
+    question = bob.page.get_by_role("alertdialog", name="Are you still there?")
+    expect(question).to_be_hidden()
+    away(bob, minutes=13, seconds=1)
+    expect(question).to_be_visible()
+    expect(bob.page.get_by_role("button", name="Stay signed in")).to_be_focused()
+    assert_accessible(bob)
+    bob.press("Stay signed in")
+    expect(question).to_be_hidden()
+    away(bob, minutes=13, seconds=1)
+    expect(question).to_be_visible()
+    bob.page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    assert bob.complaints == []
+
+
+def test_the_page_of_somebody_who_is_not_leaves(bob: Visitor) -> None:
+    away(bob, minutes=15, seconds=1)
+    bob.page.wait_for_url("**/sign-in")
+    bob.sees("Your session has ended")
+    expect(bob.page.get_by_text("Nguyen")).to_have_count(0)
+    bob.page.go_back()
+    expect(bob.page).to_have_url(re.compile(r"/sign-in\?next="))
+    expect(bob.page.get_by_text("Nguyen")).to_have_count(0)
+
+
+def test_another_tab_that_is_in_use_answers_for_this_one(bob: Visitor) -> None:
+    with bob.page.expect_response("**/account/session"):
+        bob.page.clock.fast_forward(14 * 60 * 1000)
+    expect(bob.page.get_by_role("alertdialog")).to_be_hidden()
+
+
+def test_twelve_hours_are_told_and_not_asked(bob: Visitor) -> None:
+    with transaction() as session:
+        session.execute(
+            update(UserSession).values(created_at=now() - timedelta(hours=11, minutes=59))
+        )
+    bob.page.clock.fast_forward(14 * 60 * 1000)
+    bob.sees("you have to sign in again")
+    expect(bob.page.get_by_role("alertdialog")).to_be_hidden()
+
+
+def test_a_live_page_leaves_and_asks_no_more(visit: Callable[..., Visitor], live: Live) -> None:
+    vera = visit()
+    vera.page.clock.install()
+    vera.sign_in(live.cast.vera)
+    vera.open("/clinics/1")
+    with transaction() as session:
+        session.execute(update(UserSession).values(last_seen_at=now() - timedelta(minutes=15)))
+    with vera.page.expect_navigation(url="**/sign-in"):
+        vera.page.clock.fast_forward(11_000)  # a poll was due
+    asked: list[str] = []
+    vera.page.on("request", lambda request: asked.append(request.url))
+    vera.page.clock.run_for(60_000)
+    vera.sees("Your session has ended")
+    assert asked == []
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_password_is_asked_for_before_the_form(
+    visit: Callable[..., Visitor], live: Live, script: bool
+) -> None:
+    alice = visit(java_script_enabled=script)
+    alice.sign_in(live.cast.alice)
+    alice.open("/people")
+    long_ago = now() - timedelta(hours=1)
+    with transaction() as session:
+        session.execute(update(UserSession).values(proved_at=long_ago))
+    alice.page.get_by_label("E-mail address").fill("nina@example.com")
+    alice.press("Make the link")
+    alice.sees("Nothing was changed")
+    if script:
+        assert_accessible(alice)
+    alice.page.get_by_label("Password").fill(PASSWORD)
+    alice.press("Go on")
+    alice.sees("Invite somebody")
+    alice.page.get_by_label("E-mail address").fill("nina@example.com")
+    alice.press("Make the link")
+    alice.sees("A link for nina@example.com")
+
+
+def test_a_form_of_htmx_leads_to_the_question(visit: Callable[..., Visitor], live: Live) -> None:
+    hold(live.cast.surf, 30)
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1")
+    with transaction() as session:
+        session.execute(update(UserSession).values(proved_at=now() - timedelta(hours=1)))
+    alice.press("Mark them deleted")
+    alice.press("Mark 30 patients deleted")
+    alice.sees("Enter your password again")
+    alice.page.get_by_label("Password").fill(PASSWORD)
+    alice.press("Go on")
+    alice.page.wait_for_url("**/clinics/1")
