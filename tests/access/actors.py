@@ -18,7 +18,7 @@ from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Organization, Role, User, UserSession
 from webapp.services import people, tokens
 
-PAGES = frozenset({Door.SESSION, Door.OPEN})
+ONLY_THE_PAGES = frozenset({Door.SESSION})
 ONLY_THE_API = frozenset({Door.TOKEN})
 
 
@@ -64,8 +64,8 @@ def everybody(app: Flask, surf: Clinic) -> list[Actor]:
     ]
     wrong = {"expired": forge.token(exp=past), "for others": forge.token(aud="another-service")}
     actors += [
-        Actor("away for too long", None, None, *_credentials(app, idle), PAGES),
-        Actor("signed out", None, None, *_credentials(app, idle, signed_out=True), PAGES),
+        Actor("away for too long", None, None, *_credentials(app, idle), ONLY_THE_PAGES),
+        Actor("signed out", None, None, *_credentials(app, idle, signed_out=True), ONLY_THE_PAGES),
     ]
     _, cookie, csrf = _credentials(app, None)
     for name, token in wrong.items():

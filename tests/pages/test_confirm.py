@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
+from sqlalchemy import select
 
 from tests.api.rows import hold
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import Base, db
-from webapp.models import UserSession
+from webapp.models import AuditEvent
 from webapp.services import sessions
 
 # Every page that shows or takes what could do harm. A page that is new here is decorated with
@@ -69,13 +70,13 @@ def alice(clock: time_machine.Traveller, app: Flask, cast: Cast) -> Visitor:
 
 
 def everything() -> dict[str, list[Any]]:
-    """The whole database but the sessions."""
+    """The whole database but the sessions and the audit trail."""
     db.session.rollback()
     tables = Base.metadata.sorted_tables
     return {
         table.name: list(db.session.execute(table.select().order_by(table.c.id)))
         for table in tables
-        if table.name != UserSession.__tablename__
+        if table.name not in ("user_sessions", "audit_chains", "audit_events")
     }
 
 
@@ -173,6 +174,13 @@ def test_a_wrong_password_proves_nothing(alice: Visitor) -> None:
     assert "This is not your password." in text_of(answer)
     assert Parsed(answer.text).having(name="next")[0]["value"] == "/people"
     assert alice.get("/people").status_code == 303
+    db.session.rollback()
+    (event,) = db.session.scalars(select(AuditEvent).where(AuditEvent.result == "refused"))
+    assert (event.event, event.actor, event.via) == (
+        "session:unproved",
+        "alice@example.com",
+        "page",
+    )
 
 
 def test_guesses_are_counted_with_those_at_the_sign_in(alice: Visitor, visitor: Visitor) -> None:

@@ -144,7 +144,7 @@ def test_who_signs_out_is_not_told_so(bob: Visitor, visitor: Visitor) -> None:
         assert "Your session has ended" not in text_of(each.get("/sign-in"))
 
 
-ENDS = {
+ENDS: dict[str, Callable[[Visitor, Cast], object]] = {
     "signed out": lambda visitor, cast: visitor.post("/sign-out"),
     "signed in anew": lambda visitor, cast: visitor.post(
         "/sign-in", email="bob@example.com", password=PASSWORD

@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
 from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
-from webapp.models import Role, User, UserSession
-from webapp.services import people, sessions
+from webapp.models import AuditEvent, Role, User, UserSession
+from webapp.services import audit, people, sessions
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -64,9 +64,8 @@ def test_it_ends_for_good(cast: Cast, end: Callable[[Cast], None]) -> None:
 def test_a_sign_in_with_a_password_that_was_replaced_meanwhile_is_worth_nothing(cast: Cast) -> None:
     person = people.by_email("bob@example.com")
     assert person is not None
-    epoch = User.__table__.update().where(User.id == person.id).values(session_epoch=1)
     with db.engine.begin() as somebody_else:
-        somebody_else.execute(epoch)
+        somebody_else.execute(update(User).where(User.id == person.id).values(session_epoch=1))
     assert sessions.of_secret(begin(person)) is None
 
 
@@ -139,6 +138,35 @@ def test_nobody_ends_the_session_of_somebody_else(cast: Cast) -> None:
 def test_what_a_browser_says_of_itself_is_kept_short_and_storable(cast: Cast) -> None:
     row, _ = sessions.begin(cast.bob, address="1" * 99, agent="A\0\n\u202e" + "b" * 999)
     assert (row.address, row.agent) == ("1" * 45, "A" + "b" * 199)
+
+
+def test_its_beginning_and_its_end_are_recorded(cast: Cast) -> None:
+    row, _ = sessions.begin(cast.bob, address="", agent="")
+    subject = f"session {row.id}"
+    for _ in range(2):  # an end is an end
+        sessions.end(row.id, owner=cast.bob)
+    people.end_sessions(cast.vera, actor=cast.bob)
+    told = db.session.execute(
+        select(
+            AuditEvent.chain, AuditEvent.event, AuditEvent.actor_id, AuditEvent.subject
+        ).order_by(AuditEvent.id)
+    ).all()
+    assert told == [
+        (cast.surf.id, "session:started", cast.bob.id, subject),
+        (cast.surf.id, "session:ended", cast.bob.id, subject),
+        (cast.surf.id, "session:ended", cast.bob.id, f"person {cast.vera.id}"),
+    ]
+
+
+def test_nobody_is_signed_in_unrecorded(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("insert", {}, Exception("full"))
+
+    monkeypatch.setattr(audit, "append", away)
+    with pytest.raises(OperationalError):
+        begin(cast.bob)
+    db.session.rollback()
+    assert sessions.of(cast.bob) == []
 
 
 def test_old_rows_are_deleted_and_those_that_hold_stay(cast: Cast) -> None:

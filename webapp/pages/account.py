@@ -38,7 +38,7 @@ def change_password() -> ResponseReturnValue:
 @signed_in.post("/account/sign-out-everywhere")
 def sign_out_everywhere() -> ResponseReturnValue:
     user = current_actor()
-    people.end_sessions(user)
+    people.end_sessions(user, actor=user)
     return _stay(user, "You are signed out everywhere else, and your API tokens have ended.")
 
 

@@ -12,7 +12,8 @@ from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.sign_in import safe_next
-from webapp.services import people
+from webapp.services import audit, people
+from webapp.services.audit import Event
 
 
 @signed_in.get("/confirm")
@@ -46,4 +47,6 @@ def check_password(user: User, password: str) -> None:
     attempts.check(user.email)
     if people.authenticate(user.email, password) is None:
         attempts.count_failure(user.email)
+        clinic, refused = user.organization_id, audit.Result.REFUSED
+        audit.note(Event.PROOF_FAILED, actor=user, organization_id=clinic, result=refused)
         raise ValidationError("This is not your password.", parameter="current")

@@ -63,7 +63,7 @@ def change_role(user_id: str) -> ResponseReturnValue:
 @fresh
 def sign_out_person(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    people_service.end_sessions(person)
+    people_service.end_sessions(person, actor=current_actor())
     flash(f"{person.email} is signed out everywhere, and their API tokens have ended.", "ok")
     return redirect(url_for("pages.people"), 303)
 

@@ -36,6 +36,7 @@ class Event(StrEnum):
     SIGNED_IN = "session:started"
     SIGN_IN_FAILED = "session:refused"
     SIGNED_OUT = "session:ended"
+    PROOF_FAILED = "session:unproved"  # the password was asked for again, and was another
     ACCESS_DENIED = "access:denied"
 
 

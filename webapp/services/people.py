@@ -15,7 +15,8 @@ from webapp.clock import now
 from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import passwords
+from webapp.services import audit, passwords
+from webapp.services.audit import Event
 
 log = structlog.get_logger()
 
@@ -56,10 +57,12 @@ def set_password(user: User, password: str) -> None:
         take_password(user, password_hash)
 
 
-def end_sessions(user: User) -> None:
+def end_sessions(user: User, *, actor: User | None = None) -> None:
     """End all that a person has opened: sessions, tokens and links."""
     with changing(user):
         end_everything_of(user)
+        clinic, subject = user.organization_id, f"person {user.id}"
+        audit.record(Event.SIGNED_OUT, actor=actor, organization_id=clinic, subject=subject)
 
 
 def take_password(user: User, password_hash: str) -> None:

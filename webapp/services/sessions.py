@@ -21,6 +21,8 @@ from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import User, UserSession
+from webapp.services import audit
+from webapp.services.audit import Event
 
 IDLE = timedelta(minutes=15)
 LIFETIME = timedelta(hours=12)
@@ -69,7 +71,10 @@ def begin(user: User, *, address: str, agent: str) -> tuple[UserSession, str]:
             agent=_printable(agent)[:200],
         )
         session.add(row)
-        session.get_one(User, user_id).last_sign_in_at = moment
+        person = session.get_one(User, user_id)
+        person.last_sign_in_at = moment
+        session.flush()
+        _record(Event.SIGNED_IN, row, person)
         return row, secret
 
 
@@ -132,7 +137,9 @@ def end(session_id: int, *, owner: User) -> None:
         row = session.get(UserSession, session_id)
         if row is None or row.user_id != owner_id:
             raise NotFound()
-        row.ended_at = row.ended_at or now()
+        if row.ended_at is None:
+            row.ended_at = now()
+            _record(Event.SIGNED_OUT, row, row.user)
 
 
 def delete_old(before: datetime) -> int:
@@ -150,6 +157,11 @@ def _note(row: UserSession, **moments: datetime) -> None:
     noted = update(UserSession).where(UserSession.id == row.id).values(moments)
     with transaction() as session:
         session.execute(noted)
+
+
+def _record(event: Event, row: UserSession, user: User) -> None:
+    subject = f"session {row.id}"
+    audit.record(event, actor=user, organization_id=user.organization_id, subject=subject)
 
 
 def _printable(text: str) -> str:
