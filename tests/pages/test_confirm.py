@@ -197,6 +197,7 @@ def test_what_needs_no_proof_goes_on_without(alice: Visitor) -> None:
     for path in ("/clinics", "/clinics/1", "/clinics/1/patients", "/account"):
         assert alice.get(path).status_code == 200
     assert alice.post("/account/sign-out-everywhere").status_code == 303
+    assert alice.get("/people").headers["Location"] == "/confirm?next=/people"
 
 
 def test_one_person_proves_nothing_for_another(app: Flask, alice: Visitor, cast: Cast) -> None:

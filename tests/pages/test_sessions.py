@@ -15,7 +15,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Role, SyncLog, SyncStatus, UserSession
-from webapp.services import people, sessions
+from webapp.services import invitations, people, sessions
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Version/18.5 Mobile Safari/604.1"
@@ -155,6 +155,9 @@ ENDS: dict[str, Callable[[Visitor, Cast], object]] = {
     "signed out everywhere else": lambda visitor, cast: visitor.post(
         "/account/sign-out-everywhere"
     ),
+    "a link that was used": lambda visitor, cast: invitations.accept(
+        invitations.renew(cast.bob), "quite another password"
+    ),
     "a password by command": lambda visitor, cast: people.set_password(
         cast.bob, "quite another password"
     ),
@@ -253,6 +256,38 @@ def test_a_new_password_gives_this_browser_another_session(app: Flask, cast: Cas
     assert first.secret_digest != second.secret_digest
     assert is_signed_in(here)
     assert "Where you are signed in 1" in text_of(here.get("/account"))
+
+
+def test_signing_out_everywhere_else_begins_no_limit_anew(
+    clock: time_machine.Traveller, bob: Visitor
+) -> None:
+    """No password was entered for it."""
+    (before,) = session_rows()
+    begun, proved, secret = before.created_at, before.proved_at, before.secret_digest
+    clock.shift(timedelta(minutes=10))
+    bob.post("/account/sign-out-everywhere")
+    (after,) = session_rows()
+    assert (after.created_at, after.proved_at) == (begun, proved)
+    assert after.secret_digest != secret
+    assert is_signed_in(bob)
+
+
+def test_an_ended_session_is_not_brought_back_by_ending_the_others(cast: Cast) -> None:
+    row, _ = sessions.begin(cast.bob, address="", agent="")
+    sessions.end(row.id, owner=cast.bob)
+    assert sessions.of_secret(sessions.end_others(row)) is None
+
+
+@pytest.mark.parametrize("path", ["/account", "/sign-in"])
+def test_the_words_say_what_the_limits_are(
+    bob: Visitor, clock: time_machine.Traveller, path: str
+) -> None:
+    minutes, hours = sessions.IDLE // timedelta(minutes=1), sessions.LIFETIME // timedelta(hours=1)
+    if path == "/sign-in":
+        clock.shift(sessions.IDLE)
+    words = text_of(bob.get(path))
+    assert f"nothing was done for {minutes} minutes" in words
+    assert path == "/sign-in" or f"after {hours} hours at the latest" in words
 
 
 def test_a_session_that_was_ended_stays_so_for_a_click_that_came_at_once(

@@ -54,6 +54,15 @@ def sign_out() -> None:
     session.clear()
 
 
+def sign_out_elsewhere() -> None:
+    """End everything that whoever is signed in has opened but this session."""
+    row = current_session()
+    assert row is not None
+    secret = sessions.end_others(row)
+    session.clear()
+    login_user(_SignedIn(row, secret))
+
+
 def current_session() -> UserSession | None:
     """The session of this browser; None if nobody is signed in."""
     row: UserSession | None = getattr(current_user, "session", None)

@@ -8,7 +8,6 @@ from flask.typing import ResponseReturnValue
 from webapp.auth import sessions
 from webapp.auth.sessions import current_actor
 from webapp.errors import RateLimited, ValidationError
-from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
 from webapp.services import people
@@ -32,18 +31,17 @@ def change_password() -> ResponseReturnValue:
         return _page(errors={"current": error.message}), 429, again
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
-    return _stay(user, "Your new password was saved. Everywhere else you are signed out.")
+    sessions.sign_in(user)
+    return _told("Your new password was saved. Everywhere else you are signed out.")
 
 
 @signed_in.post("/account/sign-out-everywhere")
 def sign_out_everywhere() -> ResponseReturnValue:
-    user = current_actor()
-    people.end_sessions(user, actor=user)
-    return _stay(user, "You are signed out everywhere else, and your API tokens have ended.")
+    sessions.sign_out_elsewhere()
+    return _told("You are signed out everywhere else, and your API tokens have ended.")
 
 
-def _stay(user: User, words: str) -> ResponseReturnValue:
-    sessions.sign_in(user)
+def _told(words: str) -> ResponseReturnValue:
     flash(words, "ok")
     return redirect(url_for("pages.account"), 303)
 

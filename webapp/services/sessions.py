@@ -21,7 +21,7 @@ from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import User, UserSession
-from webapp.services import audit
+from webapp.services import audit, people
 from webapp.services.audit import Event
 
 IDLE = timedelta(minutes=15)
@@ -140,6 +140,18 @@ def end(session_id: int, *, owner: User) -> None:
         if row.ended_at is None:
             row.ended_at = now()
             _record(Event.SIGNED_OUT, row, row.user)
+
+
+def end_others(row: UserSession) -> str:
+    """End everything that a person has opened but this session, and give its new secret: a copy of
+    the cookie is one of the others. No password was entered, so no limit begins anew."""
+    secret, user = secrets.token_urlsafe(32), row.user
+    with people.changing(user):
+        people.end_everything_of(user)
+        row.epoch, row.secret_digest = user.session_epoch, digest(secret)
+        clinic, subject = user.organization_id, f"person {user.id}"
+        audit.record(Event.SIGNED_OUT, actor=user, organization_id=clinic, subject=subject)
+        return secret
 
 
 def delete_old(before: datetime) -> int:
