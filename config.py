@@ -26,6 +26,9 @@ SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 _WEB_ADDRESS = r"://(\{shard\}|[A-Za-z0-9.-])+(:[0-9]{1,5})?(/[^\s?#@]*)?"
 HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or https://")
 HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
+_SITE = r"://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?"
+SITE = ("https?" + _SITE, "an address without a path that begins with http:// or https://")
+HTTPS_SITE = ("https" + _SITE, "an address without a path that begins with https:// in production")
 EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
 HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
 _HOST_NAME = r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
@@ -68,6 +71,8 @@ class Settings:
     credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
     audit_keys: tuple[str, ...] = field(repr=False)  # newest first
     metrics_token: str | None = field(repr=False)
+    public_url: str | None  # without a slash at the end; None: as whoever asks sees us
+    second_factor_required: bool
     host: str
     port: int
     workers: int
@@ -91,6 +96,8 @@ class Settings:
             "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
             "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
             "METRICS_TOKEN": self.metrics_token,
+            "PUBLIC_URL": self.public_url,
+            "SECOND_FACTOR_REQUIRED": self.second_factor_required,
             "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
             "TRUSTED_PROXIES": self.trusted_proxies,
@@ -140,6 +147,8 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         credentials_keys=_credentials_keys(read, instance, production=production),
         audit_keys=_audit_keys(read, instance, production=production),
         metrics_token=read.secret("METRICS_TOKEN"),
+        public_url=_public_url(read, production=production),
+        second_factor_required=_second_factor_required(read, production=production),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),
@@ -277,6 +286,19 @@ def _audit_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str
     if production and any(_is_guessable(key) for key in keys):
         raise ConfigError(f"A key of AUDIT_KEYS can be guessed; {_MAKE_A_SECRET}")
     return keys
+
+
+def _public_url(read: _Reader, *, production: bool) -> str | None:
+    """Links that are passed on begin with it: a Host header can be made up by anybody."""
+    url = read.text("PUBLIC_URL", *(HTTPS_SITE if production else SITE))
+    if url is None and production:
+        raise ConfigError("PUBLIC_URL is missing: the links by which people are invited need it.")
+    return url and url.rstrip("/")
+
+
+def _second_factor_required(read: _Reader, *, production: bool) -> bool:
+    default = "required" if production else "optional"
+    return read.choice("SECOND_FACTOR", ["required", "optional"], default) == "required"
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:

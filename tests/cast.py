@@ -12,7 +12,7 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization, Role, User
 from webapp.services import organizations, passwords
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "seven surfers ate cold mangoes"
 PASSWORD_HASH = passwords.hashed(PASSWORD)  # once: a hash is made slow on purpose
 SURF_KEY = "MS0xLTEyMzQ1LXN1cmZyZWhhYg-au1"
 NORTHSIDE_KEY = "MS0yLTY3ODkwLW5vcnRoc2lkZQ-au2"

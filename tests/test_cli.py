@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import Result
 from flask import Flask
+from sqlalchemy import select
 
 from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
+from tests.codes import set_up
 from webapp.extensions import db
-from webapp.models import Role, SyncLog
-from webapp.services import audit, credentials, organizations, people, tokens
+from webapp.models import AuditEvent, Role, SyncLog
+from webapp.services import audit, credentials, invitations, organizations, people, tokens
 from webapp.sync import engine
 from webapp.sync.start import start_sync
 
@@ -49,6 +52,17 @@ def test_a_person_is_added_with_a_password_from_standard_input(app: Flask, cast:
         ),
         (("issue-token", "nobody@example.com"), "", "Nobody"),
         (("set-password", "nobody@example.com"), "", "Nobody"),
+        (("new-link", "bob@example.com"), "", "Set PUBLIC_URL"),
+        (("invite-user", "new@example.com", "--role", "admin"), "", "Set PUBLIC_URL"),
+        (("grant-admin", "nobody@example.com", "--reason", "fire"), "", "Nobody"),
+        (("grant-admin", "vera@example.com", "--reason", " "), "", "Say why"),
+        (("reset-second-factor", "nobody@example.com", "--reason", "lost"), "", "Nobody"),
+        (("reset-second-factor", "bob@example.com", "--reason", ""), "", "Say why"),
+        (
+            ("reset-second-factor", "bob@example.com", "--reason", "lost"),
+            "",
+            "has no second factor",
+        ),
         (("create-organization", "Clinic"), "key-of-no-form\n", "region"),
         (("sync", "99"), "", "no organization"),
     ],
@@ -68,6 +82,55 @@ def test_a_password_is_replaced(app: Flask, cast: Cast) -> None:
 
     assert people.authenticate("bob@example.com", "another long password") == cast.bob
     assert people.authenticate("bob@example.com", PASSWORD) is None
+
+
+def test_the_first_admin_is_invited_by_a_link(app: Flask) -> None:
+    app.config["PUBLIC_URL"] = "https://patients.example"
+    printed = run(app, "invite-user", "Ada@Example.com", "--role", "admin").output.strip()
+    link = urlsplit(printed)
+    assert (link.scheme, link.netloc, link.path) == ("https", "patients.example", "/invitation")
+    ada = invitations.user_of(parse_qs(link.query)["secret"][0])
+    assert ada is not None
+    assert (ada.email, ada.role, ada.state) == ("ada@example.com", "admin", "invited")
+    assert app.test_client().get(printed).status_code == 200
+
+
+def test_a_link_for_another_password_is_printed(app: Flask, cast: Cast) -> None:
+    app.config["PUBLIC_URL"] = "https://patients.example"
+    printed = run(app, "new-link", "bob@example.com").output.strip()
+    assert invitations.user_of(printed.partition("secret=")[2]) is cast.bob
+
+
+def test_in_an_emergency_somebody_is_made_an_admin_and_the_trail_says_why(
+    app: Flask, cast: Cast
+) -> None:
+    people.deactivate(cast.vera)
+    reason = "Alice cannot be reached"
+    result = run(app, "grant-admin", "VERA@example.com", "--reason", reason)
+    assert result.exit_code == 0, result.output
+    assert (cast.vera.role, cast.vera.organization_id, cast.vera.active) == ("admin", None, True)
+    event = db.session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
+    assert event is not None
+    assert (event.event, event.subject) == ("person:admin_granted", f"person {cast.vera.id}")
+    assert (event.via, event.details) == ("command", {"person": cast.vera.email, "reason": reason})
+
+
+@pytest.mark.parametrize("command", ["grant-admin", "reset-second-factor"])
+def test_no_emergency_without_a_reason(app: Flask, cast: Cast, command: str) -> None:
+    set_up(cast.vera)
+    result = run(app, command, "vera@example.com")
+    assert result.exit_code == 2
+    assert "--reason" in result.output
+    assert cast.vera.role == Role.VIEWER
+    assert cast.vera.second_factor_since is not None
+
+
+def test_somebody_who_lost_the_phone_signs_in_without(app: Flask, cast: Cast) -> None:
+    set_up(cast.bob)
+    epoch = cast.bob.session_epoch
+    run(app, "reset-second-factor", "bob@example.com", "--reason", "the phone was stolen")
+    assert cast.bob.second_factor_since is None
+    assert cast.bob.session_epoch > epoch
 
 
 def test_a_clinic_is_added_with_its_key_from_standard_input(app: Flask, cast: Cast) -> None:

@@ -16,6 +16,7 @@ PRODUCTION = {
     "CREDENTIALS_KEYS": FERNET_KEY,
     "AUDIT_KEYS": "mUq7ZrT2xKp9LwVb4Nc8HsYd3Fg6JaE1Qo5i",
     "CLINIKO_CONTACT_EMAIL": "ops@clinic.example",
+    "PUBLIC_URL": "https://patients.clinic.example",
 }
 
 
@@ -105,6 +106,20 @@ def test_hosts_are_named_with_commas_between_them(tmp_path: Path) -> None:
     assert settings.allowed_hosts == ("patients.clinic.example", ".other.example")
 
 
+def test_links_begin_with_the_address_that_is_set(tmp_path: Path) -> None:
+    assert load_in(tmp_path).public_url is None
+    assert load_in(tmp_path, PUBLIC_URL="http://here:8000/").public_url == "http://here:8000"
+    with pytest.raises(ConfigError, match="https:// in production"):
+        load_in(tmp_path, **{**PRODUCTION, "PUBLIC_URL": "http://patients.clinic.example"})
+
+
+def test_production_asks_for_a_second_factor_unless_told_otherwise(tmp_path: Path) -> None:
+    assert not load_in(tmp_path).second_factor_required
+    assert load_in(tmp_path, SECOND_FACTOR="required").second_factor_required
+    assert load_in(tmp_path, **PRODUCTION).second_factor_required
+    assert not load_in(tmp_path, **PRODUCTION, SECOND_FACTOR="optional").second_factor_required
+
+
 @pytest.mark.parametrize("proxies", [0, 1, 10])
 def test_proxies_are_counted(tmp_path: Path, proxies: int) -> None:
     assert load_in(tmp_path, TRUSTED_PROXIES=str(proxies)).trusted_proxies == proxies
@@ -135,6 +150,11 @@ NONSENSE = [
     ("CLINIKO_RATE_LIMIT", "0"),
     ("CLINIKO_RATE_LIMIT", "10001"),
     ("CLINIKO_RATE_LIMIT", "many"),
+    ("PUBLIC_URL", "patients.clinic.example"),
+    ("PUBLIC_URL", "https://patients.clinic.example/here"),
+    ("PUBLIC_URL", "https://user@patients.clinic.example"),
+    ("PUBLIC_URL", "https://patients.{shard}.example"),
+    ("SECOND_FACTOR", "yes"),
     ("HTMX_URL", "http://cdn.example/htmx.js"),
     ("HTMX_URL", "https://cdn.example/htmx.js; script-src *"),
     ("HTMX_URL", "//cdn.example/htmx.js"),
@@ -168,7 +188,8 @@ def test_nonsense_stops_the_start(tmp_path: Path, name: str, value: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["SECRET_KEY", "CREDENTIALS_KEYS", "AUDIT_KEYS", "CLINIKO_CONTACT_EMAIL"]
+    "name",
+    ["SECRET_KEY", "CREDENTIALS_KEYS", "AUDIT_KEYS", "CLINIKO_CONTACT_EMAIL", "PUBLIC_URL"],
 )
 def test_production_makes_nothing_up(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is missing"):

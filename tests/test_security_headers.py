@@ -77,6 +77,7 @@ def test_browsers_are_told_to_use_https_in_production_only(
         "ENV": "production",
         "SECRET_KEY": "Zq3vX9kLm2Rt7Yw1Bn5Hs8Jd4Fg6Pc0A",
         "CLINIKO_API_URL": "https://cliniko.test/v1",
+        "PUBLIC_URL": "https://patients.test",
     }
     answer = create_app(load(production)).test_client().get("/api")
 

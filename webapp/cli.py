@@ -2,87 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
 from datetime import timedelta
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import click
 from flask import Flask
 from flask_migrate import Migrate
 
-from webapp.cliniko.errors import ClinikoError
-from webapp.errors import AppError, OrganizationNotFound
+from webapp import people_commands
+from webapp.errors import OrganizationNotFound
 from webapp.extensions import db
-from webapp.models import OperationType, Organization, Role, SyncLog, SyncOrigin, SyncStatus, User
-from webapp.services import audit, audit_check, organizations, people, tokens
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import audit, audit_check, organizations, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
+from webapp.terminal import in_sentences, person, secret
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def init_app(app: Flask) -> None:
     """Register the commands, those of the migrations included."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
-    for command in (create_user, set_password, create_organization, issue_token, sync, audit_trail):
+    ours = (create_organization, issue_token, sync, audit_trail)
+    for command in (*people_commands.COMMANDS, *ours):
         app.cli.add_command(command)
-
-
-def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
-    """An expected error ends a command with its sentence, not with a trace."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        audit.origin.set(audit.Origin("command"))
-        try:
-            return command(*args, **kwargs)
-        except (AppError, ClinikoError) as error:
-            raise click.ClickException(error.message) from error
-
-    return run
-
-
-def _person(email: str) -> User:
-    user = people.by_email(email)
-    if user is None:
-        raise click.ClickException(f"Nobody with the address {email} can sign in.")
-    return user
-
-
-def _secret(prompt: str, *, confirm: bool = False) -> str:
-    """A secret from the terminal without echo, or the first line of standard input."""
-    if sys.stdin.isatty():
-        return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm))
-    return sys.stdin.readline().rstrip("\n")
-
-
-@click.command("create-user")
-@click.argument("email")
-@click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
-@click.option("--organization", "organization_id", type=int, help="For managers and viewers.")
-@in_sentences
-def create_user(email: str, role: str, organization_id: int | None) -> None:
-    """Add a person who may sign in. The password is asked for, or read from standard input."""
-    password = _secret("Password", confirm=True)
-    people.create(email, password, role=Role(role), organization_id=organization_id)
-    click.echo(f"{people.normalized(email)} can sign in as {role}.")
-
-
-@click.command("set-password")
-@click.argument("email")
-@in_sentences
-def set_password(email: str) -> None:
-    """Give a person another password; it is asked for, or read from standard input."""
-    user = _person(email)
-    people.set_password(user, _secret("New password", confirm=True))
-    click.echo(f"{user.email} has a new password; all their sessions and tokens have ended.")
 
 
 @click.command("create-organization")
@@ -90,7 +35,7 @@ def set_password(email: str) -> None:
 @in_sentences
 def create_organization(name: str) -> None:
     """Add a clinic. Its Cliniko API key is asked for, or read from standard input."""
-    organization = organizations.add(name, _secret("Cliniko API key"))
+    organization = organizations.add(name, secret("Cliniko API key"))
     click.echo(f"{organization.name} is organization {organization.id}.")
 
 
@@ -102,7 +47,7 @@ def create_organization(name: str) -> None:
 def issue_token(email: str, name: str | None, days: int | None) -> None:
     """Print a bearer token for the API that acts for a person."""
     lifetime = tokens.LIFETIME if days is None else timedelta(days=days)
-    token, _ = tokens.issue(_person(email), name=name, lifetime=lifetime)
+    token, _ = tokens.issue(person(email), name=name, lifetime=lifetime)
     click.echo(token)
 
 

@@ -3,6 +3,7 @@
     AppError
     ├── ValidationError            a value that came in is not usable; names the parameter
     ├── AuthenticationRequired     nobody is signed in, or the token does not hold
+    ├── SecondFactorRequired       signed in, but one's role must set up a second factor first
     ├── InsufficientPermissions    signed in, but not allowed
     │   └── ProofRequired          not before the password was entered again
     ├── InvalidOrganizationId      the id in the path is no id
@@ -14,7 +15,8 @@
     ├── SyncAlreadyRunning         one sync a clinic; carries the running one
     ├── SyncNotRunning             nothing to cancel
     ├── ClinikoNotConfigured       the clinic has no API key
-    ├── CredentialsUnreadable      the stored key was encrypted with a key we no longer have
+    ├── SecretUnreadable           a stored secret was encrypted with a key we no longer have
+    │   └── CredentialsUnreadable  the Cliniko key of a clinic
     └── AccountMismatch            the key opens another Cliniko account than this clinic's
 
 An error knows its code and its details, never an HTTP status: the edge translates.
@@ -89,6 +91,14 @@ class AuthenticationRequired(AppError):
     )
 
 
+class SecondFactorRequired(AppError):
+    error_code = ErrorCode.AUTHENTICATION_REQUIRED
+    default_message = (
+        "Admins and managers need a second factor here. Sign in to the dashboard with a browser, "
+        "which leads to setting it up, then ask again with a code."
+    )
+
+
 class InsufficientPermissions(AppError):
     error_code = ErrorCode.INSUFFICIENT_PERMISSIONS
     default_message = "You do not have permission to do this. Ask an administrator of Patient Sync."
@@ -154,8 +164,15 @@ class ClinikoNotConfigured(AppError):
     default_message = "No Cliniko API key is stored for this clinic. Add the key in its settings."
 
 
-class CredentialsUnreadable(AppError):
+class SecretUnreadable(AppError):
     error_code = ErrorCode.CREDENTIALS_UNREADABLE
+    default_message = (
+        "A stored secret cannot be decrypted with the configured encryption keys. Restore the "
+        "earlier encryption key, or enter the secret again."
+    )
+
+
+class CredentialsUnreadable(SecretUnreadable):
     default_message = (
         "The stored Cliniko API key cannot be decrypted with the configured encryption keys. "
         "Restore the earlier encryption key, or enter the Cliniko key again."

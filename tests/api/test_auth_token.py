@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal
 
 import jwt
 import pytest
+import time_machine
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from limits import RateLimitItemPerMinute
 from werkzeug.test import TestResponse
 
+from config import Settings
 from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
+from tests.pages.visitor import Visitor
 from webapp.clock import now
 from webapp.extensions import transaction
-from webapp.services import passwords, people
+from webapp.limits import sign_in
+from webapp.services import invitations, passwords, people
 
 URL = "/api/v1/auth/token"
 BOB = "bob@example.com"
@@ -221,3 +229,140 @@ def test_a_forwarded_address_gives_no_new_tries(client: FlaskClient) -> None:
         )
 
     details_of(answer, 429, "RATE_LIMITED")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("state", ["unknown", "known", "deactivated", "locked"])
+def test_each_wrong_try_costs_one_look_at_a_hash(
+    client: FlaskClient, cast: Cast, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    looks: list[str] = []
+    verify = PasswordHasher(1, 8, 1).verify
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            looks.append(str(hash))
+            return verify(hash, password)
+
+    monkeypatch.setattr(passwords, "_hasher", Counting(1, 8, 1))
+    with transaction():
+        cast.bob.active = state != "deactivated"
+        cast.bob.failures_in_a_row = 100 if state == "locked" else 0
+    email = "nobody@example.com" if state == "unknown" else BOB
+    for number in range(5):
+        details_of(ask(client, email, "wrong"), 401, "AUTHENTICATION_REQUIRED")
+        assert len(looks) == number + 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("door", ["api", "page"])
+def test_known_unknown_and_deactivated_people_are_told_the_same(
+    app: Flask, cast: Cast, door: str
+) -> None:
+    people.deactivate(cast.charlie)
+    visitor = Visitor(app)
+    token = visitor.csrf_token()
+    told: dict[str, list[tuple[int, str]]] = {}
+    for _ in range(12):
+        for number, email in enumerate((BOB, "nobody@example.com", "charlie@example.com")):
+            if door == "api":
+                answer = ask(visitor.client, email, "wrong", f"192.0.2.{number}")
+            else:
+                answer = visitor.client.post(
+                    "/sign-in",
+                    data={"email": email, "password": "wrong", "csrf_token": token},
+                    environ_overrides={"REMOTE_ADDR": f"192.0.2.{number}"},
+                )
+            words = re.sub(r"\d+ (second|minute)s?", "a while", answer.text.replace(email, "EMAIL"))
+            told.setdefault(email, []).append((answer.status_code, words))
+    bobs, *others = told.values()
+    assert [status for status, _ in bobs] == [401] * 10 + [429] * 2
+    assert all(other == bobs for other in others)
+
+
+@pytest.mark.usefixtures("quick")
+def test_whoever_has_a_second_factor_sends_a_code(client: FlaskClient, cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    missing = ask(client, BOB, PASSWORD)
+    details_of(missing, 401, "AUTHENTICATION_REQUIRED")
+    assert "Send `code` too" in missing.get_json()["message"]
+
+    for code in (phone.code(), phone.recovery_codes[0]):
+        body = {"email": BOB, "password": PASSWORD, "code": code}
+        assert client.post(URL, json=body).status_code == 200
+        again = client.post(URL, json=body)
+        details_of(again, 401, "AUTHENTICATION_REQUIRED")
+        assert "was used before" in again.get_json()["message"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_sixth_wrong_code_in_five_minutes_is_not_heard(client: FlaskClient, cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    codes = ["000000"] * 5 + [phone.code()]
+    answers = [
+        client.post(URL, json={"email": BOB, "password": PASSWORD, "code": code}) for code in codes
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_code_beside_a_wrong_password_is_not_looked_at(client: FlaskClient, cast: Cast) -> None:
+    code = set_up(cast.bob).code()
+    wrong = client.post(URL, json={"email": BOB, "password": "wrong", "code": code})
+    assert wrong.get_json()["message"] == "The e-mail address or the password is wrong."
+    right = client.post(URL, json={"email": BOB, "password": PASSWORD, "code": code})
+    assert right.status_code == 200
+
+
+def test_a_code_that_nobody_needs_is_not_looked_at(client: FlaskClient, cast: Cast) -> None:
+    body = {"email": BOB, "password": PASSWORD, "code": "000000"}
+    assert client.post(URL, json=body).status_code == 200
+
+
+def test_where_it_is_required_a_manager_without_one_gets_no_token_and_a_viewer_does(
+    app: Flask, client: FlaskClient, cast: Cast
+) -> None:
+    app.config["SECOND_FACTOR_REQUIRED"] = True
+    refused = ask(client, BOB, PASSWORD)
+    details_of(refused, 401, "AUTHENTICATION_REQUIRED")
+    assert "need a second factor" in refused.get_json()["message"]
+    assert ask(client, "vera@example.com", PASSWORD).status_code == 200
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_thousand_failures_in_five_minutes_are_told_in_the_log_once(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (sign_in.OVERALL.amount, sign_in.OVERALL.get_expiry()) == (1000, 300)
+    monkeypatch.setattr(sign_in, "OVERALL", RateLimitItemPerMinute(4, 5, namespace="few"))
+    for number in range(7):
+        assert "many_failed_sign_ins" not in caplog.text or number > 4
+        ask(client, f"nobody{number}@example.com", "wrong", f"198.51.100.{number}")
+    assert caplog.text.count("many_failed_sign_ins") == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_counted_outlasts_a_restart(
+    client: FlaskClient, settings: Settings, factory: Callable[[Settings], Flask]
+) -> None:
+    for _ in range(10):
+        ask(client, BOB, "wrong")
+    details_of(ask(factory(settings).test_client(), BOB, PASSWORD), 429, "RATE_LIMITED")
+
+
+@pytest.mark.usefixtures("quick")
+def test_slow_guesses_from_everywhere_end_with_the_hundredth_and_are_told(
+    client: FlaskClient, cast: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    guesses = 0
+    while "account_locked" not in caplog.text and guesses < 200:
+        with time_machine.travel(now() + timedelta(minutes=16 * (guesses // 9)), tick=False):
+            answer = ask(client, BOB, "wrong", address=f"198.51.{guesses // 200}.{guesses % 200}")
+            details_of(answer, 401, "AUTHENTICATION_REQUIRED")
+        guesses += 1
+    assert guesses == 100
+    with time_machine.travel(now() + timedelta(days=1), tick=False):
+        details_of(ask(client, BOB, PASSWORD), 401, "AUTHENTICATION_REQUIRED")
+        invitations.accept(invitations.renew(cast.bob), "seven surfers ate warm papayas")
+        assert ask(client, BOB, "seven surfers ate warm papayas").status_code == 200

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
 from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
 from tests.support.redis_server import RedisServer
 from webapp.sync import history
 
@@ -103,3 +105,18 @@ def test_passwords_can_still_not_be_guessed(
 
     assert ask(PASSWORD) == 200
     assert [ask("wrong") for _ in range(11)] == [401] * 10 + [429]
+
+
+def test_guesses_stay_limited(app: Flask, cast: Cast, redis: RedisServer) -> None:
+    client = app.test_client()
+    phone = set_up(cast.vera)
+    redis.stop(signal.SIGKILL)
+
+    def ask(email: str, password: str, **code: str) -> int:
+        body = {"email": email, "password": password, **code}
+        return client.post("/api/v1/auth/token", json=body).status_code
+
+    assert [ask(cast.bob.email, "wrong") for _ in range(11)] == [401] * 10 + [429]
+    codes = [ask(cast.vera.email, PASSWORD, code="000000") for _ in range(6)]
+    assert codes == [401] * 5 + [429]
+    assert ask(cast.vera.email, PASSWORD, code=phone.code()) == 429

@@ -9,6 +9,8 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.browser.conftest import Live, Visitor
+from tests.cast import PASSWORD
+from tests.codes import code_of
 from webapp.clock import now
 from webapp.models import SyncStatus
 from webapp.services import invitations, organizations
@@ -20,6 +22,7 @@ PAGES = [
     "/api-access",
     "/people",
     "/account",
+    "/account/second-factor",
     "/clinics/new",
     "/clinics/1",
     "/clinics/1/patients",
@@ -79,6 +82,42 @@ def test_anybody_can_choose_a_password(
     assert nina.complaints == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_anybody_can_set_up_a_second_factor_and_sign_in_with_it(
+    visit: Callable[..., Visitor], live: Live, scheme: str
+) -> None:
+    bob = visit(color_scheme=scheme, viewport={"width": 360, "height": 700})
+    bob.sign_in(live.cast.bob)
+    bob.open("/account/second-factor")
+    bob.page.get_by_label("Your password").fill(PASSWORD)
+    bob.press("Set it up")
+    bob.sees("Let your phone learn it")
+    assert_narrow_and_accessible(bob)
+    assert bob.page.evaluate("document.querySelector('.qr').naturalWidth") > 100
+    key = bob.page.locator("dd.token").inner_text().replace(" ", "")
+    bob.page.get_by_label("The code that the app shows").fill(code_of(key))
+    bob.press("Turn it on")
+    bob.sees("Your recovery codes")
+    assert_narrow_and_accessible(bob)
+    codes = bob.page.get_by_label("Codes", exact=True).input_value().split()
+    bob.open("/account/second-factor")
+    bob.press("Remove")
+    bob.sees("Sign in with the password alone?")
+    assert_narrow_and_accessible(bob)
+
+    again = visit(color_scheme=scheme, viewport={"width": 360, "height": 700})
+    again.open("/sign-in")
+    again.page.get_by_label("E-mail address").fill(live.cast.bob.email)
+    again.page.get_by_label("Password").fill(PASSWORD)
+    again.press("Sign in")
+    again.sees("Your code")
+    assert_narrow_and_accessible(again)
+    again.page.get_by_label("Code", exact=True).fill(codes[0])
+    again.press("Sign in")
+    again.sees("9 of them are left")
+    assert bob.complaints == again.complaints == []
+
+
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("width", [360, 768, 1240])
 def test_no_screen_scrolls_sideways(visit: Callable[..., Visitor], live: Live, width: int) -> None:
@@ -123,6 +162,11 @@ def test_what_is_planted_in_a_page_does_not_run(visit: Callable[..., Visitor], l
     alice.sees("Patient Sync cannot be reached just now")
     assert alice.page.evaluate("window.ran") is None
     assert asked == []
+
+
+def assert_narrow_and_accessible(visitor: Visitor) -> None:
+    assert_accessible(visitor)
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def assert_accessible(visitor: Visitor) -> None:

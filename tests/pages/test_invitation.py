@@ -80,6 +80,39 @@ def test_a_link_works_for_a_day(visitor: Visitor, nina: tuple[User, str]) -> Non
         assert visitor.get(path(secret)).status_code == 410
 
 
+def test_a_link_for_another_password_works_for_an_hour(visitor: Visitor, cast: Cast) -> None:
+    secret = invitations.renew(cast.bob)
+    with time_machine.travel(now() + timedelta(minutes=59)):
+        assert visitor.get(path(secret)).status_code == 200
+    with time_machine.travel(now() + timedelta(minutes=61)):
+        answer = visitor.post("/invitation", secret=secret, password=GOOD)
+        assert answer.status_code == 410
+        assert "Ask whoever gave it to you for another" in text_of(answer)
+
+
+def test_a_link_begins_with_our_own_address_whatever_host_was_asked_for(
+    app: Flask, alice: Visitor, cast: Cast
+) -> None:
+    app.config["PUBLIC_URL"] = "https://patients.example"
+    token = alice.csrf_token()
+    cookie = alice.client.get_cookie("session")
+    assert cookie is not None
+    hosts = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+    page = app.test_client(use_cookies=False).post(
+        f"/people/{cast.bob.id}/link",
+        data={"csrf_token": token},
+        headers=hosts | {"Cookie": f"session={cookie.value}"},
+    )
+    assert "https://patients.example/invitation?secret=" in page.text
+    assert "evil.example" not in page.text
+
+
+def test_a_name_that_can_be_known_is_no_password(visitor: Visitor, nina: tuple[User, str]) -> None:
+    answer = visitor.post("/invitation", secret=nina[1], password="nina-surf-rehab-2026")
+    assert answer.status_code == 422
+    assert "first that are guessed" in text_of(answer)
+
+
 def test_a_newer_link_ends_the_older(visitor: Visitor, nina: tuple[User, str]) -> None:
     user, secret = nina
     newer = invitations.renew(user)

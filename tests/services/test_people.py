@@ -8,7 +8,7 @@ from tests.cast import PASSWORD, Cast
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import transaction
 from webapp.models import Role
-from webapp.services import passwords, people
+from webapp.services import people
 
 
 def test_a_person_signs_in_with_their_address_in_any_case(cast: Cast) -> None:
@@ -24,21 +24,6 @@ def test_who_was_deactivated_cannot_sign_in(cast: Cast) -> None:
     with transaction():
         cast.bob.active = False
     assert people.authenticate("bob@example.com", PASSWORD) is None
-
-
-@pytest.mark.parametrize("password", ["short", "x" * 14, "x" * 1025])
-def test_a_password_has_fifteen_characters_at_least(password: str) -> None:
-    with pytest.raises(ValidationError):
-        passwords.hashed(password)
-
-
-def test_any_characters_make_a_password() -> None:
-    password = "correct 🐎 battery — ünïcode"
-    assert passwords.matches(password, passwords.hashed(password))
-
-
-def test_a_megabyte_is_never_hashed(cast: Cast) -> None:
-    assert not passwords.matches("x" * 1_000_000, cast.bob.password_hash)
 
 
 @pytest.mark.parametrize(

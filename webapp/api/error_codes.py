@@ -22,7 +22,7 @@ MEANINGS = {
     ErrorCode.AUTHENTICATION_REQUIRED: Meaning(
         HTTPStatus.UNAUTHORIZED,
         "There is no token, or it is expired, revoked or not one of ours; at the token endpoint: "
-        "the e-mail address or the password is wrong.",
+        "the e-mail address, the password or the code of the second factor is wrong or missing.",
         "Get a new token and send it as `Authorization: Bearer TOKEN`.",
     ),
     ErrorCode.INSUFFICIENT_PERMISSIONS: Meaning(

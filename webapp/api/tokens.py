@@ -10,9 +10,10 @@ from webapp.api.blueprints import open_to_all
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import STORABLE, STORABLE_SCHEMA, Answer, Body
 from webapp.clock import now
-from webapp.errors import AuthenticationRequired, ErrorCode
+from webapp.errors import AuthenticationRequired, ErrorCode, SecondFactorRequired
 from webapp.limits import sign_in
-from webapp.services import people, tokens
+from webapp.models import User
+from webapp.services import second_factor, tokens
 
 
 class Credentials(Body):
@@ -38,6 +39,19 @@ class Credentials(Body):
         ),
         STORABLE,
     ]
+    code: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description=(
+                "Of somebody who has a second factor: the code that their phone shows, or a "
+                "recovery code. Each is taken once."
+            ),
+            examples=["492039"],
+            json_schema_extra=STORABLE_SCHEMA,
+        ),
+        STORABLE,
+    ] = None
 
 
 class Token(Answer):
@@ -54,7 +68,9 @@ class Token(Answer):
     description=(
         "An e-mail address and a password for a token that is valid for an hour. Tokens with a "
         "name and a longer life are made on the page “API access” of the dashboard. Ten failures "
-        "in 15 minutes for an account, or twenty for an address, are answered with 429."
+        "in 15 minutes for an account, or twenty for an address, are answered with 429, and so are "
+        "five wrong codes in 5 minutes. Where a second factor is required, an admin or a manager "
+        "who has none gets no token by password: they sign in to the dashboard first and set it up."
     ),
     tag="Access",
     body=Credentials,
@@ -67,10 +83,24 @@ class Token(Answer):
     ),
 )
 def issue_token(credentials: Credentials) -> Token:
-    sign_in.check(credentials.email)
-    user = people.authenticate(credentials.email, credentials.password)
+    user = sign_in.by_password(credentials.email, credentials.password)
     if user is None:
-        sign_in.count_failure(credentials.email)
         raise AuthenticationRequired("The e-mail address or the password is wrong.")
+    if second_factor.is_missing(user.role, user.second_factor_since):
+        raise SecondFactorRequired()
+    if user.second_factor_since is not None:
+        _check_code(user, credentials.code)
     token, expires = tokens.issue(user)
     return Token(access_token=token, expires_in=expires - int(now().timestamp()))
+
+
+def _check_code(user: User, code: str | None) -> None:
+    if not code:
+        raise AuthenticationRequired(
+            "This person has a second factor. Send `code` too: what their phone shows now, or a "
+            "recovery code."
+        )
+    if sign_in.by_code(user, code) is None:
+        raise AuthenticationRequired(
+            "The code is wrong, or was used before. Take the next one that the phone shows."
+        )

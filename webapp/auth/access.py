@@ -20,6 +20,7 @@ class Action(Enum):
     DECIDE_REMOVALS = auto()
     MANAGE_TOKENS = auto()  # of other people; everybody manages their own
     MANAGE_PEOPLE = auto()
+    RESET_SECOND_FACTOR = auto()  # of other people
 
 
 _VIEWER = frozenset({Action.VIEW_SYNCS})

@@ -1,4 +1,4 @@
-"""How often passwords may be guessed, in the dashboard and in the API together.
+"""How often passwords and codes may be guessed, in the dashboard and in the API together.
 
 Only failures count. Asking first keeps guesses from the slow hash; counting afterwards decides,
 so of many guesses sent at once no more than the limit are told that they were wrong.
@@ -12,19 +12,57 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
+import structlog
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItemPerMinute
 
 from webapp.durations import remaining_words
 from webapp.errors import RateLimited
 from webapp.limits import limiter
-from webapp.services import people
+from webapp.models import User
+from webapp.services import people, second_factor
+from webapp.services.second_factor import Proof
 
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
 PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 # Strangers who guess must not lock an owner out: an address that has not failed at this account
 # may fail once, however often others have.
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
+# Whoever guesses codes knows the password already.
+CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
+# Many accounts from many addresses, each below its limit: nobody is refused, but it is told.
+OVERALL = RateLimitItemPerMinute(1000, 5, namespace="sign-in-overall")
+TOLD = RateLimitItemPerMinute(1, 5, namespace="sign-in-overall-told")
+
+log = structlog.get_logger()
+
+
+def by_password(email: str, password: str) -> User | None:
+    """The person whose password this is; None if it is wrong, which is counted.
+
+    Raises RateLimited if no more guesses are heard, ValidationError as `people.authenticate`.
+    """
+    check(email)
+    # What cannot be in an address cannot be asked of every database either.
+    user = people.authenticate(email, password) if email.isprintable() else None
+    if user is None:
+        count_failure(email)
+    return user
+
+
+def by_code(user: User, code: str) -> Proof | None:
+    """What this code of the second factor proves; None if it is wrong, which is counted.
+
+    Raises RateLimited if no more guesses are heard.
+    """
+    person = str(user.id)
+    if limiter.limiter.test(CODES, person):
+        proof = second_factor.accept(user, code)
+        if proof is not None or limiter.limiter.hit(CODES, person):
+            return proof
+    raise _refusal(
+        limiter.limiter.get_window_stats(CODES, person).reset_time, "codes that are wrong"
+    )
 
 
 def check(email: str) -> None:
@@ -34,7 +72,10 @@ def check(email: str) -> None:
 
 def count_failure(email: str) -> None:
     """Count a wrong password. Raises RateLimited if others have used up the limit meanwhile."""
-    _each_within(limiter.limiter.hit, email)
+    hit = limiter.limiter.hit
+    if not hit(OVERALL) and hit(TOLD):
+        log.warning("many_failed_sign_ins", more_than=OVERALL.amount, minutes=OVERALL.multiples)
+    _each_within(hit, email)
 
 
 def _each_within(ask: Callable[..., bool], email: str) -> None:
@@ -51,11 +92,13 @@ def _each_within(ask: Callable[..., bool], email: str) -> None:
         resets = min(stats(PER_ACCOUNT, account), stats(FIRST, account, address)).reset_time
     else:
         resets = stats(PER_ADDRESS, address).reset_time
+    raise _refusal(resets, "failed attempts to sign in")
+
+
+def _refusal(resets: float, of_what: str) -> RateLimited:
     seconds = max(1, ceil(resets - time.time()))
-    raise RateLimited(
-        f"Too many failed attempts to sign in. Try again in {remaining_words(seconds)}.",
-        retry_after=seconds,
-    )
+    words = f"Too many {of_what}. Try again in {remaining_words(seconds)}."
+    return RateLimited(words, retry_after=seconds)
 
 
 def _network(address: str) -> str:

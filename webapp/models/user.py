@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, false
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.clock import now
@@ -44,6 +44,10 @@ class User(Base):
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Part of every session: what changes it ends them all.
     session_epoch: Mapped[int] = mapped_column(default=0)
+    # Wrong passwords and codes since somebody last got in.
+    failures_in_a_row: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    # A code of their phone is needed since then.
+    second_factor_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     organization: Mapped[Organization | None] = relationship()

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from webapp.auth import sessions
 from webapp.auth.sessions import current_actor
 from webapp.errors import RateLimited, ValidationError
+from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
 from webapp.services import people
@@ -25,20 +26,25 @@ def change_password() -> ResponseReturnValue:
     user = current_actor()
     try:
         check_password(user, request.form.get("current", ""))
-        people.set_password(user, request.form.get("password", ""))
+        people.set_password(user, request.form.get("password", ""), actor=user)
     except RateLimited as error:
         again = {"Retry-After": str(error.retry_after)}
         return _page(errors={"current": error.message}), 429, again
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
-    sessions.sign_in(user)
-    return _told("Your new password was saved. Everywhere else you are signed out.")
+    return stay(user, "Your new password was saved. Everywhere else you are signed out.")
 
 
 @signed_in.post("/account/sign-out-everywhere")
 def sign_out_everywhere() -> ResponseReturnValue:
     sessions.sign_out_elsewhere()
     return _told("You are signed out everywhere else, and your API tokens have ended.")
+
+
+def stay(user: User, words: str) -> ResponseReturnValue:
+    """Stay signed in though everything that one had opened has ended."""
+    sessions.sign_in(user)
+    return _told(words)
 
 
 def _told(words: str) -> ResponseReturnValue:

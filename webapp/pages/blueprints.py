@@ -5,11 +5,13 @@ from __future__ import annotations
 from flask import Blueprint, request
 
 from webapp.auth import sessions
+from webapp.auth.second_factor import require_second_factor
 from webapp.htmx import asked_by_htmx
 from webapp.services import sessions as sessions_service
 
 signed_in = Blueprint("pages", __name__)
 signed_in.before_request(sessions.require_sign_in)
+signed_in.before_request(require_second_factor)
 
 open_to_all = Blueprint("open", __name__)
 

@@ -12,7 +12,7 @@ from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.sign_in import safe_next
-from webapp.services import audit, people
+from webapp.services import audit
 from webapp.services.audit import Event
 
 
@@ -44,9 +44,11 @@ def form(back: str, *, problem: str | None = None, refused: bool = False) -> str
 def check_password(user: User, password: str) -> None:
     """Whoever finds a computer unlocked must not take the account over; guesses are counted as
     those at the sign-in are. Raises RateLimited, and ValidationError for a wrong password."""
-    attempts.check(user.email)
-    if people.authenticate(user.email, password) is None:
-        attempts.count_failure(user.email)
+    try:
+        right = attempts.by_password(user.email, password) is not None
+    except ValidationError:  # too long to be anybody's
+        right = False
+    if not right:
         clinic, refused = user.organization_id, audit.Result.REFUSED
         audit.note(Event.PROOF_FAILED, actor=user, organization_id=clinic, result=refused)
         raise ValidationError("This is not your password.", parameter="current")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,6 +25,7 @@ from webapp.errors import (
     ProofRequired,
     QueueUnavailable,
     RateLimited,
+    SecondFactorRequired,
     ValidationError,
 )
 from webapp.htmx import asked_by_htmx
@@ -68,6 +69,8 @@ def answer(error: Exception) -> ResponseReturnValue:
         return _to_sign_in()
     if isinstance(error, ProofRequired):
         return _to_confirm()
+    if isinstance(error, SecondFactorRequired):
+        return _to("pages.second_factor")
     if isinstance(error, CSRFError):
         return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED, {})
     status = _status_of(error)
@@ -116,11 +119,15 @@ def _show(status: int, words: _Words, headers: dict[str, str]) -> ResponseReturn
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    """A fragment cannot show the form to sign in, so htmx is told to leave the page."""
-    if asked_by_htmx():
-        return "", HTTPStatus.UNAUTHORIZED, {"HX-Redirect": url_for("open.sign_in")}
     back = request.path if request.method == "GET" and request.path != "/" else None
-    return redirect(url_for("open.sign_in", next=back), HTTPStatus.SEE_OTHER)
+    return _to("open.sign_in", next=None if asked_by_htmx() else back)
+
+
+def _to(endpoint: str, **values: Any) -> ResponseReturnValue:
+    """A fragment cannot show another page, so htmx is told to leave for it."""
+    if asked_by_htmx():
+        return "", HTTPStatus.UNAUTHORIZED, {"HX-Redirect": url_for(endpoint, **values)}
+    return redirect(url_for(endpoint, **values), HTTPStatus.SEE_OTHER)
 
 
 def _to_confirm() -> ResponseReturnValue:

@@ -28,6 +28,7 @@ from webapp.extensions import read_alone
 from webapp.models import Role, SyncLog, SyncStatus, User, UserSession
 from webapp.pages.card import PATIENCE
 from webapp.services import sessions
+from webapp.services.second_factor import is_missing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,6 +41,7 @@ _ROW = (
     select(
         User.role,
         User.organization_id,
+        User.second_factor_since,
         SyncLog.id,
         SyncLog.started_at,
         SyncLog.attempt,
@@ -118,11 +120,11 @@ class Glance:
         try:
             with self._app.app_context(), read_alone() as connection:
                 row = connection.execute(_ROW, person | asked | moments).one_or_none()
+                if row is None or is_missing(row.role, row.second_factor_since):
+                    return None
         except SQLAlchemyError:
             return None  # the long way has words for it
-        if row is None:
-            return None
-        role, own_clinic_id, *shown = row
+        role, own_clinic_id, _, *shown = row
         if not allows(Role(role), own_clinic_id, Action.VIEW_SYNCS, clinic_id):
             return None
         return (row.id, role, clinic_id, int((moment - row.started_at).total_seconds()), *shown)

@@ -3,12 +3,12 @@ address alone, which our log does not keep, and nothing is used up by looking.""
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, render_template, request
 from flask.typing import ResponseReturnValue
 
-from webapp.auth import sessions
 from webapp.errors import NotFound, ValidationError
 from webapp.pages.blueprints import open_to_all
+from webapp.pages.sign_in import let_in
 from webapp.services import invitations
 
 
@@ -26,9 +26,10 @@ def accept_invitation() -> ResponseReturnValue:
         return _form(secret, problem=error.message)
     except NotFound:
         return _form("")
-    sessions.sign_in(user)
-    flash("Your password was saved, and you are signed in.", "ok")
-    return redirect(url_for("pages.clinics"), 303)
+    answer = let_in(user, "")
+    signed_in = user.second_factor_since is None
+    flash("Your password was saved" + (", and you are signed in." if signed_in else "."), "ok")
+    return answer
 
 
 def _form(secret: str, problem: str | None = None) -> ResponseReturnValue:

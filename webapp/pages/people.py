@@ -12,7 +12,7 @@ from webapp.errors import InsufficientPermissions, ValidationError
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.services import invitations, organizations
+from webapp.services import invitations, organizations, second_factor
 from webapp.services import people as people_service
 
 
@@ -31,7 +31,10 @@ def invite() -> ResponseReturnValue:
     try:
         role, organization_id = _place()
         user, secret = invitations.invite(
-            request.form.get("email", ""), role=role, organization_id=organization_id
+            request.form.get("email", ""),
+            role=role,
+            organization_id=organization_id,
+            actor=current_actor(),
         )
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
@@ -42,7 +45,7 @@ def invite() -> ResponseReturnValue:
 @fresh
 def new_link(user_id: str) -> str:
     person = _somebody_else(user_id)
-    return _page(person=person, link=_link(invitations.renew(person)))
+    return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
 
 
 @signed_in.post("/people/<user_id>/role")
@@ -86,6 +89,16 @@ def activate(user_id: str) -> ResponseReturnValue:
     return redirect(url_for("pages.people"), 303)
 
 
+@signed_in.post("/people/<user_id>/reset-second-factor")
+@fresh
+def reset_second_factor(user_id: str) -> ResponseReturnValue:
+    require(current_actor(), Action.RESET_SECOND_FACTOR)
+    person = _somebody_else(user_id)
+    second_factor.reset(person, actor=current_actor())
+    flash(f"{person.email} signs in with the password alone now.", "ok")
+    return redirect(url_for("pages.people"), 303)
+
+
 def _somebody_else(user_id: str) -> User:
     actor = current_actor()
     person = person_for(actor, parameters.id_of(user_id))
@@ -113,7 +126,8 @@ def _place() -> tuple[Role, int | None]:
 
 
 def _link(secret: str) -> str:
-    return url_for("open.invitation", secret=secret, _external=True)
+    base = invitations.base_url(seen_at=request.url_root)
+    return invitations.address(secret, base=base)
 
 
 def _page(

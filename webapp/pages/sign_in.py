@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
-from flask import current_app, redirect, render_template, request, url_for
+from flask import current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from webapp.auth import sessions
-from webapp.errors import RateLimited
+from webapp.auth.pending import await_code, awaited_user
+from webapp.errors import RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import open_to_all
-from webapp.services import people
+from webapp.services import second_factor
+from webapp.services.second_factor import Proof
 
 # Whole pages that can be asked for without a form; people come back to these and to no others.
 RETURN_TO = frozenset(
@@ -47,13 +49,50 @@ def sign_in_form() -> ResponseReturnValue:
 def sign_in() -> ResponseReturnValue:
     email, next_path = request.form.get("email", ""), request.form.get("next", "")
     try:
-        user = _authenticated(email, request.form.get("password", ""))
+        user = attempts.by_password(email, request.form.get("password", ""))
     except RateLimited as error:
         refusal = _form(next_path, email=email, problem=error.message)
         return refusal, 429, {"Retry-After": str(error.retry_after)}
+    except ValidationError as error:
+        return _form(next_path, email=email, problem=error.message), 422
     if user is None:
         wrong = "The e-mail address or the password is wrong."
         return _form(next_path, email=email, problem=wrong), 401
+    return let_in(user, next_path)
+
+
+@open_to_all.get("/sign-in/code")
+def sign_in_code_form() -> ResponseReturnValue:
+    if awaited_user() is None:
+        return redirect(url_for("open.sign_in"), 303)
+    return _code_form(request.args.get("next", ""))
+
+
+@open_to_all.post("/sign-in/code")
+def sign_in_code() -> ResponseReturnValue:
+    user, next_path = awaited_user(), request.form.get("next", "")
+    if user is None:
+        flash("More than five minutes have passed since your password. Begin again.", "warn")
+        return redirect(url_for("open.sign_in"), 303)
+    try:
+        proof = attempts.by_code(user, request.form.get("code", ""))
+    except RateLimited as error:
+        refusal = _code_form(next_path, problem=error.message)
+        return refusal, 429, {"Retry-After": str(error.retry_after)}
+    if proof is None:
+        return _code_form(next_path, problem="This code is wrong, or was used before."), 401
+    sessions.sign_in(user)
+    if proof is Proof.RECOVERY_CODE:
+        left = second_factor.recovery_codes_left(user)
+        flash(f"You used a recovery code; {left} of them are left. See “Your account”.", "warn")
+    return redirect(safe_next(next_path), 303)
+
+
+def let_in(user: User, next_path: str) -> ResponseReturnValue:
+    """Sign somebody in who has shown their password, or ask for their code if they need one."""
+    if user.second_factor_since is not None:
+        await_code(user)
+        return redirect(url_for("open.sign_in_code", next=next_path or None), 303)
     sessions.sign_in(user)
     return redirect(safe_next(next_path), 303)
 
@@ -78,17 +117,12 @@ def safe_next(path: str) -> str:
     return url_for("pages.clinics")
 
 
-def _authenticated(email: str, password: str) -> User | None:
-    attempts.check(email)
-    # What cannot be in an address cannot be asked of every database either.
-    user = people.authenticate(email, password) if email.isprintable() else None
-    if user is None:
-        attempts.count_failure(email)
-    return user
-
-
 def _form(next_path: str, *, email: str = "", problem: str | None = None) -> str:
     ended = problem is None and sessions.was_ended()
     return render_template(
         "sign_in/form.html", next=next_path, email=email, problem=problem, ended=ended
     )
+
+
+def _code_form(next_path: str, *, problem: str | None = None) -> str:
+    return render_template("sign_in/code.html", next=next_path, problem=problem)

@@ -38,6 +38,16 @@ class Event(StrEnum):
     SIGNED_OUT = "session:ended"
     PROOF_FAILED = "session:unproved"  # the password was asked for again, and was another
     ACCESS_DENIED = "access:denied"
+    ACCOUNT_LOCKED = "person:locked"
+    ADMIN_GRANTED = "person:admin_granted"
+    CODE_REFUSED = "second_factor:refused"
+    LINK_MADE = "person:link_made"
+    PASSWORD_CHANGED = "person:password_changed"
+    RECOVERY_CODES_MADE = "recovery_codes:made"
+    RECOVERY_CODE_USED = "recovery_code:used"
+    SECOND_FACTOR_REMOVED = "second_factor:removed"
+    SECOND_FACTOR_RESET = "second_factor:reset"
+    SECOND_FACTOR_SET = "second_factor:set"
 
 
 class Result(StrEnum):

@@ -10,42 +10,66 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from urllib.parse import urlencode
 
+from flask import current_app
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.clock import now
-from webapp.errors import NotFound
+from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Invitation, Role, User
 from webapp.services import passwords, people
+from webapp.services.audit import Event
 
-LIFETIME = timedelta(days=1)
+PATH = "/invitation"
+LIFETIME = timedelta(days=1)  # of a new person's link
+LIFETIME_OF_A_RESET = timedelta(hours=1)  # of a link for somebody who has a password
 
 
-def invite(email: str, *, role: Role, organization_id: int | None) -> tuple[User, str]:
+def invite(
+    email: str, *, role: Role, organization_id: int | None, actor: User | None = None
+) -> tuple[User, str]:
     """Add a person who has no password yet, and the secret of their link.
 
     Raises ValidationError for an address that cannot be used or is known already or a role without
     its clinic, OrganizationNotFound for a clinic that does not exist.
     """
     email = people.checked_email(email)
-    nobodys = passwords.hashed(secrets.token_urlsafe(32))  # so that guessing takes as long as ever
+    nobodys = passwords.nobodys()  # so that guessing takes as long as ever
     try:
         with transaction():
             user = people.add(email, nobodys, role=role, organization_id=organization_id)
             user.invited = True
-            return user, _link_for(user)
+            return user, _link_for(user, actor)
     except IntegrityError as error:
         raise people.known_already() from error
 
 
-def renew(user: User) -> str:
+def renew(user: User, *, actor: User | None = None) -> str:
     """The secret of another link for a person; the earlier ones end. The password that they may
     have holds until the link is used. Raises NotFound if they were made somebody else's meanwhile.
     """
     with people.changing(user):
-        return _link_for(user)
+        return _link_for(user, actor)
+
+
+def base_url(*, seen_at: str | None = None) -> str:
+    """What links begin with: PUBLIC_URL, or where nothing is set, the address at which whoever asks
+    sees us. Raises ValidationError if neither is known."""
+    base: str | None = current_app.config["PUBLIC_URL"] or seen_at
+    if base is None:
+        raise ValidationError(
+            "Set PUBLIC_URL to the address of the dashboard: the link begins with it.",
+            parameter="PUBLIC_URL",
+        )
+    return base.rstrip("/")
+
+
+def address(secret: str, *, base: str) -> str:
+    """The link of a secret."""
+    return f"{base}{PATH}?{urlencode({'secret': secret})}"
 
 
 def user_of(secret: str) -> User | None:
@@ -63,20 +87,20 @@ def accept(secret: str, password: str) -> User:
     user = user_of(secret)
     if user is None:
         raise NotFound()
-    password_hash = passwords.hashed(password)
+    password_hash = people.hashed_for(user, password)
     with people.changing(user):  # of two who come at once, one finds the link gone
         if _living(secret) is None:
             raise NotFound()
-        people.take_password(user, password_hash)
+        people.take_password(user, password_hash, actor=user)
         return user
 
 
-def _link_for(user: User) -> str:
+def _link_for(user: User, actor: User | None) -> str:
     secret = secrets.token_urlsafe(32)
+    ends = now() + (LIFETIME if user.invited else LIFETIME_OF_A_RESET)
     db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))
-    db.session.add(
-        Invitation(user_id=user.id, secret_digest=_digest(secret), expires_at=now() + LIFETIME)
-    )
+    db.session.add(Invitation(user_id=user.id, secret_digest=_digest(secret), expires_at=ends))
+    people.record(Event.LINK_MADE, user, actor=actor)
     return secret
 
 

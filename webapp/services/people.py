@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from sqlalchemy import delete, select, update
@@ -15,7 +16,7 @@ from webapp.clock import now
 from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import audit, passwords
+from webapp.services import audit, passwords, tries
 from webapp.services.audit import Event
 
 log = structlog.get_logger()
@@ -30,7 +31,9 @@ def create(email: str, password: str, *, role: Role, organization_id: int | None
     its clinic, OrganizationNotFound for a clinic that does not exist.
     """
     email = checked_email(email)
-    password_hash = passwords.hashed(password)
+    organization = organization_id and db.session.get(Organization, organization_id)
+    about = (email, organization.name) if organization else (email,)
+    password_hash = passwords.hashed(password, about=about)
     try:
         with transaction():
             return add(email, password_hash, role=role, organization_id=organization_id)
@@ -50,27 +53,49 @@ def add(email: str, password_hash: str, *, role: Role, organization_id: int | No
     return user
 
 
-def set_password(user: User, password: str) -> None:
+def set_password(user: User, password: str, *, actor: User | None = None) -> None:
     """Give a person another password; their sessions and tokens end. Raises ValidationError."""
-    password_hash = passwords.hashed(password)
+    password_hash = hashed_for(user, password)
     with changing(user):
-        take_password(user, password_hash)
+        take_password(user, password_hash, actor=actor)
+
+
+def hashed_for(user: User, password: str) -> str:
+    """The hash of a password that this person has chosen. Raises ValidationError for one that is
+    too short for them, too long, or guessed first."""
+    clinic = user.organization.name if user.organization else ""
+    with_code = user.second_factor_since is not None
+    return passwords.hashed(password, about=(user.email, clinic), with_code=with_code)
 
 
 def end_sessions(user: User, *, actor: User | None = None) -> None:
     """End all that a person has opened: sessions, tokens and links."""
     with changing(user):
         end_everything_of(user)
-        clinic, subject = user.organization_id, f"person {user.id}"
-        audit.record(Event.SIGNED_OUT, actor=actor, organization_id=clinic, subject=subject)
+        record(Event.SIGNED_OUT, user, actor=actor)
 
 
-def take_password(user: User, password_hash: str) -> None:
+def take_password(user: User, password_hash: str, *, actor: User | None) -> None:
     """Replace a person's password, inside the caller's transaction; their sessions and tokens
-    end."""
+    end, and failed tries to sign in are forgotten."""
     user.password_hash = password_hash
     user.invited = False
+    user.failures_in_a_row = 0
     end_everything_of(user)
+    record(Event.PASSWORD_CHANGED, user, actor=actor)
+
+
+def record(event: Event, user: User, *, actor: User | None, **details: Any) -> None:
+    """What was done with a person, in the chain of their clinic; as the last step of the caller's
+    transaction."""
+    audit.record(
+        event,
+        actor=actor,
+        organization_id=user.organization_id,
+        subject=f"person {user.id}",
+        person=user.email,
+        **details,
+    )
 
 
 def change_role(
@@ -145,12 +170,31 @@ def by_email(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == normalized(email), User.active))
 
 
+def anybody_by_email(email: str) -> User | None:
+    """The person with this address, active or not."""
+    return db.session.scalar(select(User).where(User.email == normalized(email)))
+
+
+def by_id(user_id: int) -> User | None:
+    """The active person with this id."""
+    return db.session.scalar(select(User).where(User.id == user_id, User.active))
+
+
 def authenticate(email: str, password: str) -> User | None:
-    """The person, if address and password belong together; unknown addresses take as long."""
+    """The person, if address and password belong together; unknown addresses take as long. It does
+    not sign them in: who has a second factor has not shown it yet.
+
+    Raises ValidationError for a password that is too long to be one, or too short to stand alone.
+    """
     user = by_email(email)
-    if passwords.matches(password, user.password_hash if user else None):
-        return user
-    return None
+    right = passwords.matches(password, user.password_hash if user else None)
+    if user is None or not right or tries.is_locked(user):
+        tries.failed(user)
+        return None
+    epoch = user.session_epoch
+    tries.succeeded(user, password)
+    # Unless all they had was ended meanwhile: this may be the password that was replaced.
+    return user if user.session_epoch == epoch else None
 
 
 def normalized(email: str) -> str:

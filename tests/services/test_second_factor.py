@@ -1,0 +1,277 @@
+"""The second factor below the pages: codes, recovery codes, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select, text
+
+from tests.cast import PASSWORD, Cast
+from tests.codes import code_of, set_up
+from webapp.errors import AuthenticationRequired, NotFound, SecretUnreadable, ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
+from webapp.services import invitations, people, second_factor, tokens, tries
+from webapp.services.second_factor import Proof
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[time_machine.Traveller]:
+    """Time stands still unless a test moves it."""
+    with time_machine.travel(datetime(2026, 3, 2, 9, 0, 10, tzinfo=UTC), tick=False) as clock:
+        yield clock
+
+
+def events() -> list[str]:
+    """What the audit trail says of it."""
+    db.session.rollback()
+    found = db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id))
+    return [event for event in found if event.startswith(("second", "recovery", "person:locked"))]
+
+
+@on_both
+def test_a_code_is_taken_once(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code()) is None
+    assert second_factor.accept(cast.bob, phone.code(steps=1)) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code()) is None  # nor is an earlier one any more
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(-2, False), (-1, True), (1, True), (2, False)])
+def test_clocks_may_differ_by_half_a_minute(cast: Cast, steps: int, taken: bool) -> None:
+    phone = set_up(cast.bob)
+    assert (second_factor.accept(cast.bob, phone.code(steps=steps)) is Proof.CODE) is taken
+
+
+def test_a_code_may_be_typed_as_phones_show_it(cast: Cast) -> None:
+    code = set_up(cast.bob).code()
+    assert second_factor.accept(cast.bob, f" {code[:3]} {code[3:]} ") is Proof.CODE
+
+
+@pytest.mark.parametrize("code", ["", "000000", "12345", "١٢٣٤٥٦", "1" * 5000, "\0", "abcd-efgh"])
+def test_what_is_no_code_is_wrong(cast: Cast, code: str) -> None:
+    set_up(cast.bob)
+    assert second_factor.accept(cast.bob, code) is None
+
+
+@on_both
+def test_of_two_who_come_with_one_code_at_once_one_gets_in(app: Flask, cast: Cast) -> None:
+    phone, bob_id = set_up(cast.bob), cast.bob.id
+
+    def come(code: str) -> Proof | None:
+        with app.app_context():
+            return second_factor.accept(db.session.get_one(User, bob_id), code)
+
+    with ThreadPoolExecutor(4) as threads:
+        for code in (phone.code(), phone.recovery_codes[0]):
+            proofs = list(threads.map(come, [code] * 4))
+            assert len([proof for proof in proofs if proof is not None]) == 1
+
+
+@on_both
+def test_ten_recovery_codes_work_once_each_however_they_are_typed(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    assert len(set(phone.recovery_codes)) == 10
+    for number, code in enumerate(phone.recovery_codes):
+        typed = code.upper().replace("-", " ") if number % 2 else code
+        assert second_factor.accept(cast.bob, typed) is Proof.RECOVERY_CODE
+        assert second_factor.accept(cast.bob, code) is None
+        assert second_factor.recovery_codes_left(cast.bob) == 9 - number
+
+
+def test_new_recovery_codes_end_the_earlier_ones(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    newer = second_factor.new_recovery_codes(cast.bob)
+    assert second_factor.accept(cast.bob, phone.recovery_codes[0]) is None
+    assert second_factor.accept(cast.bob, newer[0]) is Proof.RECOVERY_CODE
+
+
+def test_what_is_somebody_elses_proves_nothing(cast: Cast) -> None:
+    bobs, veras = set_up(cast.bob), set_up(cast.vera)
+    assert second_factor.accept(cast.vera, bobs.code()) is None
+    assert second_factor.accept(cast.vera, bobs.recovery_codes[0]) is None
+    assert second_factor.accept(cast.bob, veras.recovery_codes[0]) is None
+
+
+def test_no_secret_and_no_recovery_code_is_stored_as_it_is(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    (row,) = db.session.scalars(select(SecondFactor))
+    stored = [row.sealed_secret, *db.session.scalars(select(RecoveryCode.code_digest))]
+    for secret in (phone.secret, *phone.recovery_codes, phone.recovery_codes[0].replace("-", "")):
+        assert secret not in str(stored)
+
+
+def test_a_secret_copied_to_another_person_opens_nothing(cast: Cast) -> None:
+    bobs = set_up(cast.bob)
+    set_up(cast.charlie)
+    with transaction() as session:
+        rows = {row.user_id: row for row in session.scalars(select(SecondFactor))}
+        rows[cast.charlie.id].sealed_secret = rows[cast.bob.id].sealed_secret
+    with pytest.raises(SecretUnreadable):
+        second_factor.accept(cast.charlie, bobs.code())
+
+
+def test_nothing_is_asked_for_before_the_phone_has_shown_that_it_knows(cast: Cast) -> None:
+    second_factor.begin(cast.bob)
+    assert cast.bob.second_factor_since is None
+    with pytest.raises(ValidationError, match="code is wrong"):
+        second_factor.confirm(cast.bob, "000000")
+    db.session.rollback()
+    assert cast.bob.second_factor_since is None
+    assert second_factor.recovery_codes_left(cast.bob) == 0
+
+
+def test_the_code_that_confirms_signs_nobody_in(cast: Cast) -> None:
+    second_factor.begin(cast.bob)
+    pending = second_factor.pending(cast.bob)
+    assert pending is not None
+    second_factor.confirm(cast.bob, code_of(pending.secret))
+    assert second_factor.accept(cast.bob, code_of(pending.secret)) is None
+
+
+def test_what_was_begun_lapses_after_a_quarter_of_an_hour(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    second_factor.begin(cast.bob)
+    pending = second_factor.pending(cast.bob)
+    assert pending is not None
+    clock.shift(timedelta(minutes=15, seconds=1))
+    assert second_factor.pending(cast.bob) is None
+    with pytest.raises(NotFound):
+        second_factor.confirm(cast.bob, code_of(pending.secret))
+
+
+def test_beginning_again_makes_another_secret_and_none_while_one_is_in_force(cast: Cast) -> None:
+    second_factor.begin(cast.bob)
+    first = second_factor.pending(cast.bob)
+    second_factor.begin(cast.bob)
+    assert second_factor.pending(cast.bob) != first
+    set_up(cast.bob)
+    assert second_factor.pending(cast.bob) is None
+    with pytest.raises(ValidationError, match="already"):
+        second_factor.begin(cast.bob)
+
+
+@on_both
+def test_removing_it_ends_what_was_open_and_leaves_nothing(cast: Cast) -> None:
+    set_up(cast.bob)
+    token, epoch = tokens.issue(cast.bob)[0], cast.bob.session_epoch
+    second_factor.remove(cast.bob, PASSWORD)
+    assert cast.bob.second_factor_since is None
+    assert cast.bob.session_epoch == epoch + 1
+    assert db.session.scalars(select(SecondFactor)).all() == []
+    assert db.session.scalars(select(RecoveryCode)).all() == []
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+    with pytest.raises(NotFound):
+        second_factor.remove(cast.bob, PASSWORD)
+
+
+def test_a_password_that_is_short_beside_it_does_not_stand_alone(cast: Cast) -> None:
+    set_up(cast.bob)
+    short = "x7#Kq9!vLp2$"
+    people.set_password(cast.bob, short)
+    with pytest.raises(ValidationError, match="15 characters first"):
+        second_factor.remove(cast.bob, short)
+    assert people.authenticate("bob@example.com", short) is cast.bob
+
+    second_factor.reset(cast.bob, actor=cast.alice)
+    with pytest.raises(ValidationError, match="too short"):
+        people.authenticate("bob@example.com", short)
+    with pytest.raises(ValidationError, match="at least 15"):
+        people.set_password(cast.bob, short)
+
+
+@on_both
+def test_it_goes_with_its_person(cast: Cast) -> None:
+    set_up(cast.vera)
+    with transaction() as session:
+        session.delete(session.get_one(User, cast.vera.id))
+    for table in ("second_factors", "recovery_codes"):
+        assert db.session.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+
+
+def test_everything_is_in_the_audit_trail_and_no_secret_is(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    second_factor.accept(cast.bob, "000000")
+    second_factor.accept(cast.bob, phone.recovery_codes[0])
+    second_factor.new_recovery_codes(cast.bob)
+    second_factor.remove(cast.bob, PASSWORD)
+    set_up(cast.bob)
+    second_factor.reset(cast.bob, actor=cast.alice)
+    assert events() == [
+        "second_factor:set",
+        "second_factor:refused",
+        "recovery_code:used",
+        "recovery_codes:made",
+        "second_factor:removed",
+        "second_factor:set",
+        "second_factor:reset",
+    ]
+    rows = db.session.scalars(select(AuditEvent)).all()
+    assert rows[-1].actor == cast.alice.email
+    assert {row.subject for row in rows[-7:]} == {f"person {cast.bob.id}"}
+    told = str([vars(row) for row in rows])
+    assert phone.secret not in told
+    assert not any(code in told for code in phone.recovery_codes)
+
+
+@on_both
+def test_after_a_hundred_wrong_ones_in_a_row_only_a_new_link_opens(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    _fail(cast.bob, 98)
+    assert people.authenticate("bob@example.com", "wrong") is None
+    assert people.authenticate("bob@example.com", PASSWORD) is cast.bob  # which forgets nothing yet
+    assert second_factor.accept(cast.bob, "000000") is None
+    assert events()[-2:] == ["second_factor:refused", "person:locked"]
+    assert tries.is_locked(cast.bob)
+    assert people.authenticate("bob@example.com", PASSWORD) is None
+    assert second_factor.accept(cast.bob, phone.code()) is None
+
+    new = "seven surfers ate warm papayas"
+    invitations.accept(invitations.renew(cast.bob), new)
+    assert people.authenticate("bob@example.com", new) is cast.bob
+    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+
+
+def test_whoever_gets_in_has_their_failures_forgotten(cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    _fail(cast.bob, 99)
+    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+    _fail(cast.vera, 99)
+    assert people.authenticate("vera@example.com", PASSWORD) is cast.vera
+    db.session.rollback()
+    assert (cast.bob.failures_in_a_row, cast.vera.failures_in_a_row) == (0, 0)
+
+
+def test_other_people_are_not_locked_with_them(cast: Cast) -> None:
+    _fail(cast.bob, 100)
+    assert people.authenticate("bob@example.com", PASSWORD) is None
+    assert people.authenticate("vera@example.com", PASSWORD) is cast.vera
+
+
+@pytest.mark.parametrize("who", ["bob@example.com", "nobody@example.com"])
+def test_a_failure_is_recorded_with_a_name_only_if_there_is_such_a_person(
+    cast: Cast, who: str
+) -> None:
+    people.authenticate(who, "wrong")
+    db.session.rollback()
+    row = db.session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
+    assert row is not None
+    assert (row.event, row.result, row.actor) == ("session:refused", "refused", None)
+    known = who == cast.bob.email
+    assert row.subject == (f"person {cast.bob.id}" if known else None)
+    assert row.details == ({"person": who} if known else {})
+
+
+def _fail(user: User, times: int) -> None:
+    with transaction():
+        user.failures_in_a_row = times

@@ -1,0 +1,94 @@
+"""One's own second factor: setting it up, other recovery codes, removing it."""
+
+from __future__ import annotations
+
+import io
+
+import segno
+from flask import Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.sessions import current_actor
+from webapp.errors import NotFound, RateLimited, ValidationError
+from webapp.pages.account import stay
+from webapp.pages.blueprints import signed_in
+from webapp.pages.confirm import check_password
+from webapp.services import second_factor as factor
+
+
+@signed_in.get("/account/second-factor")
+def second_factor() -> str:
+    return _page()
+
+
+@signed_in.get("/account/second-factor/qr.svg")
+def second_factor_qr() -> Response:
+    """A file of its own: the Content-Security-Policy lets no data into a page as a picture."""
+    pending = factor.pending(current_actor())
+    if pending is None:
+        raise NotFound()
+    picture = io.BytesIO()
+    code = segno.make(pending.uri, micro=False)
+    code.save(picture, kind="svg", scale=4, dark="#000", light="#fff", xmldecl=False)
+    return Response(picture.getvalue(), mimetype="image/svg+xml")
+
+
+@signed_in.post("/account/second-factor")
+def begin_second_factor() -> ResponseReturnValue:
+    user = current_actor()
+    try:
+        check_password(user, request.form.get("current", ""))
+        factor.begin(user)
+    except (RateLimited, ValidationError) as error:
+        return _refused(error)
+    return redirect(url_for("pages.second_factor"), 303)
+
+
+@signed_in.post("/account/second-factor/confirm")
+def confirm_second_factor() -> ResponseReturnValue:
+    """Shows the recovery codes in this one answer; they can be read nowhere afterwards."""
+    try:
+        return _page(codes=factor.confirm(current_actor(), request.form.get("code", "")))
+    except ValidationError as error:
+        return _refused(error)
+
+
+@signed_in.post("/account/second-factor/recovery-codes")
+def new_recovery_codes() -> ResponseReturnValue:
+    user = current_actor()
+    try:
+        check_password(user, request.form.get("current", ""))
+    except (RateLimited, ValidationError) as error:
+        return _refused(error)
+    return _page(codes=factor.new_recovery_codes(user))
+
+
+@signed_in.post("/account/second-factor/remove")
+def remove_second_factor() -> ResponseReturnValue:
+    user, password = current_actor(), request.form.get("current", "")
+    try:
+        check_password(user, password)
+        factor.remove(user, password)
+    except (RateLimited, ValidationError) as error:
+        return _refused(error)
+    return stay(user, "Your second factor was removed. Everywhere else you are signed out.")
+
+
+def _refused(error: RateLimited | ValidationError) -> ResponseReturnValue:
+    if isinstance(error, RateLimited):
+        again = {"Retry-After": str(error.retry_after)}
+        return _page(errors={"current": error.message}), 429, again
+    return _page(errors={error.parameter: error.message}), 422
+
+
+def _page(codes: list[str] | None = None, errors: dict[str, str] | None = None) -> str:
+    person = current_actor()
+    return render_template(
+        "account/second_factor.html",
+        person=person,
+        pending=factor.pending(person),
+        must=factor.is_missing(person.role, person.second_factor_since),
+        left=factor.recovery_codes_left(person),
+        codes=codes,
+        errors=errors or {},
+    )

@@ -1,0 +1,88 @@
+"""Tries to sign in: what is remembered of those that failed, and what a right password brings.
+
+How many are heard in a while is counted at the edge (limits/sign_in.py); here is what outlasts it.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from webapp.errors import ValidationError
+from webapp.extensions import transaction
+from webapp.models import User
+from webapp.services import audit, passwords
+from webapp.services.audit import Event, Result
+
+# So many wrong ones in a row, and only a new link opens the account (NIST SP 800-63B, 3.2.2).
+MOST_IN_A_ROW = 100
+
+log = structlog.get_logger()
+
+
+def is_locked(user: User) -> bool:
+    """Whether a person needs a new link, whatever password or code they have."""
+    return user.failures_in_a_row >= MOST_IN_A_ROW
+
+
+def failed(user: User | None) -> None:
+    """Remember a wrong password, if the database can take it just now. Of an address that nobody
+    has nothing is remembered but that somebody tried, which takes as long."""
+    user_id = user.id if user else 0
+    try:
+        with transaction() as session:
+            person = session.get(User, user_id, with_for_update=True)
+            if person is None:
+                audit.record(Event.SIGN_IN_FAILED, result=Result.REFUSED)
+            else:
+                count(person, Event.SIGN_IN_FAILED)
+    except OperationalError:
+        log.warning("failed_sign_in_not_noted")
+
+
+def count(user: User, event: Event) -> None:
+    """Count a failure of a person who is locked in the caller's transaction."""
+    user.failures_in_a_row += 1
+    _record(user, event)
+    if user.failures_in_a_row == MOST_IN_A_ROW:
+        log.warning("account_locked", person_id=user.id)
+        _record(user, Event.ACCOUNT_LOCKED)
+
+
+def succeeded(user: User, password: str) -> None:
+    """Forget the failures of somebody who needs nothing but the password they gave, and store it
+    with the parameters of today.
+
+    Raises ValidationError for a password that was long enough only beside a second factor.
+    """
+    alone = user.second_factor_since is None
+    if alone and passwords.is_too_short_alone(password):
+        raise ValidationError(
+            "Without a second factor this password is too short. Ask an admin for a link to choose "
+            "a longer one.",
+            parameter="password",
+        )
+    stored, forget = user.password_hash, alone and user.failures_in_a_row > 0
+    outdated = passwords.is_outdated(stored)
+    if not outdated and not forget:
+        return
+    anew = passwords.hashed_anew(password) if outdated else stored
+    try:
+        with transaction() as session:
+            session.refresh(user, with_for_update=True)
+            if user.password_hash == stored:  # else they have chosen another one meanwhile
+                user.password_hash = anew
+            if forget:
+                user.failures_in_a_row = 0
+    except OperationalError:
+        log.warning("sign_in_not_noted")
+
+
+def _record(user: User, event: Event) -> None:
+    audit.record(
+        event,
+        organization_id=user.organization_id,
+        subject=f"person {user.id}",
+        result=Result.REFUSED,
+        person=user.email,
+    )
