@@ -14,7 +14,7 @@ from webapp import people_commands
 from webapp.errors import OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import audit, audit_check, organizations, tokens
+from webapp.services import audit, audit_check, organizations, rotation, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 from webapp.terminal import in_sentences, person, secret
@@ -27,6 +27,8 @@ def init_app(app: Flask) -> None:
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
     ours = (create_organization, issue_token, sync, audit_trail)
     for command in (*people_commands.COMMANDS, *ours):
+        app.cli.add_command(command)
+    for command in (rotate_keys,):
         app.cli.add_command(command)
 
 
@@ -74,6 +76,17 @@ def sync(organization_id: int, wait: bool, compare: bool) -> None:
     if wait:
         _watch(organization, log.id)
     return None
+
+
+@click.command("rotate-keys")
+@in_sentences
+def rotate_keys() -> None:
+    """Encrypt every stored secret with the first of CREDENTIALS_KEYS. Exit code 1: some are
+    encrypted with a key that is not there, and were left as they are."""
+    done = rotation.rotate()
+    click.echo(f"{done.sealed} encrypted with the newest key, {done.unreadable} unreadable.")
+    if done.unreadable:
+        raise SystemExit(1)
 
 
 def _tell(verdict: verify.Verdict) -> None:
