@@ -64,7 +64,7 @@ def sync(organization_id: int, wait: bool, compare: bool) -> None:
     With --verify nothing is started or written: all patients in Cliniko are listed again and
     compared with ours; exit code 1 tells that they are not the same.
     """
-    organization = db.session.get(Organization, organization_id)
+    organization = organizations.get(organization_id)
     if organization is None:
         raise OrganizationNotFound()
     if compare:

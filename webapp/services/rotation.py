@@ -25,7 +25,10 @@ class Sealed:
     owner_id: InstrumentedAttribute[Any]
 
 
-SEALED = (Sealed(Purpose.CLINIKO_KEY, Organization.encrypted_api_key, Organization.id),)
+SEALED = (
+    Sealed(Purpose.CLINIKO_KEY, Organization.encrypted_api_key, Organization.id),
+    Sealed(Purpose.FORGOTTEN_PATIENTS, Organization.forgetting_key, Organization.id),
+)
 
 
 @dataclass(frozen=True)
