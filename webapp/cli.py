@@ -14,7 +14,7 @@ from webapp import people_commands
 from webapp.errors import OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import audit, audit_check, organizations, rotation, tokens
+from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 from webapp.terminal import in_sentences, person, secret
@@ -28,7 +28,7 @@ def init_app(app: Flask) -> None:
     ours = (create_organization, issue_token, sync, audit_trail)
     for command in (*people_commands.COMMANDS, *ours):
         app.cli.add_command(command)
-    for command in (rotate_keys,):
+    for command in (rotate_keys, clean_up):
         app.cli.add_command(command)
 
 
@@ -121,6 +121,16 @@ def _last_words(log: SyncLog) -> str:
         return f"{log.error_code}: {log.error_message}"
     words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
+
+
+@click.command("clean-up")
+@in_sentences
+def clean_up() -> None:
+    """Remove what is kept no longer, as workers do by themselves once a day."""
+    removed = retention.clean_up()
+    for name, count in removed.items():
+        click.echo(f"{name}: {count}")
+    click.echo(f"{removed.total()} removed.")
 
 
 @click.group("audit")

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import Organization
+from webapp.services import audit
 from webapp.services.sealing import Purpose, is_newest, seal, unseal
 
 ROWS_AT_ONCE = 100
@@ -55,6 +56,8 @@ def rotate() -> Rotated:
         while after is not None:
             some, after = _some(each, after)
             done = done.plus(some)
+    with transaction():
+        audit.record(audit.Event.KEYS_ROTATED, sealed=done.sealed, unreadable=done.unreadable)
     return done
 
 

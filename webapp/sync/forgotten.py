@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import datetime
 
 import msgspec
-import structlog
 from sqlalchemy import delete, func, select, update
 
 from webapp.cliniko.records import PatientRecord
@@ -31,11 +30,10 @@ from webapp.models import (
     SyncLog,
     User,
 )
+from webapp.services import audit
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_second
 from webapp.sync.upsert import RecordPage
-
-log = structlog.get_logger()
 
 
 class Forgotten:
@@ -89,7 +87,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
 
     Raises SyncAlreadyRunning, NotFound if they are gone already, and SecretUnreadable.
     """
-    organization_id, patient_id, actor_id = organization.id, patient.id, actor.id
+    organization_id, patient_id = organization.id, patient.id
     with transaction() as session:
         # As for a decision about held removals: no sync begins meanwhile.
         clinic = session.get_one(Organization, organization_id, with_for_update={"key_share": True})
@@ -107,12 +105,12 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
         )
         _remove(row)
         clinic.patients_changed_at = moment
-    log.info(
-        "patient_forgotten",
-        organization_id=organization_id,
-        patient_id=patient_id,
-        user_id=actor_id,
-    )
+        audit.record(
+            audit.Event.PATIENT_FORGOTTEN,
+            actor=actor,
+            organization_id=organization_id,
+            subject=f"patient {patient_id}",
+        )
 
 
 def _remove(patient: Patient) -> None:

@@ -10,17 +10,15 @@ import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
 from sqlalchemy import select
 
 from webapp.clock import now
 from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncStatus, User
-from webapp.services import people
+from webapp.services import audit, people
+from webapp.services.audit import Event
 from webapp.sync.recovery import close
-
-log = structlog.get_logger()
 
 _DISABLED = "The clinic was disabled while this sync ran. What was stored until then is kept."
 _DELETED = "The clinic was deleted while this sync ran."
@@ -31,14 +29,14 @@ def disable(organization: Organization, *, actor: User) -> None:
 
     Raises OrganizationNotFound if it was deleted meanwhile.
     """
-    with _changing(organization, "disabled", actor) as clinic:
+    with _changing(organization, Event.CLINIC_DISABLED, actor) as clinic:
         clinic.disabled_at = clinic.disabled_at or now()
         _end_sync(clinic, ErrorCode.SYNC_CANCELLED, _DISABLED)
 
 
 def enable(organization: Organization, *, actor: User) -> None:
     """Let a clinic be seen and synced again. Raises OrganizationNotFound as `disable` does."""
-    with _changing(organization, "enabled", actor) as clinic:
+    with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
         clinic.disabled_at = None
 
 
@@ -53,7 +51,7 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         raise ValidationError(
             "This is not the name of the clinic. Nothing was deleted.", parameter="confirmation"
         )
-    with _changing(organization, "deleted", actor) as clinic:
+    with _changing(organization, Event.CLINIC_DELETED, actor) as clinic:
         clinic.deleted_at = now()
         clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
         clinic.cliniko_patients = None
@@ -65,16 +63,18 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
 
 
 @contextmanager
-def _changing(organization: Organization, what: str, actor: User) -> Iterator[Organization]:
-    """A transaction that begins with the clinic locked: no sync of it starts meanwhile."""
-    organization_id, actor_id = organization.id, actor.id
+def _changing(organization: Organization, event: Event, actor: User) -> Iterator[Organization]:
+    """A transaction that begins with the clinic locked, so that no sync of it starts meanwhile, and
+    ends with the event."""
+    organization_id = organization.id
     with transaction() as session:
         # Not a key lock: a page that is being stored wants to be sure that the clinic is there.
         clinic = session.get_one(Organization, organization_id, with_for_update={"key_share": True})
         if clinic.deleted_at is not None:
             raise OrganizationNotFound(organization_id=organization_id)
         yield clinic
-    log.info(f"organization_{what}", organization_id=organization_id, user_id=actor_id)
+        subject = f"clinic {organization_id}"
+        audit.record(event, actor=actor, organization_id=organization_id, subject=subject)
 
 
 def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -> None:
