@@ -82,6 +82,7 @@ class Settings:
     htmx_url: str | None  # None: the CDN
     allowed_hosts: tuple[str, ...]  # empty: any
     trusted_proxies: int
+    log_level: str
     retention_days: int  # of what was known of patients who are deleted in Cliniko
 
     def flask(self) -> dict[str, object]:
@@ -105,6 +106,7 @@ class Settings:
             "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
             "TRUSTED_PROXIES": self.trusted_proxies,
+            "LOG_LEVEL": self.log_level,
             "RETENTION_DAYS": self.retention_days,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
@@ -164,6 +166,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         htmx_url=read.text("HTMX_URL", *HTMX_ADDRESS),
         allowed_hosts=_names(read.text("ALLOWED_HOSTS", *HOST_NAMES)),
         trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
+        log_level=read.choice("LOG_LEVEL", ["info", "debug"], "info"),
         retention_days=read.number("RETENTION_DAYS", 90, highest=3650),
     )
 

@@ -39,7 +39,7 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert settings.cliniko_rate_limit == 200
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
     assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
-    assert settings.retention_days == 90
+    assert (settings.retention_days, settings.log_level) == (90, "info")
     assert settings.htmx_url is None
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
 
@@ -175,6 +175,7 @@ NONSENSE = [
     ("ALLOWED_HOSTS", "clinic.example,"),
     ("ALLOWED_HOSTS", "*"),
     ("ALLOWED_HOSTS", "."),
+    ("LOG_LEVEL", "verbose"),
     ("RETENTION_DAYS", "0"),
     ("TRUSTED_PROXIES", "11"),
     ("TRUSTED_PROXIES", "-1"),

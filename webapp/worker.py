@@ -130,7 +130,8 @@ class SyncWorker(Worker):
 
 def start(app: Flask) -> None:
     """Work until told to stop."""
-    SyncWorker(app).work(logging_level="WARNING")
+    level = "DEBUG" if app.config["LOG_LEVEL"] == "debug" else "WARNING"
+    SyncWorker(app).work(logging_level=level)
 
 
 def _hand_over(_signal: int, _frame: FrameType | None) -> None:
