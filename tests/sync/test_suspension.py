@@ -34,11 +34,11 @@ def while_it_runs(cliniko: Simulator, do: Callable[[], None]) -> None:
     from flask import current_app
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
-    done: list[bool] = []
+    asked: list[str] = []
 
     def between(path: str, _params: object, _number: int) -> None:
-        if path == "/patients/archived" and not done:
-            done.append(True)
+        asked.append(path)
+        if path == "/patients/archived" and asked.count(path) == 2:  # the first only counts them
             with app.app_context():
                 do()
 
@@ -75,7 +75,7 @@ def test_a_sync_that_runs_ends_and_stores_nobody_any_more(
     log = sync()
 
     assert (log.status, log.error_code) == (SyncStatus.FAILED, error_code)
-    assert patients_of(cast.surf) == stored[0] < 648
+    assert 0 < patients_of(cast.surf) == stored[0] < 648
 
 
 def test_one_that_waits_in_the_queue_is_not_begun(cast: Cast, begin: Sync) -> None:

@@ -6,7 +6,7 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import NotFound, SyncAlreadyRunning
@@ -55,6 +55,7 @@ def patient(org_id: str, patient_id: str) -> str:
 
 
 @signed_in.post("/clinics/<org_id>/patients/<patient_id>/forget")
+@fresh
 def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.FORGET_PATIENT)
     found = _patient(organization, patient_id)

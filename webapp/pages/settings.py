@@ -38,6 +38,7 @@ def replace_key(org_id: str) -> ResponseReturnValue:
 
 
 @signed_in.post("/clinics/<org_id>/settings/disable")
+@fresh
 def disable_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     suspension.disable(organization, actor=current_actor())
@@ -46,6 +47,7 @@ def disable_clinic(org_id: str) -> ResponseReturnValue:
 
 
 @signed_in.post("/clinics/<org_id>/settings/enable")
+@fresh
 def enable_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     suspension.enable(organization, actor=current_actor())
@@ -54,6 +56,7 @@ def enable_clinic(org_id: str) -> ResponseReturnValue:
 
 
 @signed_in.post("/clinics/<org_id>/settings/delete")
+@fresh
 def delete_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     typed, name = request.form.get("confirmation", ""), organization.name

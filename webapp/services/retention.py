@@ -28,13 +28,13 @@ from webapp.models import (
     SyncFailure,
     SyncLog,
 )
-from webapp.services import audit, search
+from webapp.services import audit, search, sessions
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
 _TAKEN_FOR = timedelta(minutes=1)
 
-DAYS_OF_WHAT_HAS_ENDED = 30  # tokens, links
+DAYS_OF_WHAT_HAS_ENDED = 30  # sessions, tokens, links
 _DAYS_OF_CLEAN_UPS = 400
 
 # What Cliniko itself still tells of a deleted patient, and what a sync stores of one whom it never
@@ -189,6 +189,7 @@ _LEFT_BY_CLINICS = Rule("deleted_clinics", 0, _purge_clinics)
 def _rules() -> list[Rule]:
     return [
         Rule("deleted_patients", current_app.config["RETENTION_DAYS"], _purge_patients),
+        Rule("sessions", DAYS_OF_WHAT_HAS_ENDED, sessions.delete_old),
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
