@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -11,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
 
@@ -79,6 +82,8 @@ class Settings:
     htmx_url: str | None  # None: the CDN
     allowed_hosts: tuple[str, ...]  # empty: any
     trusted_proxies: int
+    log_level: str
+    retention_days: int  # of what was known of patients who are deleted in Cliniko
 
     def flask(self) -> dict[str, object]:
         """The configuration of the Flask application."""
@@ -101,6 +106,8 @@ class Settings:
             "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
             "TRUSTED_PROXIES": self.trusted_proxies,
+            "LOG_LEVEL": self.log_level,
+            "RETENTION_DAYS": self.retention_days,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
             "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
@@ -126,6 +133,10 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     redis_url = read.secret("REDIS_URL")
     api_url = read.text("CLINIKO_API_URL", *(HTTPS_URL if production else HTTP_URL))
     demo = read.choice("DEMO", ["0", "1"], "0" if production or api_url else "1") == "1"
+    if production:
+        _refuse_debugging(read)
+        _refuse_open_doors("REDIS_URL", redis_url, encrypted=_redis_is_encrypted)
+        _refuse_open_doors("DATABASE_URL", read.secret("DATABASE_URL"), encrypted=_tls_is_asked_for)
     if demo and production:
         raise ConfigError("DEMO=1 shows invented patients; it cannot be used with ENV=production.")
     contact_email = read.text("CLINIKO_CONTACT_EMAIL", *EMAIL)
@@ -146,7 +157,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         secret_key_fallbacks=_fallbacks(read, production=production),
         credentials_keys=_credentials_keys(read, instance, production=production),
         audit_keys=_audit_keys(read, instance, production=production),
-        metrics_token=read.secret("METRICS_TOKEN"),
+        metrics_token=_metrics_token(read, production=production),
         public_url=_public_url(read, production=production),
         second_factor_required=_second_factor_required(read, production=production),
         host=read.text("HOST", *HOST) or "127.0.0.1",
@@ -155,6 +166,8 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         htmx_url=read.text("HTMX_URL", *HTMX_ADDRESS),
         allowed_hosts=_names(read.text("ALLOWED_HOSTS", *HOST_NAMES)),
         trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
+        log_level=read.choice("LOG_LEVEL", ["info", "debug"], "info"),
+        retention_days=read.number("RETENTION_DAYS", 90, highest=3650),
     )
 
 
@@ -249,6 +262,63 @@ def _is_guessable(key: str) -> bool:
     return len(key) < 32 or len(set(key)) < 8 or words
 
 
+def _metrics_token(read: _Reader, *, production: bool) -> str | None:
+    token = read.secret("METRICS_TOKEN")
+    if production and token is not None and _is_guessable(token):
+        raise ConfigError(f"METRICS_TOKEN can be guessed; {_MAKE_A_SECRET}")
+    return token
+
+
+def _refuse_debugging(read: _Reader) -> None:
+    """Flask's debugger runs whatever somebody types into an error page."""
+    value = read.text("FLASK_DEBUG") or "0"
+    if value.lower() not in ("0", "false", "no"):
+        raise ConfigError("FLASK_DEBUG must not be set with ENV=production.")
+
+
+def _refuse_open_doors(
+    name: str, url: str | None, *, encrypted: Callable[[SplitResult], bool]
+) -> None:
+    """On another machine patients must not pass in the clear, nor be there for everybody."""
+    if url is None or url.startswith("sqlite:"):
+        return
+    try:
+        parts = urlsplit(url)
+        elsewhere = [host for host in _hosts(parts) if not _is_this_machine(host)]
+    except ValueError:
+        raise ConfigError(f"{name} is no address that can be understood.") from None
+    if elsewhere and not (parts.password or parse_qs(parts.query).get("password")):
+        raise ConfigError(f"{name} needs a password: {elsewhere[0]} is another machine.")
+    if elsewhere and not encrypted(parts):
+        how = "begin with rediss://" if name == "REDIS_URL" else "say sslmode=verify-full"
+        raise ConfigError(f"{name} must {how}: {elsewhere[0]} is another machine.")
+
+
+def _hosts(url: SplitResult) -> list[str]:
+    """All that an address leads to; the path of a socket, or nothing, is this machine."""
+    named = [host for hosts in parse_qs(url.query).get("host", []) for host in hosts.split(",")]
+    return [*named, *([url.hostname] if url.hostname else [])]
+
+
+def _is_this_machine(host: str) -> bool:
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
+
+
+def _redis_is_encrypted(url: SplitResult) -> bool:
+    # Whoever cannot be recognised could be anybody.
+    unchecked = {"none", "optional"} & set(parse_qs(url.query).get("ssl_cert_reqs", []))
+    return url.scheme == "rediss" and not unchecked
+
+
+def _tls_is_asked_for(url: SplitResult) -> bool:
+    modes = parse_qs(url.query).get("sslmode", [])
+    return bool(modes) and modes[-1] in ("require", "verify-ca", "verify-full")
+
+
 def _fallbacks(read: _Reader, *, production: bool) -> tuple[str, ...]:
     """Earlier secret keys: what they have signed holds until it expires."""
     value = read.secret("SECRET_KEY_FALLBACKS") or ""
@@ -271,6 +341,10 @@ def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tup
             Fernet(key)
         except ValueError:
             raise ConfigError(f"Key {number} of CREDENTIALS_KEYS is no Fernet key.") from None
+        content = base64.urlsafe_b64decode(key)
+        # Words or a few bytes over and over; of random bytes hardly any key looks like that.
+        if production and (content.isascii() or len(set(content)) < 8):
+            raise ConfigError(f"Key {number} of CREDENTIALS_KEYS can be guessed; make another.")
     return keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from sqlalchemy import create_engine, text
 from config import Settings, load
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
-from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast, make_cast
+from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
+from tests.support.canaries import Search, WatchedLog
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.redis_server import redis_server
 from tests.support.running_system import RunningSystem, running_system
@@ -63,6 +65,32 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     """The whole system, running, for all tests that ask it over HTTP."""
     with running_system(tmp_path_factory.mktemp("system")) as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def watched_log() -> Iterator[Search]:
+    """Everything that is logged in this process is searched for what must never stand there."""
+    secret = {
+        "the password of all tests": PASSWORD,
+        "Surf Rehab's API key": SURF_KEY,
+        "Northside's API key": NORTHSIDE_KEY,
+        "the secret key": SECRET_KEY,
+        "the encryption key": CREDENTIALS_KEY,
+        "a field of Cliniko's that is not kept": "CANARY-",
+    }
+    search = Search(secret)
+    handler = WatchedLog(search)
+    logging.getLogger().addHandler(handler)
+    yield search
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_logged(watched_log: Search) -> Iterator[None]:
+    """A6, over the whole suite: a test whose log holds a secret fails."""
+    watched_log.hits.clear()
+    yield
+    assert watched_log.hits == []
 
 
 @pytest.fixture
@@ -126,6 +154,7 @@ def environment(
         "CREDENTIALS_KEYS": CREDENTIALS_KEY,
         "AUDIT_KEYS": AUDIT_KEY,
         "INSTANCE_DIR": str(tmp_path / "instance"),
+        "LOG_LEVEL": "debug",  # so that whatever could be logged is, see `nothing_secret_is_logged`
     }
 
 

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": DATA | LEAVES | {"queue", "services"},
     "auth": DATA | LEAVES | {"services"},
     "jobs": {"sync"},
-    "worker": DATA | LEAVES | {"queue", "sync", "jobs"},
+    "worker": DATA | LEAVES | {"queue", "services", "sync", "jobs"},
     "terminal": DATA | LEAVES | {"services"},
     "people_commands": DATA | LEAVES | {"services", "terminal"},
     "cli": DATA | LEAVES | {"services", "sync", "people_commands", "terminal"},

@@ -9,12 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import Result
+from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import select
 
 from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.codes import set_up
+from tests.conftest import CREDENTIALS_KEY
 from webapp.extensions import db
 from webapp.models import AuditEvent, Role, SyncLog
 from webapp.services import audit, credentials, invitations, organizations, people, tokens
@@ -221,3 +223,15 @@ def test_the_audit_trail_is_verified_and_tells_where_it_ends(app: Flask, cast: C
     assert other.exit_code == 1
     assert f"Event 3 of chain {chain} is not the event that was noted." in other.output
     assert run(app, "audit", "verify", "--anchor", "nonsense").exit_code == 2
+
+
+def test_keys_are_rotated_and_the_command_says_how_many(app: Flask, cast: Cast) -> None:
+    newer = Fernet.generate_key().decode()
+    app.config["CREDENTIALS_KEYS"] = [newer, CREDENTIALS_KEY]
+
+    first, second = run(app, "rotate-keys"), run(app, "rotate-keys")
+    assert first.output == "2 encrypted with the newest key, 0 unreadable.\n"
+    assert second.output == "0 encrypted with the newest key, 0 unreadable.\n"
+
+    app.config["CREDENTIALS_KEYS"] = [CREDENTIALS_KEY]
+    assert run(app, "rotate-keys").exit_code == 1

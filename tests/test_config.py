@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from config import SIMULATOR_NOTE, ConfigError, Settings, load, redis_socket
+from config import ROOT, SIMULATOR_NOTE, ConfigError, Settings, load, redis_socket
 
 FERNET_KEY = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
 PRODUCTION = {
@@ -36,6 +39,7 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert settings.cliniko_rate_limit == 200
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
     assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
+    assert (settings.retention_days, settings.log_level) == (90, "info")
     assert settings.htmx_url is None
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
 
@@ -171,6 +175,8 @@ NONSENSE = [
     ("ALLOWED_HOSTS", "clinic.example,"),
     ("ALLOWED_HOSTS", "*"),
     ("ALLOWED_HOSTS", "."),
+    ("LOG_LEVEL", "verbose"),
+    ("RETENTION_DAYS", "0"),
     ("TRUSTED_PROXIES", "11"),
     ("TRUSTED_PROXIES", "-1"),
     ("TRUSTED_PROXIES", "10.0.0.1"),
@@ -274,7 +280,7 @@ def test_a_secret_file_must_be_readable(tmp_path: Path) -> None:
 
 
 def test_settings_never_show_secrets(tmp_path: Path) -> None:
-    settings = load_in(tmp_path, **PRODUCTION, DATABASE_URL="postgresql://u:hidden@db/clinics")
+    settings = load_in(tmp_path, **PRODUCTION, DATABASE_URL="postgresql://u:hidden@/clinics")
     shown = repr(settings)
     for secret in (PRODUCTION["SECRET_KEY"], FERNET_KEY, "hidden"):
         assert secret not in shown
@@ -296,3 +302,81 @@ def test_cookies_work_without_https_in_development(tmp_path: Path) -> None:
     assert config["SESSION_COOKIE_NAME"] == "session"
     assert config["SESSION_COOKIE_HTTPONLY"] is True
     assert config["SESSION_COOKIE_SAMESITE"] == "Lax"
+
+
+OPEN_DOORS = [
+    # S44: what production refuses, and a word of the sentence that says so.
+    ({"FLASK_DEBUG": "1"}, "FLASK_DEBUG"),
+    ({"FLASK_DEBUG": "true"}, "FLASK_DEBUG"),
+    ({"SECRET_KEY": "dev"}, "SECRET_KEY can be guessed"),
+    ({"SECRET_KEY_FALLBACKS": "the-secret-key-of-the-year-before-last"}, "FALLBACKS can be"),
+    ({"METRICS_TOKEN": "metrics"}, "METRICS_TOKEN can be guessed"),
+    ({"CREDENTIALS_KEYS": "A" * 43 + "="}, "Key 1 of CREDENTIALS_KEYS can be guessed"),
+    ({"CREDENTIALS_KEYS": f"{FERNET_KEY},dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="}, "Key 2"),
+    ({"CLINIKO_API_URL": "http://api.cliniko.com/v1"}, "https://"),
+    ({"CLINIKO_CONTACT_EMAIL": ""}, "CLINIKO_CONTACT_EMAIL is missing"),
+    ({"DEMO": "1"}, "DEMO=1"),
+    ({"REDIS_URL": "redis://cache:6379/0"}, "REDIS_URL needs a password: cache"),
+    ({"REDIS_URL": "rediss://10.0.0.7:6379/0"}, "REDIS_URL needs a password"),
+    ({"REDIS_URL": "redis://:hidden@cache:6379/0"}, "REDIS_URL must begin with rediss://"),
+    ({"REDIS_URL": "rediss://:hidden@cache/0?ssl_cert_reqs=none"}, "REDIS_URL must begin"),
+    ({"REDIS_URL": "rediss://:hidden@[cache/0"}, "REDIS_URL is no address"),
+    ({"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full"}, "needs a password: db"),
+    ({"DATABASE_URL": "postgresql://u:hidden@db/clinics"}, "sslmode=verify-full"),
+    ({"DATABASE_URL": "postgresql://u:hidden@db/clinics?sslmode=prefer"}, "sslmode=verify-full"),
+    ({"DATABASE_URL": "postgresql://u:hidden@/clinics?host=/run,10.0.0.7"}, "10.0.0.7 is another"),
+]
+
+
+@pytest.mark.parametrize(("environ", "words"), OPEN_DOORS)
+def test_production_refuses_what_is_not_safe(
+    tmp_path: Path, environ: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_in(tmp_path, **(PRODUCTION | environ))
+    sentence = str(refused.value)
+    assert words in sentence
+    assert "\n" not in sentence
+    assert "hidden" not in sentence
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"FLASK_DEBUG": "0"},
+        {"REDIS_URL": "redis://localhost:6379/0"},
+        {"REDIS_URL": "redis://127.0.0.1/0"},
+        {"REDIS_URL": "redis://[::1]:6379"},
+        {"REDIS_URL": "unix:///run/redis.sock"},
+        {"REDIS_URL": "rediss://:pw@cache:6379/0"},
+        {"DATABASE_URL": "postgresql://u@localhost/clinics"},
+        {"DATABASE_URL": "postgresql:///clinics?host=/run/postgresql"},
+        {"DATABASE_URL": "postgresql://u:pw@db/clinics?sslmode=require"},
+        {"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full&password=pw"},
+        {"DATABASE_URL": "sqlite:////var/lib/patients.db"},
+    ],
+)
+def test_production_takes_what_is_safe(tmp_path: Path, environ: dict[str, str]) -> None:
+    load_in(tmp_path, **(PRODUCTION | environ))
+
+
+@pytest.mark.parametrize(
+    "environ", [each for each, _ in OPEN_DOORS[::2]], ids=lambda environ: next(iter(environ))
+)
+def test_a_process_with_bad_settings_ends_with_one_sentence(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    settings = os.environ | PRODUCTION | {"INSTANCE_DIR": str(tmp_path)} | environ
+    worker = subprocess.run(
+        [sys.executable, "worker.py"],
+        cwd=ROOT,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert worker.returncode == 2
+    assert len(worker.stderr.splitlines()) == 1
+    assert "Traceback" not in worker.stderr
+    assert worker.stdout == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from cryptography.fernet import Fernet
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -76,6 +77,7 @@ def test_browsers_are_told_to_use_https_in_production_only(
     production = environment | {
         "ENV": "production",
         "SECRET_KEY": "Zq3vX9kLm2Rt7Yw1Bn5Hs8Jd4Fg6Pc0A",
+        "CREDENTIALS_KEYS": Fernet.generate_key().decode(),
         "CLINIKO_API_URL": "https://cliniko.test/v1",
         "PUBLIC_URL": "https://patients.test",
     }

@@ -14,7 +14,7 @@ from webapp import people_commands
 from webapp.errors import OrganizationNotFound
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import audit, audit_check, organizations, tokens
+from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 from webapp.terminal import in_sentences, person, secret
@@ -27,6 +27,8 @@ def init_app(app: Flask) -> None:
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
     ours = (create_organization, issue_token, sync, audit_trail)
     for command in (*people_commands.COMMANDS, *ours):
+        app.cli.add_command(command)
+    for command in (rotate_keys, clean_up):
         app.cli.add_command(command)
 
 
@@ -62,7 +64,7 @@ def sync(organization_id: int, wait: bool, compare: bool) -> None:
     With --verify nothing is started or written: all patients in Cliniko are listed again and
     compared with ours; exit code 1 tells that they are not the same.
     """
-    organization = db.session.get(Organization, organization_id)
+    organization = organizations.get(organization_id)
     if organization is None:
         raise OrganizationNotFound()
     if compare:
@@ -74,6 +76,17 @@ def sync(organization_id: int, wait: bool, compare: bool) -> None:
     if wait:
         _watch(organization, log.id)
     return None
+
+
+@click.command("rotate-keys")
+@in_sentences
+def rotate_keys() -> None:
+    """Encrypt every stored secret with the first of CREDENTIALS_KEYS. Exit code 1: some are
+    encrypted with a key that is not there, and were left as they are."""
+    done = rotation.rotate()
+    click.echo(f"{done.sealed} encrypted with the newest key, {done.unreadable} unreadable.")
+    if done.unreadable:
+        raise SystemExit(1)
 
 
 def _tell(verdict: verify.Verdict) -> None:
@@ -108,6 +121,16 @@ def _last_words(log: SyncLog) -> str:
         return f"{log.error_code}: {log.error_message}"
     words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
+
+
+@click.command("clean-up")
+@in_sentences
+def clean_up() -> None:
+    """Remove what is kept no longer, as workers do by themselves once a day."""
+    removed = retention.clean_up()
+    for name, count in removed.items():
+        click.echo(f"{name}: {count}")
+    click.echo(f"{removed.total()} removed.")
 
 
 @click.group("audit")

@@ -8,6 +8,7 @@
     │   └── ProofRequired          not before the password was entered again
     ├── InvalidOrganizationId      the id in the path is no id
     ├── OrganizationNotFound
+    ├── OrganizationDisabled       an admin has disabled the clinic
     ├── NotFound                   any other thing that is not there
     │   └── RemovalsNotHeld        a later sync has made another list
     ├── RateLimited                too often; knows when again
@@ -35,6 +36,7 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_PERMISSIONS = "INSUFFICIENT_PERMISSIONS"
     INVALID_ORGANIZATION_ID = "INVALID_ORGANIZATION_ID"
     ORGANIZATION_NOT_FOUND = "ORGANIZATION_NOT_FOUND"
+    ORGANIZATION_DISABLED = "ORGANIZATION_DISABLED"
     VALIDATION_ERROR = "VALIDATION_ERROR"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -116,6 +118,14 @@ class InvalidOrganizationId(AppError):
 class OrganizationNotFound(AppError):
     error_code = ErrorCode.ORGANIZATION_NOT_FOUND
     default_message = "There is no organization with this id. Verify the id."
+
+
+class OrganizationDisabled(AppError):
+    error_code = ErrorCode.ORGANIZATION_DISABLED
+    default_message = (
+        "This clinic is disabled: only admins can see it, and no sync starts. An admin can enable "
+        "it in its settings."
+    )
 
 
 class NotFound(AppError):

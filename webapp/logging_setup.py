@@ -42,7 +42,8 @@ def init_app(app: Flask) -> None:
     # A second application in the same process, as in tests, replaces the handler of the first.
     root.handlers = [other for other in root.handlers if not isinstance(other, _JsonLines)]
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    # Addresses may hold a patient's name that somebody searched for; the others only chatter.
+    root.setLevel(app.config["LOG_LEVEL"].upper())
+    # At any level: addresses may hold a patient's name that somebody searched for; the others only
+    # chatter.
     for name in ("urllib3", "werkzeug", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -29,6 +29,7 @@ import webapp.jobs  # noqa: F401  (loaded before the fork, so that no work-horse
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db
 from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
+from webapp.services import retention
 from webapp.sync import engine, lease, recovery
 
 log = structlog.get_logger()
@@ -80,6 +81,8 @@ class SyncWorker(Worker):
         if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
             self._looked_at = time.monotonic()
             self._recover()
+            with self._in_database():
+                retention.look()
 
     def handle_work_horse_killed(self, job: Job, *args: Any) -> None:
         """The work-horse died alone: nobody needs to wait for its lease to run out."""
@@ -119,7 +122,7 @@ class SyncWorker(Worker):
             try:
                 yield
             except (SQLAlchemyError, QueueUnavailable) as error:
-                log.warning("could_not_look_for_stale_syncs", error=type(error).__name__)
+                log.warning("could_not_look_into_the_database", error=type(error).__name__)
             finally:
                 db.session.remove()
                 db.engine.dispose()
@@ -127,7 +130,8 @@ class SyncWorker(Worker):
 
 def start(app: Flask) -> None:
     """Work until told to stop."""
-    SyncWorker(app).work(logging_level="WARNING")
+    level = "DEBUG" if app.config["LOG_LEVEL"] == "debug" else "WARNING"
+    SyncWorker(app).work(logging_level=level)
 
 
 def _hand_over(_signal: int, _frame: FrameType | None) -> None:

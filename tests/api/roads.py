@@ -21,6 +21,7 @@ from webapp.extensions import db, transaction
 from webapp.models import SyncOrigin
 from webapp.queue import web_connection
 from webapp.services import organizations
+from webapp.sync import suspension
 
 API = "/api/v1/cliniko"
 TOKEN = "/api/v1/auth/token"
@@ -61,6 +62,11 @@ def without_a_token(stage: Stage) -> TestResponse:
 
 def a_clinic_of_others(stage: Stage) -> TestResponse:
     return stage.bob.get(f"{API}/status/{stage.cast.northside.id}")
+
+
+def a_clinic_that_is_disabled(stage: Stage) -> TestResponse:
+    suspension.disable(stage.cast.surf, actor=stage.cast.alice)
+    return stage.bob.get(f"{API}/status/{stage.cast.surf.id}")
 
 
 def a_large_body(stage: Stage) -> TestResponse:
@@ -132,6 +138,7 @@ ROADS: dict[ErrorCode, Callable[[Stage], TestResponse]] = {
     ErrorCode.INSUFFICIENT_PERMISSIONS: a_clinic_of_others,
     ErrorCode.INVALID_ORGANIZATION_ID: lambda stage: stage.status("abc"),
     ErrorCode.ORGANIZATION_NOT_FOUND: lambda stage: stage.status(999),
+    ErrorCode.ORGANIZATION_DISABLED: a_clinic_that_is_disabled,
     ErrorCode.NOT_FOUND: lambda stage: stage.bob.get("/api/v1/nothing"),
     ErrorCode.METHOD_NOT_ALLOWED: lambda stage: stage.bob.put(f"{API}/status/1"),
     ErrorCode.VALIDATION_ERROR: lambda stage: stage.bob.get(f"{API}/sync-logs/1?limit=none"),

@@ -31,6 +31,7 @@ def test_before_the_first_sync(vera: FlaskClient, url: str) -> None:
         "patient_counts": {
             "total_in_cliniko": None,
             "synced_to_database": 0,
+            "forgotten": 0,
             "success_rate": None,
         },
         "sync_duration": None,
@@ -48,6 +49,7 @@ def test_after_a_sync_that_completed(vera: FlaskClient, url: str, cast: Cast) ->
         "patient_counts": {
             "total_in_cliniko": 602,
             "synced_to_database": 0,
+            "forgotten": 0,
             "success_rate": 100.0,
         },
         "sync_duration": "4m 22s",

@@ -69,6 +69,7 @@ def test_a_worker_brings_all_patients(
     assert status["patient_counts"] == {
         "total_in_cliniko": 602,
         "synced_to_database": 602,
+        "forgotten": 0,
         "success_rate": 100.0,
     }
 

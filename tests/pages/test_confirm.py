@@ -26,6 +26,10 @@ ASKS = {
     "pages.add_clinic": "POST /clinics/new",
     "pages.clinic_settings": "GET /clinics/1/settings",
     "pages.replace_key": "POST /clinics/1/settings/api-key",
+    "pages.disable_clinic": "POST /clinics/1/settings/disable",
+    "pages.enable_clinic": "POST /clinics/1/settings/enable",
+    "pages.delete_clinic": "POST /clinics/1/settings/delete",
+    "pages.forget_patient": "POST /clinics/1/patients/1/forget",
     "pages.people": "GET /people",
     "pages.invite": "POST /people",
     "pages.new_link": "POST /people/3/link",
@@ -44,6 +48,7 @@ FIELDS = {
     "role": "manager",
     "organization": "1",
     "days": "30",
+    "confirmation": "Surf Rehab",
 }
 each_page = pytest.mark.parametrize("page", ASKS.values())
 each_form = pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def everything() -> dict[str, list[Any]]:
     db.session.rollback()
     tables = Base.metadata.sorted_tables
     return {
-        table.name: list(db.session.execute(table.select().order_by(table.c.id)))
+        table.name: list(db.session.execute(table.select().order_by(*table.primary_key)))
         for table in tables
         if table.name not in ("user_sessions", "audit_chains", "audit_events")
     }

@@ -12,7 +12,8 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db, transaction
-from webapp.models import Patient
+from webapp.models import OperationType, Patient, SyncOrigin
+from webapp.sync.start import start_sync
 
 
 def path_of(cliniko_patient_id: int) -> str:
@@ -121,3 +122,32 @@ def test_a_name_that_runs_from_right_to_left_turns_nothing_else_around(
     listed = Parsed(bob.get(f"/clinics/{cast.surf.id}/patients").text)
     (link,) = listed.having(dir="auto")
     assert link["href"] == path_of(1)
+
+
+def test_a_patient_is_forgotten_after_a_question(bob: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "Mia", "Chen"))
+    path = path_of(1)
+    assert "Forget this patient for good?" in text_of(bob.get(path))
+
+    answer = bob.post(f"{path}/forget")
+
+    assert answer.headers["Location"] == f"/clinics/{cast.surf.id}/patients"
+    page = text_of(bob.get(answer.headers["Location"]))
+    assert "The patient was forgotten." in page
+    assert "Olivia" not in page
+    assert "Mia Chen" in page
+    assert bob.get(path).status_code == 404
+    assert bob.post(f"{path}/forget").status_code == 404
+    overview = text_of(bob.get(f"/clinics/{cast.surf.id}"))
+    assert "Forgotten, left out of every sync 1" in overview
+
+
+def test_nobody_is_forgotten_while_a_sync_runs(bob: Visitor, cast: Cast) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+
+    answer = bob.post(f"{path_of(1)}/forget")
+
+    assert "Nobody was forgotten; do it when it has ended." in text_of(
+        bob.get(answer.headers["Location"])
+    )

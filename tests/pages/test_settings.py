@@ -79,3 +79,57 @@ def test_a_key_of_impossible_form_is_told_at_its_field(
     assert answer.status_code == 422
     assert Parsed(answer.text).having(name="api_key")[0]["aria-invalid"] == "true"
     assert stored_key(cast) == SURF_KEY
+
+
+def test_an_admin_disables_and_enables_a_clinic(
+    alice: Visitor, bob: Visitor, path: str, cast: Cast
+) -> None:
+    assert alice.post(f"{path}/disable").headers["Location"] == path
+    page = alice.get(f"/clinics/{cast.surf.id}")
+    assert "This clinic is disabled" in text_of(page)
+    assert "Sync all patients" not in text_of(page)
+    assert "Disabled" in text_of(alice.get("/clinics"))
+
+    for theirs in ("/clinics", path, f"/clinics/{cast.surf.id}", "/account", "/people"):
+        refused = bob.get(theirs)
+        assert refused.status_code == 403
+        assert "This clinic is disabled: only admins can see it" in text_of(refused)
+
+    alice.post(f"{path}/enable")
+    assert bob.get(path).status_code == 200
+    assert "This clinic is disabled" not in text_of(bob.get(path))
+
+
+def test_a_start_of_a_disabled_clinic_is_answered_with_the_reason(
+    alice: Visitor, path: str, cast: Cast
+) -> None:
+    alice.post(f"{path}/disable")
+    answer = alice.post(f"/clinics/{cast.surf.id}/syncs")
+    assert "no sync starts" in text_of(alice.get(answer.headers["Location"]))
+    assert "no sync starts" in alice.post_fragment(f"/clinics/{cast.surf.id}/syncs").text
+
+
+def test_only_an_admin_sees_how_a_clinic_is_disabled_or_deleted(
+    alice: Visitor, bob: Visitor, path: str
+) -> None:
+    assert "Disable or delete" in text_of(alice.get(path))
+    assert "Disable or delete" not in text_of(bob.get(path))
+
+
+def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str, cast: Cast) -> None:
+    refused = alice.post(f"{path}/delete", confirmation="Surf")
+    assert refused.status_code == 422
+    assert Parsed(refused.text).having(name="confirmation")[0]["aria-invalid"] == "true"
+    assert alice.get(path).status_code == 200
+
+    assert alice.post(f"{path}/delete", confirmation="Surf Rehab").headers["Location"] == "/clinics"
+
+    page = text_of(alice.get("/clinics"))
+    assert "Surf Rehab was deleted." in page
+    assert alice.get(path).status_code == 404
+    assert "Surf Rehab" not in text_of(alice.get("/clinics"))
+
+
+def test_people_of_a_deleted_clinic_are_signed_out(alice: Visitor, bob: Visitor, path: str) -> None:
+    alice.post(f"{path}/delete", confirmation="Surf Rehab")
+    assert bob.get("/clinics").headers["Location"].startswith("/sign-in")

@@ -42,7 +42,7 @@ def test_a_completed_sync_has_counted(synced: Organization) -> None:
 
 def test_a_decision_about_removals_is_counted_anew(synced: Organization) -> None:
     with transaction() as session:
-        session.get_one(Organization, synced.id).removals_decided_at = now()
+        session.get_one(Organization, synced.id).patients_changed_at = now()
 
     with _countings() as counted:
         assert counts.by_state(synced) == ALL

@@ -41,6 +41,11 @@ MEANINGS = {
         "There is no clinic with this id. Only admins are told.",
         "Take the id from `GET /organizations`.",
     ),
+    ErrorCode.ORGANIZATION_DISABLED: Meaning(
+        HTTPStatus.FORBIDDEN,
+        "An admin has disabled the clinic: nobody else can see it, and no sync starts.",
+        "Ask an admin to enable it in its settings.",
+    ),
     ErrorCode.VALIDATION_ERROR: Meaning(
         HTTPStatus.BAD_REQUEST,
         "A parameter, a header or the body cannot be used; `details.parameter` names the culprit. "

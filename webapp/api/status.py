@@ -13,7 +13,7 @@ from webapp.api.shapes import Answer, Count, Moment
 from webapp.auth.access import Action
 from webapp.durations import duration_words
 from webapp.models import OperationType, Organization, SyncStatus
-from webapp.sync import history
+from webapp.sync import forgotten, history
 
 
 class PatientCounts(Answer):
@@ -23,6 +23,15 @@ class PatientCounts(Answer):
         Count | None, Field(description="When last read; null until first connected.")
     ]
     synced_to_database: Count
+    forgotten: Annotated[
+        Count,
+        Field(
+            description=(
+                "Patients who were forgotten at somebody's wish: Cliniko may count them, and no "
+                "sync stores them."
+            )
+        ),
+    ] = 0
     success_rate: Annotated[
         float | None,
         Field(
@@ -85,6 +94,7 @@ def status(organization: Organization) -> Status:
         patient_counts=PatientCounts(
             total_in_cliniko=summary.total_in_cliniko,
             synced_to_database=summary.synced_to_database,
+            forgotten=forgotten.count(organization),
             success_rate=summary.success_rate,
         ),
         sync_duration=None if seconds is None else duration_words(seconds),

@@ -1,9 +1,10 @@
-"""Who may do what. Pure: a matrix and one question."""
+"""Who may do what. Pure: a matrix and two questions."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
+from webapp.errors import OrganizationDisabled
 from webapp.models import Role, User
 
 
@@ -12,11 +13,13 @@ class Action(Enum):
 
     VIEW_SYNCS = auto()
     VIEW_PATIENTS = auto()
+    FORGET_PATIENT = auto()
     START_SYNC = auto()
     CANCEL_SYNC = auto()
     TEST_CONNECTION = auto()
     MANAGE_ORGANIZATION = auto()
     ADD_ORGANIZATION = auto()
+    CLOSE_ORGANIZATION = auto()  # disable, enable, delete
     DECIDE_REMOVALS = auto()
     MANAGE_TOKENS = auto()  # of other people; everybody manages their own
     MANAGE_PEOPLE = auto()
@@ -26,6 +29,7 @@ class Action(Enum):
 _VIEWER = frozenset({Action.VIEW_SYNCS})
 _MANAGER = _VIEWER | {
     Action.VIEW_PATIENTS,
+    Action.FORGET_PATIENT,
     Action.START_SYNC,
     Action.CANCEL_SYNC,
     Action.TEST_CONNECTION,
@@ -59,3 +63,9 @@ def allows(
     if action not in MATRIX[role]:
         return False
     return role == Role.ADMIN or own_organization_id == organization_id
+
+
+def refuse_if_disabled(user: User) -> None:
+    """Raise OrganizationDisabled for those who belong to a clinic that is disabled."""
+    if user.organization is not None and user.organization.disabled_at is not None:
+        raise OrganizationDisabled(organization_id=user.organization_id)

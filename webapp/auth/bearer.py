@@ -7,6 +7,7 @@ import re
 import structlog
 from flask import g, request
 
+from webapp.auth.access import refuse_if_disabled
 from webapp.errors import AuthenticationRequired
 from webapp.models import User
 from webapp.services import tokens
@@ -16,7 +17,8 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE
 
 
 def authenticate() -> None:
-    """Find out who asks, before anything else is looked at. Raises AuthenticationRequired.
+    """Find out who asks, before anything else is looked at. Raises AuthenticationRequired, and
+    OrganizationDisabled if their clinic is disabled.
 
     Session cookies do not count: a page of another site could make a browser send them.
     """
@@ -26,6 +28,7 @@ def authenticate() -> None:
         raise AuthenticationRequired()
     g.actor = tokens.user_of(match.group(1))
     structlog.contextvars.bind_contextvars(user_id=g.actor.id)
+    refuse_if_disabled(g.actor)
 
 
 def current_actor() -> User:

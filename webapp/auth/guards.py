@@ -25,7 +25,9 @@ from webapp.models import Organization, Role, User
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CLINIC = select(Organization).where(Organization.id == bindparam("id"))
+_CLINIC = select(Organization).where(
+    Organization.id == bindparam("id"), Organization.deleted_at.is_(None)
+)
 _ORGANIZATION_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
 
 

@@ -12,6 +12,7 @@ from flask_login import (  # type: ignore[import-untyped]
     logout_user,
 )
 
+from webapp.auth.access import refuse_if_disabled
 from webapp.errors import AuthenticationRequired
 from webapp.models import User, UserSession
 from webapp.services import sessions
@@ -94,9 +95,12 @@ def was_ended() -> bool:
 
 
 def require_sign_in() -> None:
-    """Raise AuthenticationRequired unless somebody is signed in."""
-    if current_session() is None:
+    """Raise AuthenticationRequired unless somebody is signed in, and OrganizationDisabled if their
+    clinic is disabled."""
+    user = signed_in_user()
+    if user is None:
         raise AuthenticationRequired()
+    refuse_if_disabled(user)
 
 
 def current_actor() -> User:

@@ -2,6 +2,8 @@
 
 from webapp.models.api_token import ApiToken
 from webapp.models.audit_event import AuditChain, AuditEvent
+from webapp.models.clean_up import CleanUp
+from webapp.models.forgotten_patient import ForgottenPatient
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
@@ -16,6 +18,8 @@ __all__ = [
     "ApiToken",
     "AuditChain",
     "AuditEvent",
+    "CleanUp",
+    "ForgottenPatient",
     "HeldRemoval",
     "Invitation",
     "OperationType",

@@ -32,7 +32,13 @@ class Organization(Base):
     connection_error_code: Mapped[str | None] = mapped_column(String(40))
     cliniko_patients: Mapped[int | None]
     # Tells those who ask again whether something has changed that no newer sync tells of.
-    removals_decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    patients_changed_at: Mapped[datetime | None] = mapped_column("removals_decided_at", UtcDateTime)
+    # While it is disabled nobody but admins can see it, and no sync starts.
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # From then on it is not there for anybody; only what its syncs were is kept.
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Sealed, made when the first patient is forgotten: what ids of patients are hashed with.
+    forgetting_key: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     @property

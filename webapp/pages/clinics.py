@@ -16,7 +16,7 @@ from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
 from webapp.services.organizations import ClinicFigures
-from webapp.sync import history
+from webapp.sync import forgotten, history
 
 RECENT = 5  # in the table
 PICTURED = 30
@@ -70,6 +70,7 @@ def clinic(org_id: str) -> str:
         recent=logs[:RECENT],
         pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
+        forgotten=forgotten.count(organization),
         **card_context(logs[0] if logs else None),
     )
 

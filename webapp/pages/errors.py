@@ -21,6 +21,7 @@ from webapp.errors import (
     InsufficientPermissions,
     InvalidOrganizationId,
     NotFound,
+    OrganizationDisabled,
     OrganizationNotFound,
     ProofRequired,
     QueueUnavailable,
@@ -77,14 +78,14 @@ def answer(error: Exception) -> ResponseReturnValue:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page_failed", exc_info=error)
     words = _WORDS.get(status, _WORDS[400 if status < 500 else 500])
-    if isinstance(error, (RateLimited, ValidationError)):
+    if isinstance(error, (OrganizationDisabled, RateLimited, ValidationError)):
         words = words._replace(text=error.message)
     return _show(status, words, _headers_of(error))
 
 
 def _status_of(error: Exception) -> int:
     match error:
-        case InsufficientPermissions():
+        case InsufficientPermissions() | OrganizationDisabled():
             return HTTPStatus.FORBIDDEN
         case NotFound() | OrganizationNotFound():
             return HTTPStatus.NOT_FOUND

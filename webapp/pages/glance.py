@@ -25,7 +25,7 @@ from webapp.auth.access import Action, allows
 from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import read_alone
-from webapp.models import Role, SyncLog, SyncStatus, User, UserSession
+from webapp.models import Organization, Role, SyncLog, SyncStatus, User, UserSession
 from webapp.pages.card import PATIENCE
 from webapp.services import sessions
 from webapp.services.second_factor import is_missing
@@ -50,11 +50,14 @@ _ROW = (
     )
     .join_from(SyncLog, UserSession, UserSession.secret_digest == bindparam("digest"))
     .join(UserSession.user)
+    .join(Organization, Organization.id == SyncLog.organization_id)
     .where(
         sessions.HOLDS,
         SyncLog.id == bindparam("sync_id"),
         SyncLog.organization_id == bindparam("clinic_id"),
         SyncLog.status == SyncStatus.RUNNING,
+        Organization.disabled_at.is_(None),
+        Organization.deleted_at.is_(None),
         or_(
             SyncLog.lease_expires_at > bindparam("moment"),
             and_(SyncLog.worker.is_(None), SyncLog.started_at > bindparam("patient_since")),

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from flask import request
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
-from webapp.errors import NotFound
+from webapp.errors import NotFound, SyncAlreadyRunning
+from webapp.models import Organization, Patient
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import patients as patients_service
 from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
+from webapp.sync import forgotten
 
 PER_PAGE = 50
+_RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when it has ended."
 
 
 # A search is posted: the words are names of people, and addresses are kept in many places.
@@ -40,9 +44,7 @@ def patients(org_id: str) -> str:
 @signed_in.get("/clinics/<org_id>/patients/<patient_id>")
 def patient(org_id: str, patient_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    found = patients_service.get(organization, parameters.id_of(patient_id))
-    if found is None:
-        raise NotFound()
+    found = _patient(organization, patient_id)
     return render_clinic(
         "patients/show.html",
         organization,
@@ -50,3 +52,24 @@ def patient(org_id: str, patient_id: str) -> str:
         survivor=patients_service.survivor(found),
         in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
     )
+
+
+@signed_in.post("/clinics/<org_id>/patients/<patient_id>/forget")
+@fresh
+def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.FORGET_PATIENT)
+    found = _patient(organization, patient_id)
+    try:
+        forgotten.forget(organization, found, actor=current_actor())
+    except SyncAlreadyRunning:
+        flash(_RUNNING, "bad")
+        return redirect(url_for("pages.patient", org_id=org_id, patient_id=patient_id), 303)
+    flash("The patient was forgotten. No sync brings them back.", "ok")
+    return redirect(url_for("pages.patients", org_id=org_id), 303)
+
+
+def _patient(organization: Organization, patient_id: str) -> Patient:
+    found = patients_service.get(organization, parameters.id_of(patient_id))
+    if found is None:
+        raise NotFound()
+    return found

@@ -1,4 +1,4 @@
-"""The settings of a clinic: its name and its API key, which is written and never shown."""
+"""The settings of a clinic: its name, its API key, which is never shown again, and its end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
+from webapp.sync import suspension
 
 
 @signed_in.get("/clinics/<org_id>/settings")
@@ -34,6 +35,38 @@ def rename_clinic(org_id: str) -> ResponseReturnValue:
 @fresh
 def replace_key(org_id: str) -> ResponseReturnValue:
     return _save(org_id, "api_key", organizations.replace_key, "The new API key was saved.")
+
+
+@signed_in.post("/clinics/<org_id>/settings/disable")
+@fresh
+def disable_clinic(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
+    suspension.disable(organization, actor=current_actor())
+    flash("The clinic is disabled: its people cannot see it, and no sync starts.", "ok")
+    return redirect(url_for("pages.clinic_settings", org_id=org_id), 303)
+
+
+@signed_in.post("/clinics/<org_id>/settings/enable")
+@fresh
+def enable_clinic(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
+    suspension.enable(organization, actor=current_actor())
+    flash("The clinic is enabled again.", "ok")
+    return redirect(url_for("pages.clinic_settings", org_id=org_id), 303)
+
+
+@signed_in.post("/clinics/<org_id>/settings/delete")
+@fresh
+def delete_clinic(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
+    typed, name = request.form.get("confirmation", ""), organization.name
+    try:
+        suspension.delete(organization, typed, actor=current_actor())
+    except ValidationError as error:
+        errors = {"confirmation": error.message}
+        return render_clinic("clinics/settings.html", organization, errors=errors), 422
+    flash(f"{name} was deleted. Its patients are being removed.", "ok")
+    return redirect(url_for("pages.clinics"), 303)
 
 
 def _save(

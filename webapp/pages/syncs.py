@@ -13,6 +13,7 @@ from webapp.auth.sessions import current_actor
 from webapp.errors import (
     ClinikoNotConfigured,
     NotFound,
+    OrganizationDisabled,
     QueueUnavailable,
     RateLimited,
     SyncAlreadyRunning,
@@ -42,7 +43,7 @@ def start(org_id: str) -> ResponseReturnValue:
         )
     except (SyncAlreadyRunning, QueueUnavailable):
         pass  # the card shows the one that runs, or why the new one has failed
-    except (ClinikoNotConfigured, RateLimited) as refusal:
+    except (ClinikoNotConfigured, OrganizationDisabled, RateLimited) as refusal:
         return card_or_page(organization, notice=refusal.message)
     return card_or_page(organization)
 

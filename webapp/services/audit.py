@@ -48,6 +48,12 @@ class Event(StrEnum):
     SECOND_FACTOR_REMOVED = "second_factor:removed"
     SECOND_FACTOR_RESET = "second_factor:reset"
     SECOND_FACTOR_SET = "second_factor:set"
+    CLINIC_DISABLED = "clinic:disabled"
+    CLINIC_ENABLED = "clinic:enabled"
+    CLINIC_DELETED = "clinic:deleted"
+    PATIENT_FORGOTTEN = "patients:forgotten"
+    KEYS_ROTATED = "service:keys_rotated"
+    CLEANED_UP = "service:cleaned_up"
 
 
 class Result(StrEnum):

@@ -91,12 +91,12 @@ def _anew(told: Mapping[int, Counts | None], versions: Mapping[int, _Version]) -
 
 def _told(organization: Organization, latest: SyncLog | None) -> Counts | None:
     """What the newest sync counted as the last thing it did, for its certificate; None if it has
-    none, or somebody has decided about removals since."""
+    none, or patients were changed by something else since."""
     certificate = latest.progress.get("certificate") if latest else None
     if latest is None or latest.completed_at is None or not certificate:
         return None
-    decided = organization.removals_decided_at
-    if decided is not None and decided >= latest.completed_at:
+    changed = organization.patients_changed_at
+    if changed is not None and changed >= latest.completed_at:
         return None
     return {state: certificate["stored"][state] for state in PatientState}
 
@@ -120,12 +120,12 @@ def _will_do(known: _Known | None, version: _Version, longer: float = 0.0) -> bo
 
 def _version(organization: Organization, latest: SyncLog | None) -> _Version:
     """Patients change only in the transactions of their clinic's newest sync, each of which writes
-    its row too, and by decisions about held removals."""
-    decided = organization.removals_decided_at
+    its row too, and by what people decide about them."""
+    changed = organization.patients_changed_at
     if latest is None:
-        return (0, "", 0, 0, {}, decided)
+        return (0, "", 0, 0, {}, changed)
     counters = latest.records_success, latest.records_failed
-    return (latest.id, latest.status, *counters, latest.progress, decided)
+    return (latest.id, latest.status, *counters, latest.progress, changed)
 
 
 def _count(organization_ids: list[int]) -> dict[int, Counts]:

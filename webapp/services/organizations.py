@@ -12,7 +12,7 @@ from webapp.cliniko.errors import ClinikoError, InvalidKey
 from webapp.cliniko.shard import shard_of
 from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
-from webapp.errors import ValidationError
+from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncStatus, User
 from webapp.services import connection, counts, credentials, names
@@ -20,8 +20,9 @@ from webapp.services import connection, counts, credentials, names
 MAX_NAME = 200
 
 # Built once: every open clinics page asks them again and again.
-_ALL = select(Organization).order_by(func.lower(Organization.name), Organization.id)
-_ONE = select(Organization).where(Organization.id == bindparam("id"))
+_THERE = Organization.deleted_at.is_(None)
+_ALL = select(Organization).where(_THERE).order_by(func.lower(Organization.name), Organization.id)
+_ONE = select(Organization).where(Organization.id == bindparam("id"), _THERE)
 _THEIRS = SyncLog.organization_id.in_(bindparam("ids", expanding=True))
 _NEWEST = select(SyncLog).where(
     SyncLog.id.in_(select(func.max(SyncLog.id)).where(_THEIRS).group_by(SyncLog.organization_id))
@@ -77,6 +78,11 @@ def visible_to(user: User) -> list[Organization]:
     return list(db.session.scalars(_ONE, {"id": user.organization_id}))
 
 
+def get(organization_id: int) -> Organization | None:
+    """The clinic with this id; None if there is none, or it was deleted."""
+    return db.session.scalar(_ONE, {"id": organization_id})
+
+
 def add(name: str, api_key: str | None = None) -> Organization:
     """Add a clinic, with its key if there is one already.
 
@@ -105,7 +111,8 @@ def replace_key(organization: Organization, api_key: str) -> None:
 
     If Cliniko cannot be asked the key is stored all the same: each sync asks again before it
     stores a patient. Raises ValidationError for a key of impossible form, AccountMismatch for one
-    of another account, AuthFailed or Forbidden if Cliniko refuses it.
+    of another account, AuthFailed or Forbidden if Cliniko refuses it, OrganizationNotFound if the
+    clinic was deleted meanwhile.
     """
     key = _checked_key(api_key)
     client, _ = connection.client_with(key, policy=AT_ONCE)
@@ -118,7 +125,10 @@ def replace_key(organization: Organization, api_key: str) -> None:
             raise
     if account is not None:
         connection.check_account(organization, account)
-    with transaction():
+    with transaction() as session:
+        session.refresh(organization, with_for_update={"key_share": True})
+        if organization.deleted_at is not None:
+            raise OrganizationNotFound(organization_id=organization.id)
         _store_key(organization, key)
         if account is not None:
             connection.note_account(organization, account)

@@ -124,8 +124,10 @@ def deactivate(user: User, *, actor: User | None = None) -> None:
 
 
 def activate(user: User, *, actor: User | None = None) -> None:
-    """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does."""
+    """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does, and
+    OrganizationNotFound if their clinic was deleted."""
     with _changing(user, "activated", actor):
+        _check_place(Role(user.role), user.organization_id)
         user.active = True
 
 
@@ -208,8 +210,10 @@ def _check_place(role: Role, organization_id: int | None) -> None:
             "A manager or viewer belongs to one organization, an admin to none.",
             parameter="organization",
         )
-    if organization_id is not None and db.session.get(Organization, organization_id) is None:
-        raise OrganizationNotFound(organization_id=organization_id)
+    if organization_id is not None:
+        organization = db.session.get(Organization, organization_id)
+        if organization is None or organization.deleted_at is not None:
+            raise OrganizationNotFound(organization_id=organization_id)
 
 
 def _keep_an_admin(user: User) -> None:

@@ -46,7 +46,7 @@ HOLDS = and_(
 _OF_SECRET = (
     select(UserSession)
     .join(UserSession.user)
-    .options(contains_eager(UserSession.user))
+    .options(contains_eager(UserSession.user).joinedload(User.organization))
     .where(UserSession.secret_digest == bindparam("digest"), HOLDS)
 )
 

@@ -65,7 +65,7 @@ def user_of(token: str) -> User:
     row = db.session.scalar(
         select(ApiToken)
         .join(ApiToken.user)
-        .options(contains_eager(ApiToken.user))
+        .options(contains_eager(ApiToken.user).joinedload(User.organization))
         .where(ApiToken.jti == claims.jti, ApiToken.user_id == claims.user_id)
     )
     # The row knows the end, too: whoever could sign for us cannot prolong a token.

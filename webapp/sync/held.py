@@ -118,7 +118,7 @@ def _decide(
             "removals_decision": str(decision),
             "removals_decided_at": iso(moment),
         }
-        organization.removals_decided_at = moment
+        organization.patients_changed_at = moment
     log.info(
         f"removals_{decision}",
         organization_id=organization_id,

@@ -127,13 +127,13 @@ def summary(organization: Organization) -> StatusSummary:
 def version(organization: Organization) -> str:
     """A few words that change whenever the syncs or the summary of a clinic do.
 
-    Only the newest sync ever changes, and patients only together with it, but for decisions about
-    held removals: two rows, found by their keys, tell of everything.
+    Only the newest sync ever changes, and patients only together with it or with the row of their
+    clinic: two rows, found by their keys, tell of everything.
     """
     log = latest(organization)
     if log is None:
         return f"0-{organization.cliniko_patients}"
-    clinic = (organization.cliniko_patients, organization.removals_decided_at)
+    clinic = (organization.cliniko_patients, organization.patients_changed_at)
     state = (log.status, log.records_success, log.records_failed, log.progress, log.error_code)
     content = json.dumps([*clinic, *state], default=str, sort_keys=True)
     return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"

@@ -20,7 +20,7 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_account
-from webapp.sync import held_rows, lease
+from webapp.sync import forgotten, held_rows, lease
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.database_trouble import patiently
 from webapp.sync.progress import Progress, percent, remaining_seconds
@@ -54,6 +54,7 @@ class Recorder:
         requests_made: Callable[[], int],
     ) -> None:
         self.target = Target(organization.id, sync_log.id, organization.shard)
+        self._forgotten = forgotten.of(organization)
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
         self._attempt = sync_log.attempt
         self._started_at = sync_log.started_at
@@ -94,8 +95,11 @@ class Recorder:
         )
 
         def write() -> None:
+            # The clinic's row before the sync's, as everybody who locks both does.
+            organization = db.session.get_one(
+                Organization, self.target.organization_id, with_for_update={"key_share": True}
+            )
             self._write()
-            organization = db.session.get_one(Organization, self.target.organization_id)
             note_account(organization, account, patients=active)
             organization.connection_checked_at = now()
             organization.connection_error_code = None
@@ -110,6 +114,7 @@ class Recorder:
         """
         self._check_time()
         self._first_page_at = self._first_page_at or time.monotonic()
+        pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write() -> tuple[Stored, Progress, Tally]:
             standing = lease.prove(self.target.sync_log_id, self._attempt)

@@ -14,6 +14,8 @@ from webapp.clock import iso, now
 from webapp.errors import (
     ClinikoNotConfigured,
     ErrorCode,
+    OrganizationDisabled,
+    OrganizationNotFound,
     QueueUnavailable,
     RateLimited,
     SyncAlreadyRunning,
@@ -56,8 +58,8 @@ def start_sync(
 ) -> SyncLog:
     """Start a sync and wake a worker. The row is committed before anybody is told of it.
 
-    Raises ClinikoNotConfigured, SyncAlreadyRunning (details: the running sync), RateLimited
-    (details: `retry_at`) or QueueUnavailable; then nothing is left running.
+    Raises OrganizationDisabled, ClinikoNotConfigured, SyncAlreadyRunning (details: the running
+    sync), RateLimited (details: `retry_at`) or QueueUnavailable; then nothing is left running.
     """
     log, _ = start_once(
         organization, operation_type, actor=actor, origin=origin, idempotency_key=None
@@ -87,6 +89,10 @@ def start_once(
                 earlier = _started_with(key, organization_id, actor_id)
                 if earlier is not None:
                     return earlier, False
+            if organization.deleted_at is not None:
+                raise OrganizationNotFound(**details)
+            if organization.disabled_at is not None:
+                raise OrganizationDisabled(**details)
             if not organization.is_configured:
                 raise ClinikoNotConfigured(**details)
             refuse_second(organization_id, details)

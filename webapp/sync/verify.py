@@ -15,7 +15,9 @@ from webapp.cliniko.records import PatientRecord, PatientState, parse_patient, p
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.services.connection import check_account, client_for
+from webapp.sync import forgotten
 from webapp.sync.certificate import GONE, Tally, Version
+from webapp.sync.forgotten import Forgotten
 from webapp.sync.reader import Reader, StoppableWaiter
 
 MOST_SECOND_LOOKS = 100
@@ -51,12 +53,13 @@ def verify(organization: Organization) -> Verdict:
     client, _ = client_for(organization, waiter)
     with client, Reader.opened(client, waiter, lambda: None) as reader:
         check_account(organization, client.account())
-        theirs = dict(_listed(client, reader))
+        left_out = forgotten.of(organization)
+        theirs = dict(_listed(client, reader, left_out))
         ours = _held(organization)
         suspects = sorted(key for key in ours.keys() | theirs.keys() if _differ(key, ours, theirs))
         ours = _held(organization)
         for key in suspects[:MOST_SECOND_LOOKS]:
-            _look_again(client, key, theirs)
+            _look_again(client, key, theirs, left_out)
     return Verdict(
         _tally(ours),
         _tally(theirs),
@@ -66,15 +69,16 @@ def verify(organization: Organization) -> Verdict:
     )
 
 
-def _listed(client: Cliniko, reader: Reader) -> Iterator[tuple[str, Version]]:
-    """Every patient in Cliniko's three lists; who stands in two of them counts as in the later."""
+def _listed(client: Cliniko, reader: Reader, left_out: Forgotten) -> Iterator[tuple[str, Version]]:
+    """Every patient in Cliniko's three lists but those who are left out; who stands in two of them
+    counts as in the later."""
     for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
         parse = parse_tombstone if listing is Listing.DELETED else parse_patient
         for records in _pages(client, reader, listing):
             for record in records:
                 key = id_of(record)
-                if key is not None:
-                    yield str(key), _version(record, parse)
+                if key is not None and key not in left_out:
+                    yield str(key), _version(record, parse, left_out)
 
 
 def _pages(client: Cliniko, reader: Reader, listing: Listing) -> Iterator[list[Any]]:
@@ -116,21 +120,23 @@ def _record(row: Patient) -> PatientRecord:
     )
 
 
-def _look_again(client: Cliniko, key: str, theirs: dict[str, Version]) -> None:
+def _look_again(client: Cliniko, key: str, theirs: dict[str, Version], left_out: Forgotten) -> None:
     """Put what Cliniko says of one patient now in place of what its lists have said."""
     record = client.patient(key)
     if record is not None:
-        theirs[key] = _version(record, parse_patient)
+        theirs[key] = _version(record, parse_patient, left_out)
     elif theirs.get(key, GONE) != GONE:
         del theirs[key]
 
 
-def _version(record: object, parse: Callable[[object], PatientRecord]) -> Version:
+def _version(
+    record: object, parse: Callable[[object], PatientRecord], left_out: Forgotten
+) -> Version:
     try:
         parsed = parse(record)
     except MalformedRecord:
         return UNREADABLE
-    return Version.told(parsed)
+    return Version.told(left_out.unlinked(parsed))
 
 
 def _differ(key: str, ours: Mapping[str, Version], theirs: Mapping[str, Version]) -> bool:

@@ -1,0 +1,250 @@
+"""S43: what is kept has an end, goes by itself, and does not come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import func, select
+
+from tests.api.rows import record, refuse, store
+from tests.cast import Cast
+from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.extensions import db, transaction
+from webapp.models import (
+    ApiToken,
+    AuditEvent,
+    CleanUp,
+    HeldRemoval,
+    Invitation,
+    Organization,
+    Patient,
+    SyncFailure,
+    SyncLog,
+)
+from webapp.services import counts, invitations, retention, tokens
+from webapp.sync import suspension
+from webapp.sync.certificate import tally_of_copy
+
+GONE_AT = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def clock(app: Flask) -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(GONE_AT + DAY, tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def patients(cast: Cast, clock: object) -> None:
+    """One who is deleted, one who lives, and one who had gone before the first sync."""
+    store(
+        cast.surf,
+        record(1, "Olivia", "Nguyen", email="o@example.com", date_of_birth=date(2001, 5, 21)),
+        record(2, "Mia", "Chen", phones=(("Mobile", "0412 345 678"),)),
+        PatientRecord("3", PatientState.DELETED, deleted_at=GONE_AT),
+    )
+    store(cast.surf, PatientRecord("1", PatientState.DELETED, deleted_at=GONE_AT))
+
+
+def olivia(cast: Cast) -> Patient:
+    db.session.rollback()
+    theirs = Patient.organization_id == cast.surf.id, Patient.cliniko_patient_id == "1"
+    return db.session.scalars(select(Patient).where(*theirs)).one()
+
+
+def rows_of(table: type) -> int:
+    db.session.rollback()
+    return db.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+@pytest.mark.usefixtures("patients")
+def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(GONE_AT + 90 * DAY)
+    assert retention.clean_up().total() == 0
+    assert olivia(cast).first_name == "Olivia"
+
+    clock.move_to(GONE_AT + 90 * DAY + timedelta(seconds=1))
+    assert retention.clean_up() == {"deleted_patients": 1}
+
+    row = olivia(cast)
+    bare = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "3")).one()
+    kept = {"id", "cliniko_patient_id", "last_sync_id", "last_synced", "last_changed"}
+    for column in Patient.__table__.columns:
+        if column.key not in kept:
+            assert getattr(row, column.key) == getattr(bare, column.key), column.key
+    assert "olivia" not in str([getattr(row, c.key) for c in Patient.__table__.columns]).lower()
+    mia = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "2")).one()
+    assert mia.first_name == "Mia"
+
+
+@pytest.mark.usefixtures("patients")
+def test_doing_it_again_removes_nothing(clock: time_machine.Traveller) -> None:
+    clock.move_to(GONE_AT + 100 * DAY)
+    assert retention.clean_up().total() == 1
+    assert retention.clean_up().total() == 0
+
+
+@pytest.mark.usefixtures("patients")
+def test_the_next_sync_finds_nothing_to_change(cast: Cast, clock: time_machine.Traveller) -> None:
+    before, counted = tally_of_copy(cast.surf.id), counts.by_state(cast.surf)
+    clock.move_to(GONE_AT + 100 * DAY)
+    retention.clean_up()
+
+    store(
+        cast.surf,
+        PatientRecord("1", PatientState.DELETED, deleted_at=GONE_AT),
+        PatientRecord("3", PatientState.DELETED, deleted_at=GONE_AT),
+    )
+
+    assert rows_of(Patient) == 3
+    assert olivia(cast).first_name == ""
+    assert (tally_of_copy(cast.surf.id), counts.by_state(cast.surf)) == (before, counted)
+
+
+@pytest.mark.usefixtures("patients")
+def test_whoever_is_restored_in_cliniko_is_a_patient_again(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(GONE_AT + 100 * DAY)
+    retention.clean_up()
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    assert (olivia(cast).state, olivia(cast).first_name) == ("active", "Olivia")
+
+
+@pytest.mark.usefixtures("patients")
+def test_the_days_can_be_set(app: Flask, cast: Cast, clock: time_machine.Traveller) -> None:
+    app.config["RETENTION_DAYS"] = 7
+    clock.move_to(GONE_AT + 8 * DAY)
+    assert retention.clean_up() == {"deleted_patients": 1}
+
+
+def test_tokens_and_links_go_thirty_days_after_their_end(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    begun = GONE_AT + DAY
+    tokens.issue(cast.bob, name="hour", lifetime=timedelta(hours=1))
+    tokens.issue(cast.bob, name="year", lifetime=300 * DAY)
+    tokens.issue(cast.bob, name="revoked", lifetime=300 * DAY)
+    revoked = db.session.scalars(select(ApiToken).where(ApiToken.name == "revoked")).one()
+    tokens.revoke(revoked.id, owner=cast.bob)
+    invitations.renew(cast.vera)
+
+    clock.move_to(begun + 29 * DAY)
+    assert retention.clean_up().total() == 0
+    clock.move_to(begun + 32 * DAY)
+    assert retention.clean_up() == {"tokens": 2, "invitations": 1}
+    assert (rows_of(ApiToken), rows_of(Invitation)) == (1, 0)
+
+
+def test_of_a_deleted_clinic_no_patient_is_left_after_the_next_look(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 3)
+    store(cast.surf, *(record(number, "Olivia", "Nguyen") for number in range(1, 9)))
+    store(cast.northside, record(1, "Mia", "Chen"))
+    refuse(cast.surf, 2)
+    log = refuse(cast.northside, 2)
+    with transaction() as session:
+        for organization in (cast.surf, cast.northside):
+            session.add(
+                HeldRemoval(
+                    organization_id=organization.id,
+                    sync_log_id=log.id,
+                    cliniko_patient_id="1",
+                    held_since=GONE_AT,
+                )
+            )
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+
+    retention.look()
+
+    assert (rows_of(Patient), rows_of(SyncFailure), rows_of(HeldRemoval)) == (1, 2, 1)
+    assert rows_of(SyncLog) == 4  # what its syncs were is kept
+    assert rows_of(Organization) == 2
+
+
+@pytest.mark.usefixtures("patients")
+def test_a_worker_does_it_once_a_day(clock: time_machine.Traveller) -> None:
+    for _ in range(3):
+        retention.look()
+    assert rows_of(CleanUp) == 1
+
+    clock.move_to(GONE_AT + 100 * DAY)
+    for _ in range(3):
+        retention.look()
+    db.session.rollback()
+    first, second = db.session.scalars(select(CleanUp).order_by(CleanUp.day))
+    assert (first.removed, second.removed) == ({}, {"deleted_patients": 1})
+    assert second.completed_at == GONE_AT + 100 * DAY
+
+
+def test_a_day_with_much_to_do_is_done_in_steps(
+    cast: Cast, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "STEP_SECONDS", -1.0)  # so after each transaction it is over
+    store(
+        cast.surf,
+        *(
+            record(number, "Olivia", "Nguyen", state=PatientState.DELETED, deleted_at=GONE_AT)
+            for number in range(1, 6)
+        ),
+    )
+    clock.move_to(GONE_AT + 100 * DAY)
+    named = select(func.count()).where(Patient.first_name != "")
+    left = []
+    for _ in range(5):
+        retention.look()
+        db.session.rollback()
+        left.append(db.session.scalar(named))
+    assert left == [3, 1, 0, 0, 0]
+    (day,) = db.session.scalars(select(CleanUp))
+    assert (day.removed, day.completed_at is not None) == ({"deleted_patients": 5}, True)
+
+
+@pytest.mark.usefixtures("patients")
+def test_what_another_worker_is_at_is_left_to_it_for_a_minute(
+    clock: time_machine.Traveller,
+) -> None:
+    moment = GONE_AT + 100 * DAY
+    clock.move_to(moment)
+    with transaction() as session:
+        taken_until = moment + timedelta(seconds=30)
+        session.add(CleanUp(day=moment.date(), taken_until=taken_until, removed={}))
+
+    retention.look()
+    db.session.rollback()
+    assert db.session.get_one(CleanUp, moment.date()).completed_at is None
+
+    clock.move_to(moment + timedelta(seconds=31))  # that worker has died
+    retention.look()
+    db.session.rollback()
+    assert db.session.get_one(CleanUp, moment.date()).removed == {"deleted_patients": 1}
+
+
+@pytest.mark.usefixtures("patients")
+def test_the_audit_trail_tells_how_much_went(clock: time_machine.Traveller) -> None:
+    clock.move_to(GONE_AT + 100 * DAY)
+    retention.look()
+    db.session.rollback()
+    (event,) = db.session.scalars(select(AuditEvent).where(AuditEvent.event.like("service:%")))
+    assert (event.event, event.details) == ("service:cleaned_up", {"deleted_patients": 1})
+
+
+def test_batches_end(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that never finds an end would keep a worker for ever: each of ours does."""
+    for rule in (retention._LEFT_BY_CLINICS, *retention._rules()):
+        assert next(n for n in count() if not rule.remove(GONE_AT)) == 0, rule.name

@@ -1,0 +1,174 @@
+"""R14: a backup made while a sync runs, by the README's own words, restored on an empty machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from flask import Flask
+from sqlalchemy import func, select
+
+from config import load
+from simulator.account import ClinikoAccount
+from simulator.server import Simulator
+from tests.cast import SURF_KEY, Cast
+from tests.support.canaries import Search
+from tests.support.postgres_binaries import find_binaries
+from tests.support.postgres_server import PostgresServer
+from tests.sync.copies import copy_of, truth_of
+from webapp import create_core
+from webapp.clock import now
+from webapp.errors import CredentialsUnreadable
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, Organization, Patient, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import credentials
+from webapp.sync import engine, recovery
+from webapp.sync.start import start_sync
+
+README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+SECTION = README.split("### Backup and restore")[1].split("\n## ")[0]
+
+
+def command(program: str) -> str:
+    """A command of the README."""
+    found = re.search(rf"^{program} .*$", SECTION, re.MULTILINE)
+    assert found is not None
+    return found.group()
+
+
+class Backup:
+    """Makes a backup of the test's database, and another database out of it."""
+
+    def __init__(self, url: str, folder: Path, server: PostgresServer | None) -> None:
+        self.url = url
+        self.file = folder / ("backup.dump" if server else "backup.db")
+        self._server = server
+        self._folder = folder
+
+    def make(self) -> None:
+        if self._server is None:
+            database = self.url.removeprefix("sqlite:///")
+            words = command("python3").replace("instance/patient_sync.db", database)
+            self._run(words.replace("backup.db", str(self.file)))
+        else:
+            self._run(self._for_server(command("pg_dump"), self.url))
+
+    def restored(self) -> str:
+        if self._server is None:
+            return f"sqlite:///{self.file}"
+        url = self._server.create("restored")
+        self._run(self._for_server(command("pg_restore"), url))
+        return url
+
+    def content(self) -> bytes:
+        """Everything in the backup; of PostgreSQL as text, for the file is compressed."""
+        if self._server is None:
+            return self.file.read_bytes()
+        done = subprocess.run(
+            [find_binaries() / "pg_restore", "--file=-", self.file], capture_output=True, check=True
+        )
+        return done.stdout
+
+    def _for_server(self, words: str, url: str) -> str:
+        plain = url.replace("postgresql+psycopg://", "postgresql://")
+        words = words.replace("backup.dump", str(self.file)).replace("$DATABASE_URL", plain)
+        return f"{find_binaries()}/{words}"
+
+    def _run(self, words: str) -> None:
+        subprocess.run(words, shell=True, cwd=self._folder, check=True, timeout=60)
+
+
+def surf_rehab() -> Organization:
+    return db.session.scalars(select(Organization).where(Organization.name == "Surf Rehab")).one()
+
+
+@pytest.fixture
+def backup(
+    database: str, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Backup:
+    server = None
+    if database == "postgresql":
+        server = request.getfixturevalue("postgres")
+        if not (find_binaries() / "pg_dump").exists():
+            pytest.skip("no pg_dump beside this PostgreSQL")
+    return Backup(database_url, tmp_path, server)
+
+
+@pytest.fixture
+def restored(
+    app: Flask,
+    cast: Cast,
+    begin: Callable[..., SyncLog],
+    backup: Backup,
+    cliniko: Simulator,
+    environment: dict[str, str],
+) -> Iterator[Flask]:
+    """The system on the other machine, from a backup that was made in the middle of a sync."""
+    asked: list[str] = []
+
+    def between(path: str, _params: object, _number: int) -> None:
+        asked.append(path)
+        if path == "/patients/archived" and asked.count(path) == 2:  # the first only counts them
+            backup.make()
+
+    cliniko.before_request = between
+    log = begin()
+    engine.run(log.id, log.attempt, worker="first machine")
+    assert backup.file.exists()
+    cliniko.before_request = None
+    db.session.remove()
+    other = create_core(load(environment | {"DATABASE_URL": backup.restored()}))
+    yield other
+    with other.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_the_next_sync_on_the_other_machine_brings_it_in_step(
+    restored: Flask, surf_account: ClinikoAccount
+) -> None:
+    with restored.app_context():
+        surf = db.session.scalars(
+            select(Organization).where(Organization.name == "Surf Rehab")
+        ).one()
+        found = db.session.scalars(select(SyncLog)).one()
+        patients = db.session.scalar(select(func.count()).select_from(Patient)) or 0
+        # What was committed together is there together.
+        assert (found.status, found.records_success) == (SyncStatus.RUNNING, patients)
+        assert 0 < patients < 648
+        assert credentials.decrypt(surf.id, surf.encrypted_api_key or "") == SURF_KEY
+
+        with transaction():
+            found.lease_expires_at = now() - timedelta(seconds=1)
+        assert recovery.recover_stale_syncs() == [found.id]
+        engine.run(found.id, 2, worker="second machine")
+        log = start_sync(surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+        engine.run(log.id, 1, worker="second machine")
+
+        db.session.expire_all()
+        first, second = db.session.scalars(select(SyncLog).order_by(SyncLog.id))
+        assert (first.status, second.status) == (SyncStatus.COMPLETED, SyncStatus.COMPLETED)
+        assert second.progress["certificate"]["in_step"] is True
+        assert copy_of(surf) == truth_of(surf_account)
+
+
+def test_without_the_encryption_key_the_backup_holds_no_cliniko_key(
+    restored: Flask, backup: Backup
+) -> None:
+    search = Search({"API key": SURF_KEY})
+    content = backup.content()
+    search.look("backup", backup.file.name, content)
+    assert len(content) > 10_000
+    assert search.hits == []
+    restored.config["CREDENTIALS_KEYS"] = [Fernet.generate_key().decode()]
+    with restored.app_context():
+        surf = db.session.scalars(
+            select(Organization).where(Organization.name == "Surf Rehab")
+        ).one()
+        with pytest.raises(CredentialsUnreadable):
+            credentials.decrypt(surf.id, surf.encrypted_api_key or "")

@@ -1,0 +1,154 @@
+"""Clinics that are disabled, enabled or deleted; X7: a sync that runs meanwhile stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import func, select
+
+from simulator.server import Simulator
+from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from webapp.errors import (
+    AuthenticationRequired,
+    OrganizationDisabled,
+    OrganizationNotFound,
+    ValidationError,
+)
+from webapp.extensions import db
+from webapp.models import Organization, Patient, Role, SyncLog, SyncStatus, User
+from webapp.services import organizations, people, tokens
+from webapp.sync import engine, recovery, suspension
+
+Sync = Callable[..., SyncLog]
+
+
+def patients_of(organization: Organization) -> int:
+    db.session.rollback()
+    theirs = Patient.organization_id == organization.id
+    return db.session.scalar(select(func.count()).where(theirs)) or 0
+
+
+def while_it_runs(cliniko: Simulator, do: Callable[[], None]) -> None:
+    """Do something, once, when the archived patients are asked for."""
+    from flask import current_app
+
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    asked: list[str] = []
+
+    def between(path: str, _params: object, _number: int) -> None:
+        asked.append(path)
+        if path == "/patients/archived" and asked.count(path) == 2:  # the first only counts them
+            with app.app_context():
+                do()
+
+    cliniko.before_request = between
+
+
+def test_no_sync_of_a_disabled_clinic_starts_until_it_is_enabled(cast: Cast, sync: Sync) -> None:
+    suspension.disable(cast.surf, actor=cast.alice)
+    with pytest.raises(OrganizationDisabled):
+        sync()
+
+    suspension.enable(cast.surf, actor=cast.alice)
+    assert sync().status == SyncStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("end", "error_code"),
+    [("disable", "SYNC_CANCELLED"), ("delete", "ORGANIZATION_NOT_FOUND")],
+)
+def test_a_sync_that_runs_ends_and_stores_nobody_any_more(
+    cast: Cast, sync: Sync, cliniko: Simulator, end: str, error_code: str
+) -> None:
+    surf_id, alice_id, stored = cast.surf.id, cast.alice.id, []
+
+    def close() -> None:
+        surf, alice = db.session.get_one(Organization, surf_id), db.session.get_one(User, alice_id)
+        if end == "disable":
+            suspension.disable(surf, actor=alice)
+        else:
+            suspension.delete(surf, "Surf Rehab", actor=alice)
+        stored.append(patients_of(surf))
+
+    while_it_runs(cliniko, close)
+    log = sync()
+
+    assert (log.status, log.error_code) == (SyncStatus.FAILED, error_code)
+    assert 0 < patients_of(cast.surf) == stored[0] < 648
+
+
+def test_one_that_waits_in_the_queue_is_not_begun(cast: Cast, begin: Sync) -> None:
+    log = begin()
+    suspension.disable(cast.surf, actor=cast.alice)
+
+    engine.run(log.id, log.attempt, worker="test")
+    assert recovery.recover_stale_syncs() == []
+
+    db.session.expire_all()
+    assert (log.status, log.error_code) == (SyncStatus.FAILED, "SYNC_CANCELLED")
+    assert patients_of(cast.surf) == 0
+
+
+@pytest.mark.parametrize("typed", ["", "surf rehab", "Surf Rehab!", "Northside Physio"])
+def test_a_clinic_is_deleted_only_if_its_name_was_typed(typed: str, cast: Cast) -> None:
+    with pytest.raises(ValidationError):
+        suspension.delete(cast.surf, typed, actor=cast.alice)
+    assert organizations.get(cast.surf.id) is not None
+
+
+def test_a_deleted_clinic_is_there_for_nobody(cast: Cast, sync: Sync) -> None:
+    sync()
+    token, _ = tokens.issue(cast.bob)
+    assert tokens.user_of(token).id == cast.bob.id
+
+    suspension.delete(cast.surf, " Surf Rehab ", actor=cast.alice)
+
+    db.session.expire_all()
+    assert organizations.get(cast.surf.id) is None
+    assert organizations.visible_to(cast.alice) == [cast.northside]
+    assert organizations.visible_to(cast.vera) == []
+    assert (cast.surf.encrypted_api_key, cast.surf.api_key_hint) == (None, None)
+    assert [each.active for each in (cast.alice, cast.bob, cast.vera, cast.charlie)] == [
+        *(True, False, False, True)
+    ]
+    for refused in (
+        lambda: sync(),
+        lambda: suspension.enable(cast.surf, actor=cast.alice),
+        lambda: suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice),
+        lambda: organizations.replace_key(cast.surf, SURF_KEY),
+        lambda: people.activate(cast.bob, actor=cast.alice),
+        lambda: people.create(
+            "mia@example.com",
+            "a long enough password",
+            role=Role.VIEWER,
+            organization_id=cast.surf.id,
+        ),
+    ):
+        with pytest.raises(OrganizationNotFound):
+            refused()
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+    assert db.session.get(SyncLog, 1) is not None  # what its syncs were is kept
+
+
+def test_its_account_can_be_added_again_as_another_clinic(
+    cast: Cast, sync: Sync, sync_of: Callable[[Organization], SyncLog]
+) -> None:
+    sync()
+    gone_id = cast.surf.id
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+
+    again = organizations.add("Surf Rehab", SURF_KEY)
+
+    assert again.id > gone_id
+    assert sync_of(again).records_success == 648
+
+
+def test_other_clinics_do_not_notice(
+    cast: Cast, sync_of: Callable[[Organization], SyncLog], cliniko: Simulator
+) -> None:
+    suspension.disable(cast.surf, actor=cast.alice)
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+    assert sync_of(cast.northside).status == SyncStatus.COMPLETED
+    organizations.replace_key(cast.northside, NORTHSIDE_KEY)

@@ -1,0 +1,196 @@
+"""What is kept has an end, and goes by itself: a little at a time, once a day, by whichever worker
+looks first. What a deleted clinic has left goes at once."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.clock import now
+from webapp.extensions import Base, db, transaction
+from webapp.models import (
+    ApiToken,
+    CleanUp,
+    ForgottenPatient,
+    HeldRemoval,
+    Invitation,
+    Organization,
+    Patient,
+    SyncFailure,
+    SyncLog,
+)
+from webapp.services import audit, search, sessions
+
+ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
+STEP_SECONDS = 2.0  # a worker has other things to do
+_TAKEN_FOR = timedelta(minutes=1)
+
+DAYS_OF_WHAT_HAS_ENDED = 30  # sessions, tokens, links
+_DAYS_OF_CLEAN_UPS = 400
+
+# What Cliniko itself still tells of a deleted patient, and what a sync stores of one whom it never
+# met: the id, and when they went. Without this row the next sync would make it again.
+_NOBODY = PatientRecord("", PatientState.DELETED)
+_BARE: dict[str, Any] = dict.fromkeys(
+    ("first_name", "last_name", "preferred_first_name", "email", "phone"), ""
+) | {
+    "phones": [],
+    "date_of_birth": None,
+    "cliniko_created_at": None,
+    "cliniko_updated_at": None,
+    "archived_at": None,
+    "merged_at": None,
+    "merged_into": None,
+    "content_hash": _NOBODY.content_hash,
+    "search_text": "",
+    "search_digits": "",
+    "sort_key": search.sort_key("", ""),
+}
+
+Removed = Counter[str]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What goes, and after how many days. `remove` takes the moment before which something must be
+    over, removes some of it in one transaction and says how much; 0 when nothing is left."""
+
+    name: str
+    days: int
+    remove: Callable[[datetime], int]
+
+
+def clean_up() -> Removed:
+    """Remove all that is over, and say how much of each. Doing it again removes nothing."""
+    removed: Removed = Counter()
+    _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
+    details: dict[str, Any] = dict(removed)
+    with transaction():
+        audit.record(audit.Event.CLEANED_UP, **details)
+    return removed
+
+
+def look() -> None:
+    """What a worker does every few seconds: for a moment remove what a deleted clinic has left, or
+    what is due today unless it is done, or another worker is at it."""
+    give_up_at = time.monotonic() + STEP_SECONDS
+    if not _work([_LEFT_BY_CLINICS], Counter(), give_up_at):
+        return
+    today = now().date()
+    done = select(CleanUp.day).where(CleanUp.day == today, CleanUp.completed_at.is_not(None))
+    if db.session.scalar(done) is None and _take(today):
+        removed: Removed = Counter()
+        completed = _work(_rules(), removed, give_up_at)
+        _put_back(today, removed, completed)
+
+
+def _work(rules: Sequence[Rule], removed: Removed, give_up_at: float | None) -> bool:
+    """Whether all is done; False if the time was not enough."""
+    for rule in rules:
+        before = now() - timedelta(days=rule.days)
+        while gone := rule.remove(before):
+            removed[rule.name] += gone
+            if give_up_at is not None and time.monotonic() >= give_up_at:
+                return False
+    return True
+
+
+def _take(today: date) -> bool:
+    """Whether today's clean-up is this worker's for a minute."""
+    try:
+        with transaction() as session:
+            row = session.get(CleanUp, today, with_for_update=True)
+            if row is None:
+                row = CleanUp(day=today, removed={})
+                session.add(row)
+            elif row.completed_at is not None or (row.taken_until and row.taken_until > now()):
+                return False
+            row.taken_until = now() + _TAKEN_FOR
+            return True
+    except IntegrityError:
+        return False  # another worker was quicker
+
+
+def _put_back(today: date, removed: Removed, completed: bool) -> None:
+    with transaction() as session:
+        row = session.get_one(CleanUp, today, with_for_update=True)
+        row.removed = dict(Counter(row.removed) + removed)
+        row.taken_until = None
+        if completed:
+            row.completed_at = now()
+            audit.record(audit.Event.CLEANED_UP, **row.removed)
+
+
+def _purge_patients(before: datetime) -> int:
+    gone_since = func.coalesce(Patient.deleted_at, Patient.last_changed)
+    over = (
+        Patient.state == PatientState.DELETED,
+        gone_since < before,
+        Patient.content_hash != _NOBODY.content_hash,
+    )
+    with transaction() as session:
+        some = session.scalars(select(Patient.id).where(*over).limit(ROWS_AT_ONCE)).all()
+        session.execute(
+            update(Patient)
+            # The state once more: a sync may have met somebody alive meanwhile.
+            .where(Patient.id.in_(some), Patient.state == PatientState.DELETED)
+            .values(_BARE | {"last_changed": now()})
+            .execution_options(synchronize_session=False)
+        )
+    return len(some)
+
+
+def _purge_clinics(_before: datetime) -> int:
+    """What deleted clinics have left: everything that tells of a patient."""
+    clinics = select(Organization.id).where(Organization.deleted_at.is_not(None))
+    syncs = select(SyncLog.id).where(SyncLog.organization_id.in_(clinics))
+    return (
+        _delete_some(Patient, Patient.organization_id.in_(clinics))
+        or _delete_some(HeldRemoval, HeldRemoval.organization_id.in_(clinics))
+        or _delete_some(SyncFailure, SyncFailure.sync_log_id.in_(syncs))
+        or _delete_some(ForgottenPatient, ForgottenPatient.organization_id.in_(clinics))
+    )
+
+
+def _purge_tokens(before: datetime) -> int:
+    return _delete_some(ApiToken, or_(ApiToken.expires_at < before, ApiToken.revoked_at < before))
+
+
+def _purge_invitations(before: datetime) -> int:
+    return _delete_some(Invitation, Invitation.expires_at < before)
+
+
+def _purge_clean_ups(before: datetime) -> int:
+    with transaction() as session:
+        old = delete(CleanUp).where(CleanUp.day < before.date())
+        return session.connection().execute(old).rowcount
+
+
+def _delete_some(table: type[Base], over: ColumnElement[bool]) -> int:
+    row_id = table.__table__.c.id
+    if not (some := db.session.scalars(select(row_id).where(over).limit(ROWS_AT_ONCE)).all()):
+        return 0
+    with transaction() as session:
+        return session.connection().execute(delete(table).where(row_id.in_(some))).rowcount
+
+
+_LEFT_BY_CLINICS = Rule("deleted_clinics", 0, _purge_clinics)
+
+
+def _rules() -> list[Rule]:
+    return [
+        Rule("deleted_patients", current_app.config["RETENTION_DAYS"], _purge_patients),
+        Rule("sessions", DAYS_OF_WHAT_HAS_ENDED, sessions.delete_old),
+        Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
+        Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
+        Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
+    ]

@@ -1,0 +1,87 @@
+"""Disabling, enabling and deleting a clinic; a sync that runs ends at once.
+
+Its worker is not asked: the sync is closed, so that the worker's next write finds nothing to write
+to. Whatever page it was storing is stored before, for both lock the sync's row.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+
+from webapp.clock import now
+from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import Organization, SyncLog, SyncStatus, User
+from webapp.services import audit, people
+from webapp.services.audit import Event
+from webapp.sync.recovery import close
+
+_DISABLED = "The clinic was disabled while this sync ran. What was stored until then is kept."
+_DELETED = "The clinic was deleted while this sync ran."
+
+
+def disable(organization: Organization, *, actor: User) -> None:
+    """Hide a clinic from everybody but admins; no sync of it starts until it is enabled.
+
+    Raises OrganizationNotFound if it was deleted meanwhile.
+    """
+    with _changing(organization, Event.CLINIC_DISABLED, actor) as clinic:
+        clinic.disabled_at = clinic.disabled_at or now()
+        _end_sync(clinic, ErrorCode.SYNC_CANCELLED, _DISABLED)
+
+
+def enable(organization: Organization, *, actor: User) -> None:
+    """Let a clinic be seen and synced again. Raises OrganizationNotFound as `disable` does."""
+    with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
+        clinic.disabled_at = None
+
+
+def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
+    """Delete a clinic for good: nobody sees it any more, its key is gone and its people are let in
+    no more. Its patients go with the next clean-up, which is a matter of seconds while a worker
+    runs; what its syncs were is kept. Its Cliniko account can be added again, as another clinic.
+
+    Raises ValidationError unless its name was typed, OrganizationNotFound as `disable` does.
+    """
+    if not hmac.compare_digest(typed_name.strip().encode(), organization.name.encode()):
+        raise ValidationError(
+            "This is not the name of the clinic. Nothing was deleted.", parameter="confirmation"
+        )
+    with _changing(organization, Event.CLINIC_DELETED, actor) as clinic:
+        clinic.deleted_at = now()
+        clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
+        clinic.cliniko_patients = None
+        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED)
+        theirs = select(User).where(User.organization_id == clinic.id).order_by(User.id)
+        for user in db.session.scalars(theirs.with_for_update()):
+            user.active = False
+            people.end_everything_of(user)
+
+
+@contextmanager
+def _changing(organization: Organization, event: Event, actor: User) -> Iterator[Organization]:
+    """A transaction that begins with the clinic locked, so that no sync of it starts meanwhile, and
+    ends with the event."""
+    organization_id = organization.id
+    with transaction() as session:
+        # Not a key lock: a page that is being stored wants to be sure that the clinic is there.
+        clinic = session.get_one(Organization, organization_id, with_for_update={"key_share": True})
+        if clinic.deleted_at is not None:
+            raise OrganizationNotFound(organization_id=organization_id)
+        yield clinic
+        subject = f"clinic {organization_id}"
+        audit.record(event, actor=actor, organization_id=organization_id, subject=subject)
+
+
+def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -> None:
+    running = select(SyncLog).where(
+        SyncLog.organization_id == organization.id, SyncLog.status == SyncStatus.RUNNING
+    )
+    sync_log = db.session.scalar(running.with_for_update())
+    if sync_log is not None:
+        close(sync_log, error_code, message)
+        sync_log.lease_expires_at = None
