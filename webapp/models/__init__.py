@@ -6,6 +6,7 @@ from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
+from webapp.models.schedule import Schedule
 from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.sync_failure import SyncFailure
 from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
@@ -26,6 +27,7 @@ __all__ = [
     "RecoveryCode",
     "RemovalsDecision",
     "Role",
+    "Schedule",
     "SecondFactor",
     "SyncFailure",
     "SyncLog",

@@ -48,6 +48,7 @@ class SyncOrigin(StrEnum):
     DASHBOARD = "dashboard"
     API = "api"
     COMMAND = "command"
+    SCHEDULE = "schedule"
 
 
 class SyncLog(Base):

@@ -20,6 +20,7 @@ _ORIGINS = {
     SyncOrigin.DASHBOARD: "Dashboard",
     SyncOrigin.API: "API",
     SyncOrigin.COMMAND: "Command line",
+    SyncOrigin.SCHEDULE: "Schedule",
 }
 # Most of them claim to be others too: the first mark that is found decides.
 _BROWSERS = (
