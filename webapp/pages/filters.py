@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
@@ -65,6 +66,12 @@ def clock(value: datetime | str) -> Markup:
     return _time(value, f"{value:%H:%M:%S} UTC")
 
 
+def local(value: datetime, zone: str | None) -> Markup:
+    """`Mon 23 Nov 2026, 21:30 AEDT`: by the clock of a zone, or in UTC where none is known."""
+    shown = value.astimezone(ZoneInfo(zone or "UTC"))
+    return _time(value, f"{shown:%a} {_date(shown)}, {shown:%H:%M %Z}")
+
+
 def ago(value: datetime | None) -> Markup | str:
     """`8 min ago`; `never` for none."""
     return "never" if value is None else _time(value, ago_words((now() - value).total_seconds()))
@@ -100,6 +107,13 @@ def through(log: SyncLog) -> str:
     return _ORIGINS[SyncOrigin(log.origin)]
 
 
+def interval(minutes: int) -> str:
+    """`every 15 minutes`, `every hour`, `every 2 hours`."""
+    if minutes == 60:
+        return "every hour"
+    return f"every {minutes} minutes" if minutes % 60 else f"every {minutes // 60} hours"
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -120,4 +134,11 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
+<<<<<<< HEAD
 ALL = (moment, clock, ago, day, took, number, operation, through, region, device, outcome)
+=======
+ALL = (
+    *(moment, clock, local, ago, day),
+    *(took, number, operation, through, interval, region, outcome),
+)
+>>>>>>> eeadb7e (The page of a schedule: what was chosen, the next three runs by the clinic's own clock, and who is overdue)

@@ -15,7 +15,7 @@ from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncStatus, User
-from webapp.services import connection, counts, credentials, names
+from webapp.services import connection, counts, credentials, names, schedules
 
 MAX_NAME = 200
 
@@ -68,6 +68,7 @@ class ClinicFigures:
     latest: SyncLog | None
     last_synced: datetime | None
     recent: list[SyncLog]  # newest first
+    overdue: bool
 
 
 def visible_to(user: User) -> list[Organization]:
@@ -77,8 +78,8 @@ def visible_to(user: User) -> list[Organization]:
     return list(db.session.scalars(_ONE, {"id": user.organization_id}))
 
 
-def add(name: str, api_key: str | None = None) -> Organization:
-    """Add a clinic, with its key if there is one already.
+def add(name: str, api_key: str | None = None, *, scheduled: bool = False) -> Organization:
+    """Add a clinic, with its key if there is one already, and `scheduled` with the usual schedule.
 
     Raises ValidationError for a name or key that cannot be used.
     """
@@ -90,6 +91,8 @@ def add(name: str, api_key: str | None = None) -> Organization:
         session.flush()
         if key is not None:
             _store_key(organization, key)
+        if scheduled:
+            session.add(schedules.usual(organization))
     return organization
 
 
@@ -133,6 +136,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     for log in db.session.scalars(_SHOWN, {"ids": ids}):
         recent[log.organization_id].append(log)
     patients = counts.by_state_of(organizations, latest)
+    chosen, moment = schedules.of_many(organizations), now()
     return [
         ClinicFigures(
             organization,
@@ -140,6 +144,9 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             latest.get(organization.id),
             last_synced.get(organization.id),
             recent[organization.id],
+            schedules.is_overdue(
+                organization, chosen.get(organization.id), last_synced.get(organization.id), moment
+            ),
         )
         for organization in organizations
     ]

@@ -55,7 +55,8 @@ def save(
     time_zone: str | None,
 ) -> None:
     """Choose when a clinic is synced by itself: changes every so many minutes, a full match at a
-    time of its day; None: never. Without a time zone Cliniko's is taken at the next connection.
+    time of its day; None: never. Without a time zone the known one stays, or Cliniko's is taken at
+    the next connection.
 
     Raises ValidationError for what is none of the choices.
     """
@@ -66,14 +67,23 @@ def save(
     with transaction() as session:
         # The lock makes two who save at once one after the other, before there is a row to lock.
         session.get_one(Organization, organization.id, with_for_update=True)
-        organization.time_zone = time_zone
+        organization.time_zone = time_zone or organization.time_zone
         schedule = of(organization) or Schedule(organization_id=organization.id)
         session.add(schedule)
         schedule.changes_every, schedule.full_at = changes_every, full_at
-        plan(organization, schedule)
+        _plan(organization, schedule)
 
 
-def plan(organization: Organization, schedule: Schedule) -> None:
+def usual(organization: Organization) -> Schedule:
+    """The schedule of a new clinic that is to be kept in step by itself."""
+    schedule = Schedule(
+        organization_id=organization.id, changes_every=USUAL_CHANGES, full_at=USUAL_FULL
+    )
+    _plan(organization, schedule)
+    return schedule
+
+
+def _plan(organization: Organization, schedule: Schedule) -> None:
     """Set the next runs of a schedule that was chosen now, inside the caller's transaction."""
     moment = now()
     times = timetable(organization, schedule)
