@@ -128,10 +128,10 @@ def test_the_last_scheduled_run_and_the_skipped_one_are_shown(
         db.session.rollback()
         assert start_due_syncs() == []
         words = text_of(bob.get(path))
+        history = text_of(bob.get(f"/clinics/{cast.surf.id}/syncs"))
 
     assert f"Last scheduled run Completed Sync #{sync_id}" in words
     assert "Skipped, as a sync was running" in words
-    history = text_of(bob.get(f"/clinics/{cast.surf.id}/syncs"))
     assert "— Schedule" in history
 
 

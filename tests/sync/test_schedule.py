@@ -233,7 +233,7 @@ def many_due(count: int) -> list[int]:
 def started_by_clinic() -> dict[int, int]:
     db.session.rollback()
     query = select(SyncLog.organization_id, func.count()).group_by(SyncLog.organization_id)
-    return dict(db.session.execute(query).tuples().all())
+    return dict(db.session.execute(query).all())
 
 
 def test_ten_looks_at_the_same_instant_start_each_clinic_once(

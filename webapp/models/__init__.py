@@ -9,11 +9,19 @@ from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.schedule import Schedule
 from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.sync_failure import SyncFailure
-from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
+from webapp.models.sync_log import (
+    BRINGS_IN_STEP,
+    OperationType,
+    SyncLog,
+    SyncOrigin,
+    SyncPhase,
+    SyncStatus,
+)
 from webapp.models.user import Role, User
 from webapp.models.user_session import UserSession
 
 __all__ = [
+    "BRINGS_IN_STEP",
     "ApiToken",
     "AuditChain",
     "AuditEvent",

@@ -70,6 +70,7 @@ def clinic(org_id: str) -> str:
         recent=logs[:RECENT],
         pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
+        open_failures=history.open_failures(organization),
         **card_context(logs[0] if logs else None),
     )
 

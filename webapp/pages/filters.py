@@ -16,6 +16,7 @@ _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
+    OperationType.RETRY_FAILED: "Retry of failed records",
 }
 _ORIGINS = {
     SyncOrigin.DASHBOARD: "Dashboard",

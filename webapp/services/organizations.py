@@ -14,7 +14,7 @@ from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog, SyncStatus, User
+from webapp.models import BRINGS_IN_STEP, Organization, SyncLog, SyncStatus, User
 from webapp.services import connection, counts, credentials, names, schedules
 
 MAX_NAME = 200
@@ -54,7 +54,7 @@ _SHOWN = (
 )
 _ENDS = (
     select(SyncLog.organization_id, func.max(SyncLog.completed_at))
-    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED)
+    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
     .group_by(SyncLog.organization_id)
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, select
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, Schedule, SyncLog, SyncOrigin, SyncStatus
+from webapp.models import BRINGS_IN_STEP, Organization, Schedule, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import time_zones
 from webapp.services.timetable import Timetable
 
@@ -117,7 +117,9 @@ def overdue(organization: Organization, moment: datetime) -> bool:
     schedule = of(organization)
     last_synced = db.session.scalar(
         select(func.max(SyncLog.completed_at)).where(
-            SyncLog.organization_id == organization.id, SyncLog.status == SyncStatus.COMPLETED
+            SyncLog.organization_id == organization.id,
+            SyncLog.status == SyncStatus.COMPLETED,
+            BRINGS_IN_STEP,
         )
     )
     return is_overdue(organization, schedule, last_synced, moment)

@@ -21,6 +21,7 @@ from webapp.errors import (
 )
 from webapp.extensions import db, transaction
 from webapp.models import (
+    BRINGS_IN_STEP,
     OperationType,
     Organization,
     SyncLog,
@@ -112,7 +113,7 @@ def admitted(
     if not organization.is_configured:
         raise ClinikoNotConfigured(**details)
     refuse_second(organization.id, details)
-    if origin in _LIMITED_ORIGINS:
+    if origin in _LIMITED_ORIGINS and operation_type is not OperationType.RETRY_FAILED:
         _refuse_early(organization, details)
     log = SyncLog(
         organization_id=organization.id,
@@ -207,6 +208,7 @@ def _last_counted(organization: Organization) -> SyncLog | None:
         .where(
             SyncLog.organization_id == organization.id,
             SyncLog.origin.in_(_LIMITED_ORIGINS),
+            BRINGS_IN_STEP,
             SyncLog.status != SyncStatus.FAILED,
             SyncLog.started_at > since,
         )
