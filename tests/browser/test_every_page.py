@@ -27,6 +27,7 @@ PAGES = [
     "/clinics/1",
     "/clinics/1/patients",
     "/clinics/1/patients/1",
+    "/clinics/1/schedule",
     "/clinics/1/settings",
     "/clinics/1/syncs",
     "/clinics/1/syncs/2",

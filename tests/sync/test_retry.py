@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator.account import ClinikoAccount, State
+from simulator.account import ClinikoAccount
+from simulator.patient import State
 from tests.api.rows import refuse
 from tests.cast import Cast
 from tests.sync.copies import copy_of

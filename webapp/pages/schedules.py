@@ -17,7 +17,7 @@ from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import schedules, time_zones
-from webapp.services.timetable import NIGHTLY_SPREAD
+from webapp.services.timetable import NIGHTLY_SPREAD, Run
 
 SHOWN_RUNS = 3
 
@@ -57,11 +57,12 @@ def _time_of_day() -> time | None:
 
 def _page(organization: Organization, errors: dict[str, str] | None = None) -> str:
     moment, chosen = now(), schedules.of(organization)
-    runs, full_until = [], None
-    if chosen is not None:
-        runs = schedules.timetable(organization, chosen).next_runs(moment, SHOWN_RUNS)
-        if chosen.full_at is not None:
-            full_until = datetime.combine(moment, chosen.full_at) + NIGHTLY_SPREAD
+    runs, full_until = schedules.next_runs(organization, moment, SHOWN_RUNS), None
+    if chosen is not None and chosen.full_at is not None:
+        full_until = datetime.combine(moment, chosen.full_at) + NIGHTLY_SPREAD
+        night = schedules.timetable(organization, chosen).next_full(moment)
+        if night is not None and not any(run.full for run in runs):
+            runs.append(Run(night, full=True))  # too far behind the next changes to be among them
     return render_clinic(
         "schedules/index.html",
         organization,

@@ -12,7 +12,7 @@ from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import BRINGS_IN_STEP, Organization, Schedule, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import time_zones
-from webapp.services.timetable import Timetable
+from webapp.services.timetable import Run, Timetable
 
 CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
 
@@ -45,6 +45,12 @@ def timetable(organization: Organization, schedule: Schedule) -> Timetable:
     """When the clinic is to be synced."""
     zone = organization.time_zone if organization.time_zone in time_zones.choices() else None
     return Timetable(organization.id, schedule.changes_every, schedule.full_at, zone)
+
+
+def next_runs(organization: Organization, after: datetime, count: int) -> list[Run]:
+    """The next few runs of a clinic's schedule."""
+    schedule = of(organization)
+    return timetable(organization, schedule).next_runs(after, count) if schedule else []
 
 
 def save(
