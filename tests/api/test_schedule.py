@@ -25,7 +25,9 @@ def test_it_tells_what_was_chosen_and_what_comes(app: Flask, cast: Cast, url: st
     log = make_log(cast.surf, origin=SyncOrigin.SCHEDULE)
     evening = datetime(2026, 12, 1, 12, tzinfo=UTC)
     with time_machine.travel(evening):
-        schedules.save(cast.surf, changes_every=480, full_at=time(2), time_zone="Australia/Sydney")
+        schedules.save(
+            cast.surf, changes_every=480, full_at=time(2), time_zone="Australia/Sydney", actor=None
+        )
         body = as_user(app, cast.vera).get(url).get_json()
 
     assert body["time_zone"] == "Australia/Sydney"
@@ -51,6 +53,6 @@ def test_a_clinic_without_a_schedule_has_none(app: Flask, cast: Cast, url: str) 
 
 
 def test_it_says_who_has_fallen_behind(app: Flask, cast: Cast, url: str) -> None:
-    schedules.save(cast.surf, changes_every=15, full_at=None, time_zone="Europe/London")
+    schedules.save(cast.surf, changes_every=15, full_at=None, time_zone="Europe/London", actor=None)
     with time_machine.travel(now() + timedelta(hours=1)):
         assert as_user(app, cast.vera).get(url).get_json()["overdue"] is True

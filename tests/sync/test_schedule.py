@@ -39,7 +39,9 @@ MINUTE = timedelta(minutes=1)
 def choose(
     clinic: Organization, *, changes: int | None = None, full: time | None = None
 ) -> Schedule:
-    schedules.save(clinic, changes_every=changes, full_at=full, time_zone="Australia/Sydney")
+    schedules.save(
+        clinic, changes_every=changes, full_at=full, time_zone="Australia/Sydney", actor=None
+    )
     return of(clinic)
 
 

@@ -37,6 +37,7 @@ def save_schedule(org_id: str) -> ResponseReturnValue:
             changes_every=parameters.number(request.form, "changes_every") or None,
             full_at=_time_of_day(),
             time_zone=request.form.get("time_zone") or None,
+            actor=current_actor(),
         )
     except ValidationError as error:
         return _page(organization, errors={error.parameter: error.message}), 422

@@ -10,8 +10,16 @@ from sqlalchemy import bindparam, func, select
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import BRINGS_IN_STEP, Organization, Schedule, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import time_zones
+from webapp.models import (
+    BRINGS_IN_STEP,
+    Organization,
+    Schedule,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+    User,
+)
+from webapp.services import audit, time_zones
 from webapp.services.timetable import Run, Timetable
 
 CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
@@ -59,6 +67,7 @@ def save(
     changes_every: int | None,
     full_at: time | None,
     time_zone: str | None,
+    actor: User | None,
 ) -> None:
     """Choose when a clinic is synced by itself: changes every so many minutes, a full match at a
     time of its day; None: never. Without a time zone the known one stays, or Cliniko's is taken at
@@ -78,6 +87,14 @@ def save(
         session.add(schedule)
         schedule.changes_every, schedule.full_at = changes_every, full_at
         _plan(organization, schedule)
+        audit.record(
+            audit.Event.SCHEDULE_CHANGED,
+            actor=actor,
+            organization_id=organization.id,
+            changes_every=changes_every,
+            full_at=f"{full_at:%H:%M}" if full_at else None,
+            time_zone=organization.time_zone,
+        )
 
 
 def usual(organization: Organization) -> Schedule:
