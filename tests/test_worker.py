@@ -29,7 +29,7 @@ from webapp import create_core, queue
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Schedule, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import organizations
+from webapp.services import organizations, schedules
 from webapp.sync import history
 from webapp.sync.start import start_sync
 
@@ -253,7 +253,8 @@ def test_three_workers_sync_each_clinic_that_is_due_once(
 
 
 def clinic_that_is_due(cliniko: Simulator, number: int) -> int:
-    """A new clinic of three patients whose changes are due since a minute ago; its id."""
+    """A new clinic of three patients whose last night is due, and the next half a day away; its
+    id."""
     nobody = {"archived": 0, "merged": 0, "deleted": 0}
     account = ClinikoAccount.generate(
         name=f"Clinic {number}", account_id=f"{2000 + number}", seed=number, active=3, **nobody
@@ -261,10 +262,11 @@ def clinic_that_is_due(cliniko: Simulator, number: int) -> int:
     key = f"invented-key-{number}-au1"
     account.add_key(key)
     cliniko.accounts = (*cliniko.accounts, account)
-    clinic = organizations.add(account.name, key, scheduled=True)
+    clinic = organizations.add(account.name, key)
+    night = (now() - timedelta(hours=12)).time().replace(second=0, microsecond=0)
+    schedules.save(clinic, changes_every=None, full_at=night, time_zone="UTC", actor=None)
     with transaction() as session:
-        schedule = session.get_one(Schedule, clinic.id)
-        schedule.next_changes_at = now() - timedelta(minutes=1)
+        session.get_one(Schedule, clinic.id).next_full_at = now() - timedelta(minutes=1)
     return clinic.id
 
 

@@ -84,7 +84,7 @@ def test_what_is_due_is_started_and_the_next_run_planned(cast: Cast) -> None:
 
 
 def test_a_full_match_reads_the_changes_too(cast: Cast) -> None:
-    choose(cast.surf, changes=15, full=time(2))
+    choose(cast.surf, changes=480, full=time(2))
     late = now() - timedelta(hours=1)
     make_due(cast.surf, next_full_at=late, next_changes_at=late)
 
@@ -100,7 +100,7 @@ def test_a_full_match_reads_the_changes_too(cast: Cast) -> None:
 
 
 def test_runs_that_were_missed_are_made_up_for_once(cast: Cast) -> None:
-    choose(cast.surf, changes=15)
+    choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - timedelta(days=3))
 
     assert len(start_due_syncs()) == 1
@@ -109,7 +109,7 @@ def test_runs_that_were_missed_are_made_up_for_once(cast: Cast) -> None:
 
 
 def test_a_run_is_skipped_while_a_sync_runs_and_this_is_noted(cast: Cast) -> None:
-    choose(cast.surf, changes=30)
+    choose(cast.surf, changes=480)
     at = now().replace(microsecond=0) - MINUTE
     make_due(cast.surf, next_changes_at=at)
     running = start_sync(
@@ -142,7 +142,7 @@ def test_a_full_match_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
 
 
 def test_a_lost_sync_does_not_keep_a_clinic_from_its_schedule(cast: Cast) -> None:
-    choose(cast.surf, changes=30)
+    choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)
     lost = start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
     with transaction():
@@ -152,7 +152,7 @@ def test_a_lost_sync_does_not_keep_a_clinic_from_its_schedule(cast: Cast) -> Non
 
 
 def test_a_scheduled_sync_uses_up_nobodys_window(cast: Cast) -> None:
-    choose(cast.surf, changes=30)
+    choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)
     start_due_syncs()
     end(rows()[0])
@@ -165,7 +165,7 @@ def test_a_scheduled_sync_uses_up_nobodys_window(cast: Cast) -> None:
 
 def test_a_clinic_without_a_key_is_left_alone(cast: Cast) -> None:
     keyless = organizations.add("Keyless")
-    choose(keyless, changes=30)
+    choose(keyless, changes=480)
     make_due(keyless, next_changes_at=now() - MINUTE)
 
     assert start_due_syncs() == []
@@ -173,7 +173,7 @@ def test_a_clinic_without_a_key_is_left_alone(cast: Cast) -> None:
 
 
 def test_a_schedule_that_is_off_starts_nothing(cast: Cast) -> None:
-    choose(cast.surf, changes=30, full=time(2))
+    choose(cast.surf, changes=480, full=time(2))
     choose(cast.surf)
 
     with time_machine.travel(now() + timedelta(days=2)):
@@ -183,7 +183,7 @@ def test_a_schedule_that_is_off_starts_nothing(cast: Cast) -> None:
 def test_what_redis_did_not_hear_of_is_queued_by_the_next_look(
     app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose(cast.surf, changes=30)
+    choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)
     with monkeypatch.context() as away:
         away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
@@ -205,7 +205,7 @@ def test_a_few_wait_for_a_worker_and_the_others_for_them(
 ) -> None:
     monkeypatch.setattr(schedule, "MOST_WAITING", 1)
     for minutes, clinic in ((1, cast.surf), (2, cast.northside)):
-        choose(clinic, changes=30)
+        choose(clinic, changes=480)
         make_due(clinic, next_changes_at=now() - minutes * MINUTE)
 
     assert len(start_due_syncs()) == 1
@@ -221,12 +221,16 @@ def test_a_few_wait_for_a_worker_and_the_others_for_them(
 def many_due(count: int) -> list[int]:
     """So many more clinics, all due since a minute ago."""
     saved, at = now(), now() - MINUTE
+    night = (saved - timedelta(hours=12)).time()
     with transaction() as session:
-        clinics = [Organization(name=f"Clinic {n}", encrypted_api_key="x") for n in range(count)]
+        clinics = [
+            Organization(name=f"Clinic {n}", encrypted_api_key="x", time_zone="UTC")
+            for n in range(count)
+        ]
         session.add_all(clinics)
         session.flush()
         session.add_all(
-            Schedule(organization_id=each.id, changes_every=60, next_changes_at=at, saved_at=saved)
+            Schedule(organization_id=each.id, full_at=night, next_full_at=at, saved_at=saved)
             for each in clinics
         )
         return [each.id for each in clinics]
