@@ -135,11 +135,7 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
-<<<<<<< HEAD
-ALL = (moment, clock, ago, day, took, number, operation, through, region, device, outcome)
-=======
 ALL = (
     *(moment, clock, local, ago, day),
-    *(took, number, operation, through, interval, region, outcome),
+    *(took, number, operation, through, interval, region, device, outcome),
 )
->>>>>>> eeadb7e (The page of a schedule: what was chosen, the next three runs by the clinic's own clock, and who is overdue)
