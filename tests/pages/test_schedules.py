@@ -116,7 +116,7 @@ def test_a_schedule_can_be_switched_off(bob: Visitor, path: str, cast: Cast) -> 
 
 
 def test_the_last_scheduled_run_and_the_skipped_one_are_shown(
-    bob: Visitor, path: str, cast: Cast, work: Callable[[], None]
+    app: Flask, bob: Visitor, path: str, cast: Cast, work: Callable[[], None]
 ) -> None:
     bob.post(path, changes_every="15", full_at="", time_zone="Europe/London")
     db.session.rollback()
@@ -124,6 +124,7 @@ def test_the_last_scheduled_run_and_the_skipped_one_are_shown(
         (sync_id,) = start_due_syncs()
         work()
     with time_machine.travel(now() + timedelta(minutes=32)):
+        bob = Visitor(app).signed_in(cast.bob)
         bob.post(f"/clinics/{cast.surf.id}/syncs")
         db.session.rollback()
         assert start_due_syncs() == []
@@ -136,12 +137,13 @@ def test_the_last_scheduled_run_and_the_skipped_one_are_shown(
 
 
 def test_a_clinic_that_has_fallen_behind_is_overdue_everywhere(
-    bob: Visitor, path: str, cast: Cast
+    app: Flask, bob: Visitor, path: str, cast: Cast
 ) -> None:
     bob.post(path, changes_every="60", full_at="", time_zone="Europe/London")
     assert "Overdue" not in text_of(bob.get(path)) + text_of(bob.get("/clinics"))
 
     with time_machine.travel(now() + timedelta(hours=2, minutes=16)):
+        bob = Visitor(app).signed_in(cast.bob)
         assert "not been in step for longer than its schedule allows" in text_of(bob.get(path))
         words = text_of(bob.get("/clinics"))
         assert "Overdue" in words
