@@ -302,3 +302,18 @@ def test_four_processes_start_a_hundred_clinics_once_each(
 
     assert sum(started) == 100
     assert started_by_clinic() == dict.fromkeys(clinics, 1)
+
+
+def test_a_look_that_comes_late_finds_that_the_schedule_has_moved_on(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    moment = now()
+    (seen,) = schedule._due(moment)
+    start_due_syncs()
+    end(rows()[0])
+
+    assert schedule._start(seen, moment) is None
+    schedule._skip(seen, moment)
+
+    assert len(rows()) == 1
+    assert of(cast.surf).skipped_at is None
