@@ -21,6 +21,7 @@ PAGES = [
     "/clinics",
     "/api-access",
     "/people",
+    "/people/2/role",
     "/account",
     "/account/second-factor",
     "/clinics/new",
