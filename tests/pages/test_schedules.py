@@ -105,6 +105,17 @@ def test_the_time_zone_is_what_cliniko_tells_until_somebody_says_otherwise(
     assert "in the zone Australia/Perth" in text_of(bob.get(path))
 
 
+def test_a_zone_that_this_machine_does_not_know_is_asked_for(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    bob.post(path, changes_every="60", full_at="02:00", time_zone="Europe/London")
+    with transaction():
+        cast.surf.time_zone = "Mars/Olympus_Mons"
+    words = text_of(bob.get(path))
+    assert "The time zone of this clinic is not known" in words
+    assert "UTC Changes" in words
+
+
 def test_a_schedule_can_be_switched_off(bob: Visitor, path: str, cast: Cast) -> None:
     bob.post(path, changes_every="15", full_at="02:00", time_zone="Europe/London")
     bob.post(path, changes_every="0", full_at="", time_zone="Europe/London")

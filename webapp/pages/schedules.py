@@ -73,6 +73,7 @@ def _page(organization: Organization, errors: dict[str, str] | None = None) -> s
         last_run=schedules.last_run(organization),
         overdue=schedules.overdue(organization, moment),
         intervals=schedules.CHANGES_EVERY,
+        zone=schedules.zone_of(organization),
         zones=time_zones.choices(),
         errors=errors or {},
     )

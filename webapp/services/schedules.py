@@ -49,9 +49,15 @@ def of_many(organizations: Sequence[Organization]) -> dict[int, Schedule]:
     return {row.organization_id: row for row in rows}
 
 
+def zone_of(organization: Organization) -> str | None:
+    """The clinic's time zone; None while nobody has told it, or where this machine knows none of
+    that name."""
+    return organization.time_zone if organization.time_zone in time_zones.choices() else None
+
+
 def timetable(organization: Organization, schedule: Schedule) -> Timetable:
     """When the clinic is to be synced."""
-    zone = organization.time_zone if organization.time_zone in time_zones.choices() else None
+    zone = zone_of(organization)
     return Timetable(organization.id, schedule.changes_every, schedule.full_at, zone)
 
 
