@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from flask import Flask
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
+from sqlalchemy import select
 
 from config import Settings
 from simulator.account import ClinikoAccount
@@ -24,11 +26,14 @@ from tests.cast import Cast
 from tests.support.processes import descendants, is_alive, wait_until
 from tests.sync.copies import copy_of, truth_of
 from webapp import create_core, queue
-from webapp.extensions import db
-from webapp.models import OperationType, SyncLog, SyncOrigin, SyncStatus
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import OperationType, Schedule, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import organizations, schedules
 from webapp.sync import history
 from webapp.sync.start import start_sync
 
+DUE_CLINICS = 8
 ROOT = Path(__file__).resolve().parent.parent
 
 Worker = subprocess.Popen[bytes]
@@ -225,6 +230,44 @@ def test_a_sync_that_redis_has_forgotten_is_queued_again(
     wait_until(ended(log_id), seconds=60)
 
     assert row(log_id).status == "completed"
+
+
+@on_both
+def test_three_workers_sync_each_clinic_that_is_due_once(
+    hire: Hire, cast: Cast, cliniko: Simulator
+) -> None:
+    due = [clinic_that_is_due(cliniko, number) for number in range(DUE_CLINICS)]
+    for _ in range(3):
+        hire()
+
+    def all_done() -> bool:
+        db.session.rollback()
+        return len(list(db.session.scalars(completed))) == DUE_CLINICS
+
+    completed = select(SyncLog.id).where(SyncLog.status == SyncStatus.COMPLETED)
+    wait_until(all_done, seconds=120)
+
+    logs = list(db.session.scalars(select(SyncLog)))
+    assert sorted(log.organization_id for log in logs) == due
+    assert {(log.origin, log.records_success) for log in logs} == {("schedule", 3)}
+
+
+def clinic_that_is_due(cliniko: Simulator, number: int) -> int:
+    """A new clinic of three patients whose last night is due, and the next half a day away; its
+    id."""
+    nobody = {"archived": 0, "merged": 0, "deleted": 0}
+    account = ClinikoAccount.generate(
+        name=f"Clinic {number}", account_id=f"{2000 + number}", seed=number, active=3, **nobody
+    )
+    key = f"invented-key-{number}-au1"
+    account.add_key(key)
+    cliniko.accounts = (*cliniko.accounts, account)
+    clinic = organizations.add(account.name, key)
+    night = (now() - timedelta(hours=12)).time().replace(second=0, microsecond=0)
+    schedules.save(clinic, changes_every=None, full_at=night, time_zone="UTC", actor=None)
+    with transaction() as session:
+        session.get_one(Schedule, clinic.id).next_full_at = now() - timedelta(minutes=1)
+    return clinic.id
 
 
 def _works_on(sync_log_id: int, attempt: int) -> bool:

@@ -1,8 +1,9 @@
-"""The RQ worker of this system: an application context for each job, and a quick eye for the dead.
+"""The RQ worker of this system: an application context for each job, and a quick eye for the dead
+and for what is due.
 
 RQ alone notices a lost worker after 800 seconds and does not run its job again. Here the database
 holds a lease on every running sync, and every worker looks for leases that have run out: between
-jobs, and beside a running one.
+jobs, and beside a running one. At the same look it starts the syncs that are due by a schedule.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from webapp.errors import QueueUnavailable
 from webapp.extensions import db
 from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
 from webapp.services import retention
-from webapp.sync import engine, lease, recovery
+from webapp.sync import engine, lease, recovery, schedule
 
 log = structlog.get_logger()
 
@@ -76,11 +77,13 @@ class SyncWorker(Worker):
             return bool(super().perform_job(job, queue, *args))
 
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
-        """RQ beats every few seconds, idle or busy: the moment to look for lost syncs."""
+        """RQ beats every few seconds, idle or busy: the moment to look for syncs that
+        are lost or due."""
         super().heartbeat(*args, **kwargs)
         if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
             self._looked_at = time.monotonic()
             self._recover()
+            self._start_due()
             with self._in_database():
                 retention.look()
 
@@ -113,6 +116,11 @@ class SyncWorker(Worker):
         with self._in_database():
             for sync_log_id in recovery.recover_stale_syncs():
                 log.warning("sync_given_to_another_worker", sync_log_id=sync_log_id)
+
+    def _start_due(self) -> None:
+        with self._in_database():
+            for sync_log_id in schedule.start_due_syncs():
+                log.info("scheduled_sync_started", sync_log_id=sync_log_id)
 
     @contextmanager
     def _in_database(self) -> Iterator[None]:

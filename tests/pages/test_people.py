@@ -198,8 +198,30 @@ def test_an_admin_without_a_password_is_no_help(cast: Cast) -> None:
 
 
 def test_a_choice_that_does_not_fit_is_said_on_the_page(alice: Visitor, cast: Cast) -> None:
-    alice.post(f"{PATH}/{cast.vera.id}/role", role="manager", organization="")
-    assert "stays viewer. Choose the clinic" in text_of(alice.get(PATH))
+    answer = alice.post(f"{PATH}/{cast.vera.id}/role", role="manager", organization="")
+    assert answer.status_code == 422
+    assert "Choose the clinic" in text_of(answer)
+    page = Parsed(answer.text)
+    assert page.having(name="organization")[0]["aria-invalid"] == "true"
+    assert "manager" in [tag.get("value") for _, tag in page.tags if "selected" in tag]
+    assert fresh(cast.vera).role == Role.VIEWER
+
+
+def test_a_role_is_changed_on_a_page_of_its_own_so_the_list_names_each_clinic_once(
+    alice: Visitor, bob: Visitor, cast: Cast
+) -> None:
+    path = f"{PATH}/{cast.vera.id}/role"
+    people = alice.get(PATH)
+    assert Parsed(people.text).having(href=path)
+    assert people.text.count(">Northside Physio</option>") == 1
+
+    page = alice.get(path)
+    assert "What may vera@example.com do?" in text_of(page)
+    chosen = [tag["value"] for _, tag in Parsed(page.text).tags if "selected" in tag]
+    assert chosen == ["viewer", str(cast.surf.id)]
+    assert "Northside Physio" not in bob.get(path).text
+    assert bob.get(f"{PATH}/{cast.charlie.id}/role").status_code == 404
+    assert bob.get(f"{PATH}/{cast.bob.id}/role").status_code == 400
 
 
 @pytest.mark.parametrize("what", ["role", "deactivate", "activate", "sign-out"])

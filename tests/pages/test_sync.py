@@ -24,7 +24,7 @@ def test_it_says_who_started_it_and_how(vera: Visitor, cast: Cast) -> None:
 def test_each_failed_record_says_which_where_and_why(vera: Visitor, cast: Cast) -> None:
     log = refuse(cast.surf, 1)
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
-    assert "Cliniko id Page Field Reason 900 3 date_of_birth is no date" in words
+    assert "Cliniko id Page Field Reason Now 900 3 date_of_birth is no date Not stored" in words
 
 
 def test_failed_records_come_in_pages(vera: Visitor, cast: Cast) -> None:

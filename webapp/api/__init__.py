@@ -11,6 +11,7 @@ from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprin
     errors,
     organizations,
     patients,
+    schedules,
     status,
     sync_log,
     sync_logs,

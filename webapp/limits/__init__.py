@@ -23,6 +23,7 @@ READS = {
     "api.sync_logs": "60 per minute",
     "api.sync_log": "60 per minute",
     "api.status": "120 per minute",
+    "api.schedule": "120 per minute",
     "api.active_patients": "120 per minute",
     "api.test_connection": "10 per minute",
 }

@@ -8,13 +8,22 @@ from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
+from webapp.models.schedule import Schedule
 from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.sync_failure import SyncFailure
-from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
+from webapp.models.sync_log import (
+    BRINGS_IN_STEP,
+    OperationType,
+    SyncLog,
+    SyncOrigin,
+    SyncPhase,
+    SyncStatus,
+)
 from webapp.models.user import Role, User
 from webapp.models.user_session import UserSession
 
 __all__ = [
+    "BRINGS_IN_STEP",
     "ApiToken",
     "AuditChain",
     "AuditEvent",
@@ -30,6 +39,7 @@ __all__ = [
     "RecoveryCode",
     "RemovalsDecision",
     "Role",
+    "Schedule",
     "SecondFactor",
     "SyncFailure",
     "SyncLog",

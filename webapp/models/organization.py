@@ -24,6 +24,8 @@ class Organization(Base):
     cliniko_id: Mapped[str | None] = mapped_column(String(40))
     cliniko_name: Mapped[str | None] = mapped_column(String(200))
     cliniko_subdomain: Mapped[str | None] = mapped_column(String(63))
+    # By its name in the tz database: what Cliniko told first, unless somebody has said otherwise.
+    time_zone: Mapped[str | None] = mapped_column(String(64))
     encrypted_api_key: Mapped[str | None] = mapped_column(Text)
     api_key_hint: Mapped[str | None] = mapped_column(String(4))
     shard: Mapped[str | None] = mapped_column(String(4))

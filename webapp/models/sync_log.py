@@ -17,10 +17,11 @@ from webapp.models.user import User
 
 
 class OperationType(StrEnum):
-    """Which listings a sync reads."""
+    """What a sync reads: which listings, or only the records that have failed."""
 
     FULL_PATIENTS = "full_patients"
     ACTIVE_PATIENTS = "active_patients"
+    RETRY_FAILED = "retry_failed"
 
 
 class SyncStatus(StrEnum):
@@ -48,6 +49,7 @@ class SyncOrigin(StrEnum):
     DASHBOARD = "dashboard"
     API = "api"
     COMMAND = "command"
+    SCHEDULE = "schedule"
 
 
 class SyncLog(Base):
@@ -122,3 +124,7 @@ class SyncLog(Base):
         """Whether it held removals back and nobody has decided about them."""
         held, decision = map(self.progress.get, ("removals_held", "removals_decision"))
         return bool(held) and decision is None
+
+
+# A sync that only reads failed records again says nothing about anybody else.
+BRINGS_IN_STEP = SyncLog.operation_type != OperationType.RETRY_FAILED

@@ -18,6 +18,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     patients,
     people,
     removals,
+    schedules,
     second_factor,
     sessions,
     settings,

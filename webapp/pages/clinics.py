@@ -52,7 +52,7 @@ def add_clinic() -> ResponseReturnValue:
     try:
         if not api_key.strip():
             raise ValidationError("Enter the API key of the clinic.", parameter="api_key")
-        organization = organizations.add(name, api_key)
+        organization = organizations.add(name, api_key, scheduled="scheduled" in request.form)
     except ValidationError as error:
         errors = {error.parameter: error.message}
         return render_template("clinics/new.html", name=name, errors=errors), 422
@@ -71,17 +71,18 @@ def clinic(org_id: str) -> str:
         pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
         forgotten=forgotten.count(organization),
+        open_failures=history.open_failures(organization),
         **card_context(logs[0] if logs else None),
     )
 
 
 def _needs_attention(figures: ClinicFigures) -> bool:
-    """Whether somebody should look: the last sync left something out or awaits a decision, or the
-    key is missing."""
+    """Whether somebody should look: the last sync left something out or awaits a decision, the key
+    is missing, or the schedule is not kept."""
     latest = figures.latest
     left_out = latest is not None and (
         outcome(latest) in (Outcome.FAILED, Outcome.PARTLY) or latest.awaits_decision
     )
     organization = figures.organization
     refused = organization.connection_error_code is not None
-    return left_out or refused or not organization.is_configured
+    return left_out or refused or figures.overdue or not organization.is_configured

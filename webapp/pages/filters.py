@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
@@ -15,11 +16,13 @@ _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
+    OperationType.RETRY_FAILED: "Retry of failed records",
 }
 _ORIGINS = {
     SyncOrigin.DASHBOARD: "Dashboard",
     SyncOrigin.API: "API",
     SyncOrigin.COMMAND: "Command line",
+    SyncOrigin.SCHEDULE: "Schedule",
 }
 # Most of them claim to be others too: the first mark that is found decides.
 _BROWSERS = (
@@ -64,6 +67,12 @@ def clock(value: datetime | str) -> Markup:
     return _time(value, f"{value:%H:%M:%S} UTC")
 
 
+def local(value: datetime, zone: str | None) -> Markup:
+    """`Mon 23 Nov 2026, 21:30 AEDT`: by the clock of a zone, or in UTC where none is known."""
+    shown = value.astimezone(ZoneInfo(zone or "UTC"))
+    return _time(value, f"{shown:%a} {_date(shown)}, {shown:%H:%M %Z}")
+
+
 def ago(value: datetime | None) -> Markup | str:
     """`8 min ago`; `never` for none."""
     return "never" if value is None else _time(value, ago_words((now() - value).total_seconds()))
@@ -99,6 +108,13 @@ def through(log: SyncLog) -> str:
     return _ORIGINS[SyncOrigin(log.origin)]
 
 
+def interval(minutes: int) -> str:
+    """`every 15 minutes`, `every hour`, `every 2 hours`."""
+    if minutes == 60:
+        return "every hour"
+    return f"every {minutes} minutes" if minutes % 60 else f"every {minutes // 60} hours"
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -119,4 +135,7 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
-ALL = (moment, clock, ago, day, took, number, operation, through, region, device, outcome)
+ALL = (
+    *(moment, clock, local, ago, day),
+    *(took, number, operation, through, interval, region, device, outcome),
+)

@@ -48,6 +48,12 @@ def new_link(user_id: str) -> str:
     return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
 
 
+@signed_in.get("/people/<user_id>/role")
+@fresh
+def role(user_id: str) -> str:
+    return _role_page(_somebody_else(user_id))
+
+
 @signed_in.post("/people/<user_id>/role")
 @fresh
 def change_role(user_id: str) -> ResponseReturnValue:
@@ -56,9 +62,8 @@ def change_role(user_id: str) -> ResponseReturnValue:
         role, organization_id = _place()
         people_service.change_role(person, role, organization_id, actor=current_actor())
     except ValidationError as error:
-        flash(f"{person.email} stays {person.role}. {error.message}", "bad")
-    else:
-        flash(f"{person.email} has the role {role} now, and has to sign in again.", "ok")
+        return _role_page(person, {error.parameter: error.message}), 422
+    flash(f"{person.email} has the role {role} now, and has to sign in again.", "ok")
     return redirect(url_for("pages.people"), 303)
 
 
@@ -128,6 +133,17 @@ def _place() -> tuple[Role, int | None]:
 def _link(secret: str) -> str:
     base = invitations.base_url(seen_at=request.url_root)
     return invitations.address(secret, base=base)
+
+
+def _role_page(person: User, errors: dict[str, str] | None = None) -> str:
+    actor = current_actor()
+    return render_template(
+        "people/role.html",
+        person=person,
+        errors=errors or {},
+        roles=GRANTS[Role(actor.role)],
+        clinics=organizations.visible_to(actor),
+    )
 
 
 def _page(

@@ -34,13 +34,21 @@ PER_PAGE = 25
 @signed_in.post("/clinics/<org_id>/syncs")
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
+    return _start(organization, OperationType.FULL_PATIENTS)
+
+
+@signed_in.post("/clinics/<org_id>/retries")
+def retry_failed(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.START_SYNC)
+    if not history.open_failures(organization):
+        return card_or_page(organization, notice="There is no failed record to try again.")
+    return _start(organization, OperationType.RETRY_FAILED)
+
+
+def _start(organization: Organization, operation_type: OperationType) -> ResponseReturnValue:
+    actor = current_actor()
     try:
-        start_sync(
-            organization,
-            OperationType.FULL_PATIENTS,
-            actor=current_actor(),
-            origin=SyncOrigin.DASHBOARD,
-        )
+        start_sync(organization, operation_type, actor=actor, origin=SyncOrigin.DASHBOARD)
     except (SyncAlreadyRunning, QueueUnavailable):
         pass  # the card shows the one that runs, or why the new one has failed
     except (ClinikoNotConfigured, OrganizationDisabled, RateLimited) as refusal:
@@ -106,6 +114,7 @@ def sync(org_id: str, sync_id: str) -> str:
         "syncs/show.html",
         organization,
         failures=failures,
+        open_failures=history.open_failures(organization) if failures else [],
         stretches=timeline(log),
         page=page,
         per_page=PER_PAGE,

@@ -45,6 +45,7 @@ class Event(StrEnum):
     PASSWORD_CHANGED = "person:password_changed"
     RECOVERY_CODES_MADE = "recovery_codes:made"
     RECOVERY_CODE_USED = "recovery_code:used"
+    SCHEDULE_CHANGED = "schedule:changed"
     SECOND_FACTOR_REMOVED = "second_factor:removed"
     SECOND_FACTOR_RESET = "second_factor:reset"
     SECOND_FACTOR_SET = "second_factor:set"

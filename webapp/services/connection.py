@@ -15,7 +15,7 @@ from webapp.errors import AccountMismatch, ClinikoNotConfigured
 from webapp.extensions import transaction
 from webapp.models import Organization
 from webapp.queue import redis_connection
-from webapp.services import credentials
+from webapp.services import credentials, schedules
 from webapp.services.budget import KEPT_FOR_TESTS, SharedBudget
 
 
@@ -90,6 +90,7 @@ def note_account(
     organization.cliniko_id = organization.cliniko_id or account.id
     organization.cliniko_name = account.name
     organization.cliniko_subdomain = account.subdomain if is_subdomain(account.subdomain) else None
+    schedules.learn_time_zone(organization, account.time_zone)
     if patients is not None:
         organization.cliniko_patients = patients
 

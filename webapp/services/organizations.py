@@ -14,8 +14,8 @@ from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog, SyncStatus, User
-from webapp.services import connection, counts, credentials, names
+from webapp.models import BRINGS_IN_STEP, Organization, SyncLog, SyncStatus, User
+from webapp.services import connection, counts, credentials, names, schedules
 
 MAX_NAME = 200
 
@@ -55,7 +55,7 @@ _SHOWN = (
 )
 _ENDS = (
     select(SyncLog.organization_id, func.max(SyncLog.completed_at))
-    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED)
+    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
     .group_by(SyncLog.organization_id)
 )
 
@@ -69,6 +69,7 @@ class ClinicFigures:
     latest: SyncLog | None
     last_synced: datetime | None
     recent: list[SyncLog]  # newest first
+    overdue: bool
 
 
 def visible_to(user: User) -> list[Organization]:
@@ -83,8 +84,8 @@ def get(organization_id: int) -> Organization | None:
     return db.session.scalar(_ONE, {"id": organization_id})
 
 
-def add(name: str, api_key: str | None = None) -> Organization:
-    """Add a clinic, with its key if there is one already.
+def add(name: str, api_key: str | None = None, *, scheduled: bool = False) -> Organization:
+    """Add a clinic, with its key if there is one already, and `scheduled` with the usual schedule.
 
     Raises ValidationError for a name or key that cannot be used.
     """
@@ -96,6 +97,8 @@ def add(name: str, api_key: str | None = None) -> Organization:
         session.flush()
         if key is not None:
             _store_key(organization, key)
+        if scheduled:
+            session.add(schedules.usual(organization))
     return organization
 
 
@@ -143,6 +146,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     for log in db.session.scalars(_SHOWN, {"ids": ids}):
         recent[log.organization_id].append(log)
     patients = counts.by_state_of(organizations, latest)
+    chosen, moment = schedules.of_many(organizations), now()
     return [
         ClinicFigures(
             organization,
@@ -150,6 +154,9 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             latest.get(organization.id),
             last_synced.get(organization.id),
             recent[organization.id],
+            schedules.is_overdue(
+                organization, chosen.get(organization.id), last_synced.get(organization.id), moment
+            ),
         )
         for organization in organizations
     ]

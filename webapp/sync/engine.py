@@ -14,13 +14,14 @@ from webapp.cliniko.client import Cliniko
 from webapp.cliniko.errors import AuthFailed, ClinikoError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db
-from webapp.models import Organization, SyncLog, SyncPhase
+from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services.connection import client_for
 from webapp.sync import lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
+from webapp.sync.retry import read_failed
 from webapp.sync.start import CANCELLED
 
 log = structlog.get_logger()
@@ -118,8 +119,12 @@ def _read_and_store(work: _Work, waiter: StoppableWaiter) -> None:
         recorder.enter(SyncPhase.CONNECTING)
         together = PAGES_TOGETHER[db.engine.dialect.name]
         with Reader.opened(client, waiter, idle, together=together) as reader:
+            if recorder.progress.sync_type is OperationType.RETRY_FAILED:
+                return read_failed(
+                    work.organization, client, reader, recorder, before_each_page=_leave_if_told
+                )
             passes = Passes(client, reader, recorder, before_each_page=_leave_if_told)
-            passes.read_everything(work.organization)
+            return passes.read_everything(work.organization)
 
 
 def _leave_if_told() -> None:

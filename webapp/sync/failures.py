@@ -1,4 +1,5 @@
-"""The records that a sync could not store. Inside the caller's transaction."""
+"""The records that a sync could not store, and which of them are open still. Inside the caller's
+transaction."""
 
 from __future__ import annotations
 
@@ -6,11 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import aliased
 
 from webapp.cliniko.errors import MalformedRecord
 from webapp.extensions import db
-from webapp.models import SyncFailure
+from webapp.models import (
+    OperationType,
+    Patient,
+    PatientSyncStatus,
+    SyncFailure,
+    SyncLog,
+    SyncStatus,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,39 @@ class Refusal:
         """What is kept of a malformed record: never its content."""
         key = error.cliniko_patient_id or f"page {page}, record {place}"
         return cls(key[:40], error.field[:40], error.reason[:200], page)
+
+
+def open_keys(organization_id: int) -> list[str]:
+    """Cliniko's ids of a clinic's patients whose newest version could not be stored until now: of
+    the records that have failed in its last completed sync of all patients, and since then."""
+    full = aliased(SyncLog)
+    last_full = select(func.max(full.id)).where(
+        full.organization_id == organization_id,
+        full.operation_type == OperationType.FULL_PATIENTS,
+        full.status == SyncStatus.COMPLETED,
+    )
+    stored_since = (
+        select(Patient.id)
+        .where(
+            Patient.organization_id == organization_id,
+            Patient.cliniko_patient_id == SyncFailure.cliniko_patient_id,
+            Patient.sync_status == PatientSyncStatus.SUCCESS,
+            Patient.last_synced > SyncFailure.failed_at,
+        )
+        .exists()
+    )
+    keys = db.session.scalars(
+        select(SyncFailure.cliniko_patient_id)
+        .join(SyncLog, SyncLog.id == SyncFailure.sync_log_id)
+        .where(
+            SyncLog.organization_id == organization_id,
+            SyncLog.id >= func.coalesce(last_full.scalar_subquery(), 0),
+            ~stored_since,
+        )
+        .distinct()
+    )
+    # One without a usable id cannot be asked for.
+    return sorted((key for key in keys if key.isdigit()), key=int)
 
 
 def failed_before(sync_log_id: int) -> set[str]:

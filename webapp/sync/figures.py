@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import SyncLog, SyncStatus
+from webapp.models import BRINGS_IN_STEP, SyncLog, SyncStatus
 from webapp.sync.lease import LEASE
 
 
@@ -35,7 +35,7 @@ def read() -> Figures:
     )
     newest = (
         select(func.max(SyncLog.id))
-        .where(SyncLog.status == SyncStatus.COMPLETED)
+        .where(SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
         .group_by(SyncLog.organization_id)
     )
     completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(newest))))

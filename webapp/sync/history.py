@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from flask import current_app
-from sqlalchemy import Select, bindparam, func, inspect, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload, make_transient
 
@@ -16,8 +16,16 @@ from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import OperationType, Organization, SyncFailure, SyncLog, SyncStatus
+from webapp.models import (
+    BRINGS_IN_STEP,
+    OperationType,
+    Organization,
+    SyncFailure,
+    SyncLog,
+    SyncStatus,
+)
 from webapp.services import counts
+from webapp.sync import failures as failures_of
 from webapp.sync import recovery
 
 UNKNOWN_DURATION = "30-120 seconds"
@@ -95,9 +103,17 @@ def latest(organization: Organization) -> SyncLog | None:
     return log and _as_it_is(log)
 
 
+def latest_in_step(organization: Organization) -> SyncLog | None:
+    """The newest sync, running or not, that is to bring the clinic in step."""
+    log = db.session.scalar(_newest(organization, BRINGS_IN_STEP))
+    return log and _as_it_is(log)
+
+
 def last_completed(organization: Organization) -> SyncLog | None:
-    """The newest sync that completed."""
-    return db.session.scalar(_newest(organization, SyncStatus.COMPLETED))
+    """The newest sync that completed and brought the clinic in step."""
+    return db.session.scalar(
+        _newest(organization, BRINGS_IN_STEP, SyncLog.status == SyncStatus.COMPLETED)
+    )
 
 
 def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
@@ -113,11 +129,16 @@ def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFai
     )
 
 
+def open_failures(organization: Organization) -> list[str]:
+    """Cliniko's ids of the clinic's patients whose newest version could not be stored until now."""
+    return failures_of.open_keys(organization.id)
+
+
 def summary(organization: Organization) -> StatusSummary:
     """Where a clinic stands with Cliniko."""
     completed = last_completed(organization)
     return StatusSummary(
-        latest(organization),
+        latest_in_step(organization),
         completed,
         completed.progress.get("active_found") if completed else organization.cliniko_patients,
         counts.by_state(organization)[PatientState.ACTIVE],
@@ -156,7 +177,7 @@ def expected_duration(organization: Organization) -> str:
 
 def settle_abandoned(organization: Organization) -> None:
     """Close the clinic's running sync if its worker is gone for good, before it is read of."""
-    log = db.session.scalar(_newest(organization, SyncStatus.RUNNING))
+    log = db.session.scalar(_newest(organization, SyncLog.status == SyncStatus.RUNNING))
     if log is not None:
         _as_it_is(log)
 
@@ -166,10 +187,8 @@ def _between(shortest: int, longest: int) -> str:
     return f"{shortest}-{max(shortest + 1, longest)} seconds"
 
 
-def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[SyncLog]:
-    query = select(SyncLog).where(SyncLog.organization_id == organization.id)
-    if status is not None:
-        query = query.where(SyncLog.status == status)
+def _newest(organization: Organization, *conditions: ColumnElement[bool]) -> Select[SyncLog]:
+    query = select(SyncLog).where(SyncLog.organization_id == organization.id, *conditions)
     return query.order_by(SyncLog.id.desc()).limit(1)
 
 

@@ -181,7 +181,7 @@ class Passes:
         self._before_each_page()
         parse = parse_tombstone if listing is Listing.DELETED else parse_patient
         number = self._recorder.progress.current_page
-        read = [_parsed(page.records, parse, number + nth) for nth, page in enumerate(pages, 1)]
+        read = [parsed(page.records, parse, number + nth) for nth, page in enumerate(pages, 1)]
         if listing is Listing.DELETED:
             read = [replace(page, records=self._storable(page.records)) for page in read]
         self._rewritten += self._recorder.store(read).rewritten
@@ -204,9 +204,10 @@ class Passes:
         self._recorder.checkpoint["done"] = [*self._recorder.checkpoint.get("done", ()), stage]
 
 
-def _parsed(
+def parsed(
     raw: Sequence[object], parse: Callable[[object], PatientRecord], number: int
 ) -> RecordPage:
+    """The records of a page, and which of them are malformed."""
     records, refusals = [], []
     for place, item in enumerate(raw, start=1):
         try:

@@ -127,6 +127,8 @@ class Recorder:
 
         stored, self.progress, self._told = self._in_transaction(write)
         processed = self.progress.success + self.progress.failed
+        if self.progress.sync_type is OperationType.RETRY_FAILED:
+            return stored  # of records that have failed before, most may fail again
         if processed >= _MANY and self.progress.failed * 2 >= processed:
             raise BadResponse(
                 "Half of the patient records from Cliniko or more could not be read, so their form "

@@ -23,6 +23,7 @@ from webapp.errors import (
 )
 from webapp.extensions import db, transaction
 from webapp.models import (
+    BRINGS_IN_STEP,
     OperationType,
     Organization,
     SyncLog,
@@ -89,26 +90,8 @@ def start_once(
                 earlier = _started_with(key, organization_id, actor_id)
                 if earlier is not None:
                     return earlier, False
-            if organization.deleted_at is not None:
-                raise OrganizationNotFound(**details)
-            if organization.disabled_at is not None:
-                raise OrganizationDisabled(**details)
-            if not organization.is_configured:
-                raise ClinikoNotConfigured(**details)
-            refuse_second(organization_id, details)
-            if origin in _LIMITED_ORIGINS:
-                _refuse_early(organization, details)
-            log = SyncLog(
-                organization_id=organization_id,
-                operation_type=operation_type,
-                origin=origin,
-                started_by_id=actor_id,
-                idempotency_key=key,
-                expected_duration=history.expected_duration(organization),
-                started_at=now(),
-                progress=Progress(operation_type).metadata(),
-            )
-            session.add(log)
+            log = admitted(organization, operation_type, origin=origin)
+            log.started_by_id, log.idempotency_key = actor_id, key
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
         refuse_second(organization_id, details)
@@ -121,13 +104,43 @@ def start_once(
     return log, True
 
 
+def admitted(
+    organization: Organization, operation_type: OperationType, *, origin: SyncOrigin
+) -> SyncLog:
+    """The row of a new sync, inside the caller's transaction, which has locked the clinic.
+
+    Raises OrganizationNotFound for a clinic that was deleted, OrganizationDisabled,
+    ClinikoNotConfigured, SyncAlreadyRunning or RateLimited.
+    """
+    details = {"organization_id": organization.id, "operation_type": str(operation_type)}
+    if organization.deleted_at is not None:
+        raise OrganizationNotFound(**details)
+    if organization.disabled_at is not None:
+        raise OrganizationDisabled(**details)
+    if not organization.is_configured:
+        raise ClinikoNotConfigured(**details)
+    refuse_second(organization.id, details)
+    if origin in _LIMITED_ORIGINS and operation_type is not OperationType.RETRY_FAILED:
+        _refuse_early(organization, details)
+    log = SyncLog(
+        organization_id=organization.id,
+        operation_type=operation_type,
+        origin=origin,
+        expected_duration=history.expected_duration(organization),
+        started_at=now(),
+        progress=Progress(operation_type).metadata(),
+    )
+    db.session.add(log)
+    return log
+
+
 def cancel_sync(organization: Organization) -> SyncLog:
     """Ask the running sync to stop; one that no worker has begun is closed at once.
 
     Raises SyncNotRunning.
     """
     with transaction():
-        log = _running(organization.id, lock=True)
+        log = running_sync(organization.id, lock=True)
         if log is None:
             raise SyncNotRunning(organization_id=organization.id)
         log.cancel_requested_at = log.cancel_requested_at or now()
@@ -152,7 +165,7 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
 
     One that nobody works on any more is closed.
     """
-    log = _running(organization_id)
+    log = running_sync(organization_id)
     if log is None:
         return
     closing = closing_for(log, now())
@@ -168,6 +181,14 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
     )
     error.retry_after = max(1, round(log.progress.get("estimated_remaining_seconds") or 2))
     raise error
+
+
+def running_sync(organization_id: int, *, lock: bool = False) -> SyncLog | None:
+    """The sync of a clinic that runs, in whatever state; `lock` keeps it as it is."""
+    query = select(SyncLog).where(
+        SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
+    )
+    return db.session.scalar(query.with_for_update() if lock else query)
 
 
 def _refuse_early(organization: Organization, details: dict[str, object]) -> None:
@@ -194,6 +215,7 @@ def _last_counted(organization: Organization) -> SyncLog | None:
         .where(
             SyncLog.organization_id == organization.id,
             SyncLog.origin.in_(_LIMITED_ORIGINS),
+            BRINGS_IN_STEP,
             SyncLog.status != SyncStatus.FAILED,
             SyncLog.started_at > since,
         )
@@ -214,13 +236,6 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
         .order_by(SyncLog.id.desc())
         .limit(1)
     )
-
-
-def _running(organization_id: int, *, lock: bool = False) -> SyncLog | None:
-    query = select(SyncLog).where(
-        SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
-    )
-    return db.session.scalar(query.with_for_update() if lock else query)
 
 
 def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:

@@ -1,0 +1,93 @@
+"""POST /clinics/<id>/retries, and the buttons that lead there"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulator.account import ClinikoAccount
+from simulator.patient import State
+from tests.api.rows import refuse
+from tests.cast import Cast
+from tests.pages.visitor import Visitor, text_of
+from webapp.extensions import db, transaction
+from webapp.models import SyncLog
+from webapp.sync import history
+
+
+def newest(cast: Cast) -> SyncLog:
+    db.session.rollback()
+    log = history.latest(cast.surf)
+    assert log is not None
+    return log
+
+
+def test_what_could_not_be_stored_is_tried_again_without_javascript(
+    bob: Visitor, cast: Cast, work: Callable[[], None], surf_account: ClinikoAccount
+) -> None:
+    overview = f"/clinics/{cast.surf.id}"
+    somebody, other = surf_account.ids(State.ACTIVE)[:2]
+    surf_account.edit(somebody, first_name=["a", "list"])
+    surf_account.edit(other, first_name=["a", "list"])
+    bob.post(f"{overview}/syncs")
+    work()
+    failed = f"{overview}/syncs/{newest(cast).id}"
+    assert "2 records of this clinic could not be stored until now" in text_of(bob.get(failed))
+    assert "Try these again" in text_of(bob.get(overview))
+    assert "Not stored" in text_of(bob.get(failed))
+
+    surf_account.edit(somebody, first_name="Corrected")
+    answer = bob.post(f"{overview}/retries")
+    assert answer.headers["Location"] == overview
+    assert "Retry of failed records" in text_of(bob.get(overview))
+    work()
+
+    words = text_of(bob.get(overview))
+    assert "1 of 2 records could be stored now" in words
+    assert "Try this one again" in words
+    words = text_of(bob.get(failed))
+    assert f"{somebody} 1 first_name is not a text Settled" in words
+    assert f"{other} 1 first_name is not a text Not stored" in words
+    surf_account.edit(other, first_name="Corrected")
+    bob.post(f"{overview}/retries")
+    work()
+
+    words = text_of(bob.get(overview))
+    assert "100% 1 of 1 records could be stored now" in words
+    assert "could not be stored until now" not in words
+    assert "Retry of failed records" in text_of(
+        bob.get(f"{overview}/syncs?operation_type=retry_failed")
+    )
+
+
+def test_without_a_failed_record_nothing_is_started(bob: Visitor, cast: Cast) -> None:
+    bob.post(f"/clinics/{cast.surf.id}/retries")
+
+    words = text_of(bob.get(f"/clinics/{cast.surf.id}"))
+    assert "There is no failed record to try again." in words
+    assert "Never synced" in words
+
+
+def test_a_viewer_is_not_offered_it(vera: Visitor, cast: Cast) -> None:
+    log = refuse(cast.surf, 3)
+    for path in ("", f"/syncs/{log.id}"):
+        assert "again" not in text_of(vera.get(f"/clinics/{cast.surf.id}{path}"))
+    assert vera.post(f"/clinics/{cast.surf.id}/retries").status_code == 403
+
+
+def test_while_a_sync_runs_the_running_one_is_shown(bob: Visitor, cast: Cast) -> None:
+    refuse(cast.surf, 3)
+    bob.post(f"/clinics/{cast.surf.id}/syncs")
+    running = newest(cast)
+
+    assert bob.post(f"/clinics/{cast.surf.id}/retries").status_code == 303
+    assert newest(cast).id == running.id
+
+
+def test_a_record_without_an_id_cannot_be_asked_for(bob: Visitor, cast: Cast) -> None:
+    log = refuse(cast.surf, 1)
+    with transaction():
+        (failure,) = history.failures(log)
+        failure.cliniko_patient_id = "page 3, record 7"
+    words = text_of(bob.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
+    assert "Has no id" in words
+    assert "again" not in words

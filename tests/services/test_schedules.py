@@ -1,0 +1,108 @@
+"""Which clinics have fallen behind, and which zone Cliniko means."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import pytest
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import AuditEvent, SyncStatus
+from webapp.services import organizations, schedules
+from webapp.services.time_zones import named_by_cliniko
+
+
+@pytest.mark.parametrize(
+    ("changes", "full", "allowed"),
+    [
+        (15, None, timedelta(minutes=45)),
+        (60, time(2), timedelta(hours=2, minutes=15)),
+        (480, None, timedelta(hours=14, minutes=15)),
+        (None, time(2), timedelta(hours=30, minutes=15)),
+    ],
+)
+def test_a_clinic_is_overdue_when_more_than_one_run_is_missing(
+    cast: Cast, changes: int | None, full: time | None, allowed: timedelta
+) -> None:
+    schedules.save(
+        cast.surf, changes_every=changes, full_at=full, time_zone="Australia/Sydney", actor=None
+    )
+    saved = schedules.of(cast.surf)
+    assert saved is not None
+    since = saved.saved_at
+
+    assert not schedules.overdue(cast.surf, since + allowed)
+    assert schedules.overdue(cast.surf, since + allowed + timedelta(seconds=1))
+
+    make_log(cast.surf, started_at=since + allowed)
+    make_log(cast.surf, SyncStatus.FAILED, started_at=since + allowed * 2)
+    assert not schedules.overdue(cast.surf, since + allowed * 2)
+    assert schedules.overdue(cast.surf, since + allowed * 2 + timedelta(minutes=5))
+
+
+def test_a_clinic_that_nobody_promised_anything_is_never_overdue(cast: Cast) -> None:
+    later = now() + timedelta(days=400)
+    assert not schedules.overdue(cast.surf, later)
+
+    schedules.save(cast.surf, changes_every=None, full_at=None, time_zone=None, actor=None)
+    assert not schedules.overdue(cast.surf, later)
+
+    keyless = organizations.add("Keyless")
+    schedules.save(keyless, changes_every=15, full_at=None, time_zone=None, actor=None)
+    assert not schedules.overdue(keyless, later)
+
+
+def test_a_zone_that_this_machine_does_not_know_is_no_zone(cast: Cast) -> None:
+    schedules.save(
+        cast.surf, changes_every=60, full_at=time(2), time_zone="Europe/London", actor=None
+    )
+    with transaction():
+        cast.surf.time_zone = "Mars/Olympus_Mons"
+    row = schedules.of(cast.surf)
+    assert row is not None
+    assert schedules.timetable(cast.surf, row).time_zone is None
+
+
+@pytest.mark.parametrize(
+    ("told", "zone"),
+    [
+        ("Sydney", "Australia/Sydney"),
+        ("Australia/Lord_Howe", "Australia/Lord_Howe"),
+        ("Melbourne", "Australia/Melbourne"),
+        ("Perth", "Australia/Perth"),
+        ("Canberra", "Australia/Canberra"),
+        ("Auckland", "Pacific/Auckland"),
+        ("Wellington", "Pacific/Auckland"),
+        ("London", "Europe/London"),
+        ("Edinburgh", "Europe/London"),
+        ("Dublin", "Europe/Dublin"),
+        ("Hong Kong", "Asia/Hong_Kong"),
+        ("Eastern Time (US & Canada)", "America/New_York"),
+        ("Pacific Time (US & Canada)", "America/Los_Angeles"),
+        ("Newfoundland", "America/St_Johns"),
+        ("UTC", "UTC"),
+        ("", None),
+        ("Mid-Atlantic", None),
+        ("Louisville", None),
+        ("../Sydney", None),
+    ],
+)
+def test_cliniko_names_zones_as_rails_does(told: str, zone: str | None) -> None:
+    assert named_by_cliniko(told) == zone
+
+
+def test_who_changed_a_schedule_and_how_is_in_the_audit_trail(cast: Cast) -> None:
+    schedules.save(
+        cast.surf, changes_every=30, full_at=time(2, 5), time_zone="Europe/London", actor=cast.bob
+    )
+    event = db.session.scalars(db.select(AuditEvent)).one()
+
+    assert (event.event, event.chain, event.actor) == (
+        "schedule:changed",
+        cast.surf.id,
+        "bob@example.com",
+    )
+    assert event.details == {"changes_every": 30, "full_at": "02:05", "time_zone": "Europe/London"}

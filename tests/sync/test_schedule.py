@@ -1,0 +1,319 @@
+"""What is due by a schedule is started, once, by whichever worker looks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime, time, timedelta
+from threading import Barrier
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import func, select
+
+from config import ROOT
+from tests.cast import Cast
+from webapp import queue
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import (
+    OperationType,
+    Organization,
+    Schedule,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+)
+from webapp.services import organizations, schedules
+from webapp.sync import recovery, schedule
+from webapp.sync.schedule import start_due_syncs
+from webapp.sync.start import start_sync, start_window
+
+MINUTE = timedelta(minutes=1)
+
+
+def choose(
+    clinic: Organization, *, changes: int | None = None, full: time | None = None
+) -> Schedule:
+    schedules.save(
+        clinic, changes_every=changes, full_at=full, time_zone="Australia/Sydney", actor=None
+    )
+    return of(clinic)
+
+
+def of(clinic: Organization) -> Schedule:
+    db.session.rollback()
+    return db.session.get_one(Schedule, clinic.id)
+
+
+def make_due(clinic: Organization, **values: datetime) -> None:
+    with transaction():
+        row = db.session.get_one(Schedule, clinic.id)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+def rows() -> list[SyncLog]:
+    db.session.rollback()
+    return list(db.session.scalars(select(SyncLog).order_by(SyncLog.id)))
+
+
+def end(log: SyncLog) -> None:
+    with transaction():
+        log.status, log.completed_at = SyncStatus.COMPLETED, now()
+
+
+def test_what_is_due_is_started_and_the_next_run_planned(cast: Cast) -> None:
+    choose(cast.surf, changes=60)
+    assert start_due_syncs() == []
+    at = of(cast.surf).next_changes_at
+    assert at is not None
+
+    with time_machine.travel(at + timedelta(seconds=3)):
+        (log_id,) = start_due_syncs()
+        assert start_due_syncs() == []
+
+    (log,) = rows()
+    assert (log.id, log.origin, log.started_by_id) == (log_id, "schedule", None)
+    assert queue.is_queued(log.id, 1)
+    assert of(cast.surf).next_changes_at == at + timedelta(hours=1)
+
+
+def test_a_full_match_reads_the_changes_too(cast: Cast) -> None:
+    choose(cast.surf, changes=480, full=time(2))
+    late = now() - timedelta(hours=1)
+    make_due(cast.surf, next_full_at=late, next_changes_at=late)
+
+    assert len(start_due_syncs()) == 1
+    end(rows()[0])
+    assert start_due_syncs() == []
+
+    after = of(cast.surf)
+    assert after.next_full_at is not None
+    assert after.next_changes_at is not None
+    assert after.next_full_at > now()
+    assert after.next_changes_at > now()
+
+
+def test_runs_that_were_missed_are_made_up_for_once(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - timedelta(days=3))
+
+    assert len(start_due_syncs()) == 1
+    end(rows()[0])
+    assert start_due_syncs() == []
+
+
+def test_a_run_is_skipped_while_a_sync_runs_and_this_is_noted(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    at = now().replace(microsecond=0) - MINUTE
+    make_due(cast.surf, next_changes_at=at)
+    running = start_sync(
+        cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+
+    assert start_due_syncs() == []
+
+    assert [log.id for log in rows()] == [running.id]
+    after = of(cast.surf)
+    assert after.skipped_at == at
+    assert after.next_changes_at is not None
+    assert after.next_changes_at > now()
+
+
+def test_a_full_match_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
+    choose(cast.surf, full=time(2))
+    at = now().replace(microsecond=0) - MINUTE
+    make_due(cast.surf, next_full_at=at)
+    running = start_sync(
+        cast.surf, OperationType.ACTIVE_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+
+    assert start_due_syncs() == []
+    assert of(cast.surf).next_full_at == at
+    end(running)
+
+    assert len(start_due_syncs()) == 1
+    assert of(cast.surf).skipped_at is None
+
+
+def test_a_lost_sync_does_not_keep_a_clinic_from_its_schedule(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    lost = start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    with transaction():
+        lost.worker, lost.lease_expires_at = "gone", now() - timedelta(minutes=2)
+
+    assert len(start_due_syncs()) == 1
+
+
+def test_a_scheduled_sync_uses_up_nobodys_window(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    start_due_syncs()
+    end(rows()[0])
+
+    assert start_window(cast.surf).remaining == 1
+    assert start_sync(
+        cast.surf, OperationType.FULL_PATIENTS, actor=cast.bob, origin=SyncOrigin.DASHBOARD
+    ).is_running
+
+
+def test_a_clinic_without_a_key_is_left_alone(cast: Cast) -> None:
+    keyless = organizations.add("Keyless")
+    choose(keyless, changes=480)
+    make_due(keyless, next_changes_at=now() - MINUTE)
+
+    assert start_due_syncs() == []
+    assert rows() == []
+
+
+def test_a_schedule_that_is_off_starts_nothing(cast: Cast) -> None:
+    choose(cast.surf, changes=480, full=time(2))
+    choose(cast.surf)
+
+    with time_machine.travel(now() + timedelta(days=2)):
+        assert start_due_syncs() == []
+
+
+def test_what_redis_did_not_hear_of_is_queued_by_the_next_look(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    with monkeypatch.context() as away:
+        away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
+        start_due_syncs()
+    (log,) = rows()
+    assert log.is_running
+    assert not queue.is_queued(log.id, 1)
+
+    with transaction():
+        log.started_at -= timedelta(seconds=30)
+    recovery.recover_stale_syncs()
+
+    (log,) = rows()
+    assert queue.is_queued(log.id, log.attempt)
+
+
+def test_a_few_wait_for_a_worker_and_the_others_for_them(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "MOST_WAITING", 1)
+    for minutes, clinic in ((1, cast.surf), (2, cast.northside)):
+        choose(clinic, changes=480)
+        make_due(clinic, next_changes_at=now() - minutes * MINUTE)
+
+    assert len(start_due_syncs()) == 1
+    assert start_due_syncs() == []
+    (first,) = rows()
+    assert first.organization_id == cast.northside.id  # due for longer
+    with transaction():
+        first.worker = "one"
+
+    assert len(start_due_syncs()) == 1
+
+
+def many_due(count: int) -> list[int]:
+    """So many more clinics, all due since a minute ago."""
+    saved, at = now(), now() - MINUTE
+    night = (saved - timedelta(hours=12)).time()
+    with transaction() as session:
+        clinics = [
+            Organization(name=f"Clinic {n}", encrypted_api_key="x", time_zone="UTC")
+            for n in range(count)
+        ]
+        session.add_all(clinics)
+        session.flush()
+        session.add_all(
+            Schedule(organization_id=each.id, full_at=night, next_full_at=at, saved_at=saved)
+            for each in clinics
+        )
+        return [each.id for each in clinics]
+
+
+def started_by_clinic() -> dict[int, int]:
+    db.session.rollback()
+    query = select(SyncLog.organization_id, func.count()).group_by(SyncLog.organization_id)
+    return dict(db.session.execute(query).all())
+
+
+def test_ten_looks_at_the_same_instant_start_each_clinic_once(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "MOST_WAITING", 1000)
+    clinics, together = many_due(10), Barrier(10, timeout=30)
+
+    def look() -> list[int]:
+        with app.app_context():
+            together.wait()
+            return start_due_syncs()
+
+    with ThreadPoolExecutor(10) as pool:
+        looks = [future.result() for future in [pool.submit(look) for _ in range(10)]]
+
+    assert started_by_clinic() == dict.fromkeys(clinics, 1)
+    assert sorted(id for look in looks for id in look) == [log.id for log in rows()]
+
+
+LOOK_ONCE = """
+import sys
+from webapp import create_core
+from webapp.sync import schedule
+schedule.MOST_WAITING = 1000
+app = create_core()
+print("ready", flush=True)
+sys.stdin.readline()
+with app.app_context():
+    print(len(schedule.start_due_syncs()), flush=True)
+"""
+
+
+def test_four_processes_start_a_hundred_clinics_once_each(
+    app: Flask, cast: Cast, environment: dict[str, str]
+) -> None:
+    clinics = many_due(100)
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", LOOK_ONCE],
+                    cwd=ROOT,
+                    env=os.environ | environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(4)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        started = [int(process.communicate(timeout=120)[0]) for process in processes]
+
+    assert sum(started) == 100
+    assert started_by_clinic() == dict.fromkeys(clinics, 1)
+
+
+def test_a_look_that_comes_late_finds_that_the_schedule_has_moved_on(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    moment = now()
+    (seen,) = schedule._due(moment)
+    start_due_syncs()
+    end(rows()[0])
+
+    assert schedule._start(seen, moment) is None
+    schedule._skip(seen, moment)
+
+    assert len(rows()) == 1
+    assert of(cast.surf).skipped_at is None

@@ -1,0 +1,170 @@
+"""The schedules of clinics: what was chosen, what follows from it, and who has fallen behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+
+from sqlalchemy import bindparam, func, select
+
+from webapp.clock import now
+from webapp.errors import ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import (
+    BRINGS_IN_STEP,
+    Organization,
+    Schedule,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+    User,
+)
+from webapp.services import audit, time_zones
+from webapp.services.timetable import Run, Timetable
+
+CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
+
+# What a new clinic gets if it is to be kept in step by itself.
+USUAL_CHANGES = 60
+USUAL_FULL = time(2, 0)
+
+# Built once: every open clinics page asks it again and again.
+_OF_MANY = select(Schedule).where(
+    Schedule.organization_id.in_(bindparam("ids", expanding=True)),
+)
+
+# One run that fails is no alarm yet, but for a night's: that would be found late.
+_MOST_GRACE = timedelta(hours=6)
+_TO_RUN = timedelta(minutes=15)
+
+
+def of(organization: Organization) -> Schedule | None:
+    """The schedule of a clinic; None if nobody has ever chosen one."""
+    return db.session.get(Schedule, organization.id)
+
+
+def of_many(organizations: Sequence[Organization]) -> dict[int, Schedule]:
+    """The schedules of those clinics that have one, by clinic."""
+    rows = db.session.scalars(_OF_MANY, {"ids": [each.id for each in organizations]})
+    return {row.organization_id: row for row in rows}
+
+
+def zone_of(organization: Organization) -> str | None:
+    """The clinic's time zone; None while nobody has told it, or where this machine knows none of
+    that name."""
+    return organization.time_zone if organization.time_zone in time_zones.choices() else None
+
+
+def timetable(organization: Organization, schedule: Schedule) -> Timetable:
+    """When the clinic is to be synced."""
+    zone = zone_of(organization)
+    return Timetable(organization.id, schedule.changes_every, schedule.full_at, zone)
+
+
+def next_runs(organization: Organization, after: datetime, count: int) -> list[Run]:
+    """The next few runs of a clinic's schedule."""
+    schedule = of(organization)
+    return timetable(organization, schedule).next_runs(after, count) if schedule else []
+
+
+def save(
+    organization: Organization,
+    *,
+    changes_every: int | None,
+    full_at: time | None,
+    time_zone: str | None,
+    actor: User | None,
+) -> None:
+    """Choose when a clinic is synced by itself: changes every so many minutes, a full match at a
+    time of its day; None: never. Without a time zone the known one stays, or Cliniko's is taken at
+    the next connection.
+
+    Raises ValidationError for what is none of the choices.
+    """
+    if changes_every is not None and changes_every not in CHANGES_EVERY:
+        raise ValidationError("Choose one of the intervals.", parameter="changes_every")
+    if time_zone is not None and time_zone not in time_zones.choices():
+        raise ValidationError("Choose one of the time zones.", parameter="time_zone")
+    with transaction() as session:
+        # The lock makes two who save at once one after the other, before there is a row to lock.
+        session.get_one(Organization, organization.id, with_for_update=True)
+        organization.time_zone = time_zone or organization.time_zone
+        schedule = of(organization) or Schedule(organization_id=organization.id)
+        session.add(schedule)
+        schedule.changes_every, schedule.full_at = changes_every, full_at
+        _plan(organization, schedule)
+        audit.record(
+            audit.Event.SCHEDULE_CHANGED,
+            actor=actor,
+            organization_id=organization.id,
+            changes_every=changes_every,
+            full_at=f"{full_at:%H:%M}" if full_at else None,
+            time_zone=organization.time_zone,
+        )
+
+
+def usual(organization: Organization) -> Schedule:
+    """The schedule of a new clinic that is to be kept in step by itself."""
+    schedule = Schedule(
+        organization_id=organization.id, changes_every=USUAL_CHANGES, full_at=USUAL_FULL
+    )
+    _plan(organization, schedule)
+    return schedule
+
+
+def _plan(organization: Organization, schedule: Schedule) -> None:
+    """Set the next runs of a schedule that was chosen now, inside the caller's transaction."""
+    moment = now()
+    times = timetable(organization, schedule)
+    schedule.next_changes_at = times.next_changes(moment)
+    schedule.next_full_at = times.next_full(moment)
+    schedule.saved_at = moment
+
+
+def learn_time_zone(organization: Organization, name: str) -> None:
+    """Take the time zone that Cliniko tells where none is known, and plan the nights by it, inside
+    the caller's transaction."""
+    if organization.time_zone is None:
+        organization.time_zone = time_zones.named_by_cliniko(name)
+        schedule = of(organization)
+        if schedule is not None:
+            schedule.next_full_at = timetable(organization, schedule).next_full(now())
+
+
+def last_run(organization: Organization) -> SyncLog | None:
+    """The newest sync that the schedule has started."""
+    return db.session.scalar(
+        select(SyncLog)
+        .where(SyncLog.organization_id == organization.id, SyncLog.origin == SyncOrigin.SCHEDULE)
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
+
+
+def overdue(organization: Organization, moment: datetime) -> bool:
+    """Whether a clinic has not been in step for longer than its schedule allows."""
+    schedule = of(organization)
+    last_synced = db.session.scalar(
+        select(func.max(SyncLog.completed_at)).where(
+            SyncLog.organization_id == organization.id,
+            SyncLog.status == SyncStatus.COMPLETED,
+            BRINGS_IN_STEP,
+        )
+    )
+    return is_overdue(organization, schedule, last_synced, moment)
+
+
+def is_overdue(
+    organization: Organization,
+    schedule: Schedule | None,
+    last_synced: datetime | None,
+    moment: datetime,
+) -> bool:
+    """The same, of what is known already: the end of the last completed sync, or None."""
+    if schedule is None or not organization.is_configured:
+        return False
+    gap = timetable(organization, schedule).longest_gap
+    if gap is None:
+        return False
+    since = max(last_synced or schedule.saved_at, schedule.saved_at)
+    return moment > since + gap + min(gap, _MOST_GRACE) + _TO_RUN

@@ -1,0 +1,83 @@
+"""Trying the failed records of a clinic again: exactly those patients are read, by their ids.
+
+Such a sync writes and is fenced like any other, and says nothing about anybody else: it is none
+that brings a clinic in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from math import ceil
+
+from webapp.cliniko.client import Cliniko, Listing
+from webapp.cliniko.errors import BadResponse
+from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
+from webapp.cliniko.records import parse_patient
+from webapp.models import Organization, SyncPhase
+from webapp.services.connection import check_account
+from webapp.sync.failures import Refusal, open_keys
+from webapp.sync.passes import parsed
+from webapp.sync.reader import Part, Reader
+from webapp.sync.recorder import Recorder
+from webapp.sync.removals import Outcome
+from webapp.sync.upsert import RecordPage
+
+_LISTINGS = (Listing.ACTIVE, Listing.ARCHIVED)
+_LISTED_NOWHERE = "stands in none of Cliniko's lists; the next sync of all patients looks for it"
+
+
+def read_failed(
+    organization: Organization,
+    client: Cliniko,
+    reader: Reader,
+    recorder: Recorder,
+    *,
+    before_each_page: Callable[[], None],
+) -> None:
+    """Read the open failures of a clinic again, store what can be stored now, and close the sync.
+
+    Whoever has none of the lists any more stays a failure: whether they are deleted is for a sync
+    of all patients to find out. Raises BadResponse if Cliniko answers with other patients.
+    """
+    account = reader.answer(reader.put(client.account))
+    recorder.look_up(partial(check_account, organization, account))
+    keys = recorder.look_up(partial(open_keys, organization.id))
+    found = max(recorder.progress.found, len(keys))
+    recorder.checkpoint["found"] = found
+    pages = len(_LISTINGS) * ceil(len(keys) / PER_PAGE)
+    recorder.progress = replace(recorder.progress, found=found, total_pages=pages)
+    recorder.enter(SyncPhase.FETCHING)
+
+    unseen = {int(key): key for key in keys}
+    wanted = set(unseen)
+    try:
+        for batch in reader.walk(_parts(keys)):
+            before_each_page()
+            number = recorder.progress.current_page
+            read = []
+            for nth, (_, page) in enumerate(batch, 1):
+                records = [each for each in page.records if id_of(each) in wanted]
+                read.append(parsed(records, parse_patient, number + nth))
+                for each in records:
+                    unseen.pop(id_of(each) or 0, None)
+            recorder.store(read)
+    except OrderIgnored:
+        raise BadResponse(
+            "Cliniko did not answer with the patients that were asked for. Sync all patients."
+        ) from None
+    if unseen:
+        number = recorder.progress.current_page
+        gone = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in unseen.values()]
+        recorder.store([RecordPage(number, [], gone)])
+    recorder.finish(Outcome([], [], []))
+
+
+def _parts(keys: Sequence[str]) -> list[Part]:
+    chosen = [keys[begin : begin + PER_PAGE] for begin in range(0, len(keys), PER_PAGE)]
+    return [
+        (IdRange(listing, filters=(f"id:={','.join(some)}",)), None)
+        for some in chosen
+        for listing in _LISTINGS
+    ]

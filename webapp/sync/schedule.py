@@ -1,0 +1,140 @@
+"""Starting the syncs that are due by the clinics' schedules.
+
+Every worker looks every few seconds, so there is no clock process that could be missing, or be
+there twice; the database decides between two that look at the same time. A run that was missed
+while nobody looked is made up for once.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+
+from webapp.clock import now
+from webapp.errors import QueueUnavailable, SyncAlreadyRunning
+from webapp.extensions import db, transaction
+from webapp.models import (
+    OperationType,
+    Organization,
+    Schedule,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+)
+from webapp.queue import enqueue_sync
+from webapp.services import schedules
+from webapp.sync.start import admitted, running_sync
+
+# No more syncs are started while so many wait for a worker: whoever presses a button then waits
+# behind these few, and not behind a thousand clinics that chose the same hour.
+MOST_WAITING = 10
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A run whose time has come: `at` is what the schedule said when we looked."""
+
+    organization_id: int
+    at: datetime
+    full: bool
+
+
+def start_due_syncs() -> list[int]:
+    """Start what is due, the longest due first; returns the ids of the syncs that were started.
+
+    A clinic that is synced already skips a run, but for a full match, which waits for the end of a
+    smaller sync.
+    """
+    moment = now()
+    room = MOST_WAITING - _waiting()
+    started: list[int] = []
+    for due in _due(moment):
+        if len(started) >= room:
+            break
+        try:
+            log = _start(due, moment)
+        except SyncAlreadyRunning:
+            _skip(due, moment)
+            continue
+        if log is not None:
+            started.append(log.id)
+            with suppress(QueueUnavailable):  # the look for lost syncs queues it again
+                enqueue_sync(log.id, log.attempt)
+    return started
+
+
+def _start(due: _Due, moment: datetime) -> SyncLog | None:
+    """The row of the sync, in the transaction that moves the schedule on; None if another worker
+    was quicker."""
+    with transaction() as session:
+        organization = session.get_one(Organization, due.organization_id, with_for_update=True)
+        if not _may_run(organization) or not _moved_on(organization, due, moment):
+            return None
+        return admitted(organization, OperationType.FULL_PATIENTS, origin=SyncOrigin.SCHEDULE)
+
+
+def _may_run(organization: Organization) -> bool:
+    ended = organization.disabled_at or organization.deleted_at
+    return organization.is_configured and ended is None
+
+
+def _skip(due: _Due, moment: datetime) -> None:
+    with transaction() as session:
+        organization = session.get_one(Organization, due.organization_id, with_for_update=True)
+        running = running_sync(due.organization_id)
+        if running is None or (due.full and running.operation_type != OperationType.FULL_PATIENTS):
+            return
+        _moved_on(organization, due, moment, skipped_at=due.at)
+
+
+def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:
+    """Move the schedule to its next run, if it still stands where we saw it: compare and set. A
+    full match reads the changes too."""
+    schedule = schedules.of(organization)
+    if schedule is None:
+        return False
+    times = schedules.timetable(organization, schedule)
+    column = Schedule.next_full_at if due.full else Schedule.next_changes_at
+    values = noted | {"next_changes_at": times.next_changes(moment)}
+    if due.full:
+        values["next_full_at"] = times.next_full(moment)
+    moved = db.session.scalar(
+        update(Schedule)
+        .where(Schedule.organization_id == organization.id, column == due.at)
+        .values(values)
+        .returning(Schedule.organization_id)
+        .execution_options(synchronize_session=False)
+    )
+    return moved is not None
+
+
+def _due(moment: datetime) -> list[_Due]:
+    rows = db.session.execute(
+        select(Schedule.organization_id, Schedule.next_full_at, Schedule.next_changes_at)
+        .join(Organization, Organization.id == Schedule.organization_id)
+        .where(
+            Organization.encrypted_api_key.is_not(None),
+            Organization.disabled_at.is_(None),
+            Organization.deleted_at.is_(None),
+            or_(Schedule.next_full_at <= moment, Schedule.next_changes_at <= moment),
+        )
+    )
+    due = []
+    for organization_id, *times in rows:
+        for at, full in zip(times, (True, False), strict=True):
+            if at is not None and at <= moment:
+                due.append(_Due(organization_id, at, full))
+                break
+    return sorted(due, key=lambda each: each.at)
+
+
+def _waiting() -> int:
+    """How many syncs wait for a worker."""
+    query = select(func.count()).where(
+        SyncLog.status == SyncStatus.RUNNING, SyncLog.worker.is_(None)
+    )
+    return db.session.scalar(query) or 0
