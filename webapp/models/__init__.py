@@ -7,6 +7,7 @@ from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.second_factor import RecoveryCode, SecondFactor
+from webapp.models.patient_change import ChangeKind, PatientChange
 from webapp.models.sync_failure import SyncFailure
 from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
 from webapp.models.user import Role, User
@@ -16,11 +17,13 @@ __all__ = [
     "ApiToken",
     "AuditChain",
     "AuditEvent",
+    "ChangeKind",
     "HeldRemoval",
     "Invitation",
     "OperationType",
     "Organization",
     "Patient",
+    "PatientChange",
     "PatientSyncStatus",
     "Phone",
     "RecoveryCode",

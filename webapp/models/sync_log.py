@@ -21,6 +21,7 @@ class OperationType(StrEnum):
 
     FULL_PATIENTS = "full_patients"
     ACTIVE_PATIENTS = "active_patients"
+    CHANGED_PATIENTS = "changed_patients"
 
 
 class SyncStatus(StrEnum):

@@ -95,9 +95,11 @@ def latest(organization: Organization) -> SyncLog | None:
     return log and _as_it_is(log)
 
 
-def last_completed(organization: Organization) -> SyncLog | None:
-    """The newest sync that completed."""
-    return db.session.scalar(_newest(organization, SyncStatus.COMPLETED))
+def last_completed(
+    organization: Organization, operation_type: OperationType | None = None
+) -> SyncLog | None:
+    """The newest sync that completed, of any type or of this one."""
+    return db.session.scalar(_newest(organization, SyncStatus.COMPLETED, operation_type))
 
 
 def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
@@ -139,16 +141,18 @@ def version(organization: Organization) -> str:
     return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
-def expected_duration(organization: Organization) -> str:
-    """How long a sync will take, as `30-120 seconds`: from the last completed one, or else from the
-    number of patients that a connection test has found."""
-    completed = last_completed(organization)
+def expected_duration(organization: Organization, operation_type: OperationType) -> str:
+    """How long a sync will take, as `30-120 seconds`: from the last completed one of this type, or
+    else from the number of patients that a connection test has found."""
+    completed = last_completed(organization, operation_type)
     if completed is not None and completed.duration_seconds is not None:
         seconds = completed.duration_seconds
         return _between(floor(seconds), round(seconds * 2))
     if organization.cliniko_patients is None:
         return UNKNOWN_DURATION
-    requests = ceil(organization.cliniko_patients / PER_PAGE) + REQUESTS_BESIDE_PAGES
+    requests = REQUESTS_BESIDE_PAGES
+    if operation_type is not OperationType.CHANGED_PATIENTS:
+        requests += ceil(organization.cliniko_patients / PER_PAGE)
     per_minute = current_app.config["CLINIKO_RATE_LIMIT"]
     waiting = max(0, requests - per_minute) / per_minute * 60
     return _between(floor(requests * QUICKEST + waiting), ceil(requests * SLOWEST + waiting))
@@ -166,10 +170,16 @@ def _between(shortest: int, longest: int) -> str:
     return f"{shortest}-{max(shortest + 1, longest)} seconds"
 
 
-def _newest(organization: Organization, status: SyncStatus | None = None) -> Select[SyncLog]:
+def _newest(
+    organization: Organization,
+    status: SyncStatus | None = None,
+    operation_type: OperationType | None = None,
+) -> Select[SyncLog]:
     query = select(SyncLog).where(SyncLog.organization_id == organization.id)
     if status is not None:
         query = query.where(SyncLog.status == status)
+    if operation_type is not None:
+        query = query.where(SyncLog.operation_type == operation_type)
     return query.order_by(SyncLog.id.desc()).limit(1)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from webapp.clock import iso
 from webapp.durations import remaining_words
 from webapp.models import OperationType, SyncPhase
+from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
 
@@ -23,6 +24,7 @@ class Progress:
     phase: SyncPhase = SyncPhase.QUEUED
     found: int = 0
     active_found: int | None = None
+    changed_since: datetime | None = None  # of a sync of what changed
     success: int = 0
     failed: int = 0
     current_page: int = 0
@@ -33,6 +35,7 @@ class Progress:
     remaining_seconds: float | None = None
     waiting_until: datetime | None = None
     entered_after: Mapping[str, float] = field(default_factory=dict)  # seconds, by phase
+    changes: ChangeCounts = field(default_factory=ChangeCounts)
 
     def entering(self, phase: SyncPhase, seconds: float) -> Progress:
         """The sync in this phase, so many seconds after its start; a sync that was taken over
@@ -69,6 +72,8 @@ class Progress:
             "phase": str(self.phase),
             "waiting_until": None if self.waiting_until is None else iso(self.waiting_until),
             "active_found": self.active_found,
+            "changed_since": None if self.changed_since is None else iso(self.changed_since),
+            "changes": self.changes.to_json(),
             "requests_made": self.requests_made,
             "requests_left": self.requests_left,
             "phases_entered_after": dict(self.entered_after),

@@ -32,6 +32,7 @@ from webapp.queue import enqueue_sync
 from webapp.sync import history
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import close, closing_for
+from webapp.sync.watermark import needs_full_match
 
 START_WINDOW = timedelta(minutes=5)
 KEY_LIFETIME = timedelta(hours=24)
@@ -56,6 +57,7 @@ def start_sync(
 ) -> SyncLog:
     """Start a sync and wake a worker. The row is committed before anybody is told of it.
 
+    Where a full match is due, a sync of what changed becomes one: its `operation_type` tells.
     Raises ClinikoNotConfigured, SyncAlreadyRunning (details: the running sync), RateLimited
     (details: `retry_at`) or QueueUnavailable; then nothing is left running.
     """
@@ -90,17 +92,23 @@ def start_once(
             if not organization.is_configured:
                 raise ClinikoNotConfigured(**details)
             refuse_second(organization_id, details)
+            since = None
+            if operation_type is OperationType.CHANGED_PATIENTS:
+                if needs_full_match(organization):
+                    operation_type = OperationType.FULL_PATIENTS
+                else:
+                    since = organization.synced_through
             if origin in _LIMITED_ORIGINS:
-                _refuse_early(organization, details)
+                _refuse_early(organization, operation_type, details)
             log = SyncLog(
                 organization_id=organization_id,
                 operation_type=operation_type,
                 origin=origin,
                 started_by_id=actor_id,
                 idempotency_key=key,
-                expected_duration=history.expected_duration(organization),
+                expected_duration=history.expected_duration(organization, operation_type),
                 started_at=now(),
-                progress=Progress(operation_type).metadata(),
+                progress=Progress(operation_type, changed_since=since).metadata(),
             )
             session.add(log)
     except IntegrityError:
@@ -133,9 +141,9 @@ def cancel_sync(organization: Organization) -> SyncLog:
 CANCELLED = "The sync was cancelled. What was stored until then is kept."
 
 
-def start_window(organization: Organization) -> StartWindow:
-    """How the clinic stands to its limit of starts now."""
-    blocking = _last_counted(organization)
+def start_window(organization: Organization, operation_type: OperationType) -> StartWindow:
+    """How the clinic stands to its limit of such starts now."""
+    blocking = _last_counted(organization, operation_type)
     if blocking is None:
         return StartWindow(1, now() + START_WINDOW)
     return StartWindow(0, blocking.started_at + START_WINDOW)
@@ -164,8 +172,10 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
     raise error
 
 
-def _refuse_early(organization: Organization, details: dict[str, object]) -> None:
-    blocking = _last_counted(organization)
+def _refuse_early(
+    organization: Organization, operation_type: OperationType, details: dict[str, object]
+) -> None:
+    blocking = _last_counted(organization, operation_type)
     if blocking is None:
         return
     retry_at = blocking.started_at + START_WINDOW
@@ -178,8 +188,13 @@ def _refuse_early(organization: Organization, details: dict[str, object]) -> Non
     )
 
 
-def _last_counted(organization: Organization) -> SyncLog | None:
-    """The start that uses up the clinic's window; a failed sync or a new key gives it back."""
+def _last_counted(organization: Organization, operation_type: OperationType) -> SyncLog | None:
+    """The start that uses up the clinic's window; a failed sync or a new key gives it back.
+
+    A sync that reads all patients brings what any other would, so it holds each of them up; itself
+    it is held up by none but its like, as its callers were promised.
+    """
+    holding_up = [operation_type, OperationType.FULL_PATIENTS]
     since = now() - START_WINDOW
     if organization.credentials_saved_at is not None:
         since = max(since, organization.credentials_saved_at)
@@ -188,6 +203,7 @@ def _last_counted(organization: Organization) -> SyncLog | None:
         .where(
             SyncLog.organization_id == organization.id,
             SyncLog.origin.in_(_LIMITED_ORIGINS),
+            SyncLog.operation_type.in_(holding_up),
             SyncLog.status != SyncStatus.FAILED,
             SyncLog.started_at > since,
         )
