@@ -54,23 +54,31 @@ def issue_token(email: str, name: str | None, days: int | None) -> None:
 @click.command("sync")
 @click.argument("organization_id", type=int)
 @click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
+@click.option("--changes", is_flag=True, help="Only what changed since the last sync.")
+@click.option("--active-only", is_flag=True, help="Only the active patients; no others are read.")
 @click.option("--verify", "compare", is_flag=True, help="Start none: compare with Cliniko.")
 @in_sentences
-def sync(organization_id: int, wait: bool, compare: bool) -> None:
+def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, compare: bool) -> None:
     """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed.
 
+    With --changes it reads a few requests' worth, unless a full match is due: then it is one.
     With --verify nothing is started or written: all patients in Cliniko are listed again and
     compared with ours; exit code 1 tells that they are not the same.
     """
     organization = db.session.get(Organization, organization_id)
     if organization is None:
         raise OrganizationNotFound()
+    if changes and active_only or compare and (changes or active_only):
+        raise click.UsageError("Choose one of --changes, --active-only and --verify.")
     if compare:
         return _tell(verify.verify(organization))
-    log = start_sync(
-        organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
-    )
-    click.echo(f"Sync {log.id} of {organization.name} has started.")
+    operation_type = OperationType.FULL_PATIENTS
+    if changes:
+        operation_type = OperationType.CHANGED_PATIENTS
+    elif active_only:
+        operation_type = OperationType.ACTIVE_PATIENTS
+    log = start_sync(organization, operation_type, actor=None, origin=SyncOrigin.COMMAND)
+    click.echo(f"Sync {log.id} of {organization.name} has started: {log.operation_type}.")
     if wait:
         _watch(organization, log.id)
     return None
@@ -106,7 +114,10 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
 def _last_words(log: SyncLog) -> str:
     if log.status == SyncStatus.FAILED:
         return f"{log.error_code}: {log.error_message}"
-    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
+    done = (
+        "patients in step" if log.operation_type == OperationType.FULL_PATIENTS else "patients read"
+    )
+    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
 
 

@@ -76,6 +76,22 @@ class Certificate(Answer):
     stored: CertifiedSide
 
 
+class Changes(Answer):
+    """What a sync has changed, in patients."""
+
+    added: Count
+    updated: Count
+    archived: Count
+    merged: Count
+    deleted: Annotated[
+        Count, Field(description="Those included whose held removal was confirmed later.")
+    ]
+    restored: Annotated[Count, Field(description="Active again, or not deleted after all.")]
+    fields: Annotated[
+        dict[str, int], Field(description="How many times each field differed, by its name.")
+    ]
+
+
 class Metadata(Answer):
     """How far a sync is."""
 
@@ -140,6 +156,14 @@ class Metadata(Answer):
             "an earlier decision; they are not in `removals_held`."
         ),
     ] = 0
+    changed_since: Annotated[
+        Moment | None,
+        Field(description="Of a sync of what changed: from when on, by Cliniko's clock."),
+    ] = None
+    changes: Annotated[
+        Changes | None,
+        Field(description="What it has changed so far; null for syncs from before this was kept."),
+    ] = None
     certificate: Annotated[
         Certificate | None,
         Field(description="Of a completed sync of all patients; null before and for others."),

@@ -41,8 +41,8 @@ class PatientChange(Base):
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     cliniko_patient_id: Mapped[str] = mapped_column(String(20))
-    # The sync that found it, or whose held removals were confirmed. As with patients no foreign key:
-    # PostgreSQL would look the same row up for each of a hundred thousand changes.
+    # The sync that found it, or whose held removals were confirmed. As with patients no foreign
+    # key: PostgreSQL would look the same row up for each of a hundred thousand changes.
     sync_log_id: Mapped[int] = mapped_column(BigId)
     kind: Mapped[str] = mapped_column(String(10))
     fields: Mapped[list[str]] = mapped_column(JSON)

@@ -9,6 +9,7 @@ from webapp.auth.access import Action
 from webapp.auth.guards import fresh, organization_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
+from webapp.models import OperationType
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
 from webapp.pages.outcome import Outcome, outcome
@@ -70,6 +71,7 @@ def clinic(org_id: str) -> str:
         recent=logs[:RECENT],
         pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
+        last_full_match=history.last_completed(organization, OperationType.FULL_PATIENTS),
         **card_context(logs[0] if logs else None),
     )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 from markupsafe import Markup
 
 from webapp.clock import iso, now
 from webapp.durations import ago_words, duration_words
-from webapp.models import OperationType, SyncLog, SyncOrigin
+from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
+    OperationType.CHANGED_PATIENTS: "Sync of changes",
 }
 _ORIGINS = {
     SyncOrigin.DASHBOARD: "Dashboard",
@@ -41,6 +43,14 @@ _SYSTEMS = (
     ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
+_FIELDS = {
+    "first_name": "first name",
+    "last_name": "last name",
+    "preferred_first_name": "preferred first name",
+    "email": "e-mail",
+    "phones": "phone numbers",
+    "date_of_birth": "date of birth",
+}
 _REGIONS = {
     "au": "Australia",
     "ca": "Canada",
@@ -99,6 +109,22 @@ def through(log: SyncLog) -> str:
     return _ORIGINS[SyncOrigin(log.origin)]
 
 
+def field_name(field: str) -> str:
+    """What a field of a patient is called; its name as it is if that is new to us."""
+    return _FIELDS.get(field, field)
+
+
+def change_count(changes: Mapping[str, int]) -> int:
+    """How many changes the metadata of a sync tells of."""
+    return sum(changes[kind] for kind in ChangeKind)
+
+
+def change_words(changes: Mapping[str, int]) -> str:
+    """`12 changes`; `Nothing has changed` for none."""
+    count = change_count(changes)
+    return f"{count:,} change{'s' * (count > 1)}" if count else "Nothing has changed"
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -119,4 +145,7 @@ def _date(value: date) -> str:
     return f"{value.day} {value:%b} {value.year:04}"
 
 
-ALL = (moment, clock, ago, day, took, number, operation, through, region, device, outcome)
+ALL = (
+    *(moment, clock, ago, day, took, number, operation, through, region, device, outcome),
+    *(field_name, change_count, change_words),
+)

@@ -12,11 +12,13 @@ from webapp.errors import NotFound
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
+from webapp.services import changes
 from webapp.services import patients as patients_service
 from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
 
 PER_PAGE = 50
+HISTORY_PER_PAGE = 20
 
 
 # A search is posted: the words are names of people, and addresses are kept in many places.
@@ -43,10 +45,14 @@ def patient(org_id: str, patient_id: str) -> str:
     found = patients_service.get(organization, parameters.id_of(patient_id))
     if found is None:
         raise NotFound()
+    page, per_page = parameters.page_number(request.args), HISTORY_PER_PAGE
     return render_clinic(
         "patients/show.html",
         organization,
         patient=found,
         survivor=patients_service.survivor(found),
         in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
+        history=changes.of_patient(found, limit=per_page, offset=(page - 1) * per_page),
+        page=page,
+        per_page=per_page,
     )

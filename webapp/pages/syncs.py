@@ -33,10 +33,11 @@ PER_PAGE = 25
 @signed_in.post("/clinics/<org_id>/syncs")
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
+    asked = parameters.choice(request.form, "operation_type", OperationType)
     try:
         start_sync(
             organization,
-            OperationType.FULL_PATIENTS,
+            asked or OperationType.FULL_PATIENTS,
             actor=current_actor(),
             origin=SyncOrigin.DASHBOARD,
         )

@@ -1,4 +1,4 @@
-"""What a sync changes about patients: found out, counted, and written down in the clinic's order."""
+"""What a sync changes about patients: found out, counted, written down in the clinic's order."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from webapp.clock import iso
 from webapp.durations import remaining_words
-from webapp.models import OperationType, SyncPhase
+from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
@@ -36,6 +36,26 @@ class Progress:
     waiting_until: datetime | None = None
     entered_after: Mapping[str, float] = field(default_factory=dict)  # seconds, by phase
     changes: ChangeCounts = field(default_factory=ChangeCounts)
+
+    @classmethod
+    def so_far(cls, sync_log: SyncLog) -> Progress:
+        """Where an attempt begins that picks this sync up."""
+        shown, checkpoint = sync_log.progress, sync_log.checkpoint or {}
+        since = shown.get("changed_since")
+        return cls(
+            OperationType(sync_log.operation_type),
+            SyncPhase.CONNECTING,
+            found=int(checkpoint.get("found", 0)),
+            active_found=checkpoint.get("active_found"),
+            changed_since=datetime.fromisoformat(since) if since else None,
+            success=sync_log.records_success,
+            failed=sync_log.records_failed,
+            current_page=int(shown.get("current_page") or 0),
+            total_pages=int(shown.get("total_pages") or 0),
+            percent=float(shown.get("progress_percent") or 0.0),
+            entered_after=shown.get("phases_entered_after") or {},
+            changes=ChangeCounts.from_json(checkpoint.get("changes")),
+        )
 
     def entering(self, phase: SyncPhase, seconds: float) -> Progress:
         """The sync in this phase, so many seconds after its start; a sync that was taken over

@@ -61,20 +61,7 @@ class Recorder:
         self._budget = budget
         self._requests_made = requests_made
         self._requests_before = int(sync_log.progress.get("requests_made") or 0)
-        self.progress = Progress(
-            OperationType(sync_log.operation_type),
-            SyncPhase.CONNECTING,
-            found=int(self.checkpoint.get("found", 0)),
-            active_found=self.checkpoint.get("active_found"),
-            changed_since=_moment(sync_log.progress.get("changed_since")),
-            success=sync_log.records_success,
-            failed=sync_log.records_failed,
-            current_page=int(sync_log.progress.get("current_page") or 0),
-            total_pages=int(sync_log.progress.get("total_pages") or 0),
-            percent=float(sync_log.progress.get("progress_percent") or 0.0),
-            entered_after=sync_log.progress.get("phases_entered_after") or {},
-            changes=ChangeCounts.from_json(self.checkpoint.get("changes")),
-        )
+        self.progress = Progress.so_far(sync_log)
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._processed_before = sync_log.records_processed
         self._first_page_at: float | None = None
@@ -267,7 +254,3 @@ def _changes_until(standing: lease.Standing) -> ChangeCounts:
 
 def _told_until(standing: lease.Standing) -> Tally:
     return Tally.from_json(standing.checkpoint.get("told"))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
