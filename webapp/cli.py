@@ -68,7 +68,7 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     organization = db.session.get(Organization, organization_id)
     if organization is None:
         raise OrganizationNotFound()
-    if changes and active_only or compare and (changes or active_only):
+    if changes + active_only + compare > 1:
         raise click.UsageError("Choose one of --changes, --active-only and --verify.")
     if compare:
         return _tell(verify.verify(organization))

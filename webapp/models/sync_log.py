@@ -117,9 +117,3 @@ class SyncLog(Base):
     def seconds_so_far(self) -> float:
         """Seconds from start to end, or until now while it runs."""
         return max(0.0, ((self.completed_at or now()) - self.started_at).total_seconds())
-
-    @property
-    def awaits_decision(self) -> bool:
-        """Whether it held removals back and nobody has decided about them."""
-        held, decision = map(self.progress.get, ("removals_held", "removals_decision"))
-        return bool(held) and decision is None

@@ -80,9 +80,7 @@ def _needs_attention(figures: ClinicFigures) -> bool:
     """Whether somebody should look: the last sync left something out or awaits a decision, or the
     key is missing."""
     latest = figures.latest
-    left_out = latest is not None and (
-        outcome(latest) in (Outcome.FAILED, Outcome.PARTLY) or latest.awaits_decision
-    )
+    left_out = latest is not None and outcome(latest) in (Outcome.FAILED, Outcome.PARTLY)
     organization = figures.organization
     refused = organization.connection_error_code is not None
-    return left_out or refused or not organization.is_configured
+    return left_out or figures.removals_wait or refused or not organization.is_configured

@@ -14,7 +14,7 @@ from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog, SyncStatus, User
+from webapp.models import HeldRemoval, Organization, SyncLog, SyncStatus, User
 from webapp.services import connection, counts, credentials, names
 
 MAX_NAME = 200
@@ -52,6 +52,14 @@ _SHOWN = (
         )
     )
 )
+_WAITING = (
+    select(HeldRemoval.organization_id)
+    .where(
+        HeldRemoval.organization_id.in_(bindparam("ids", expanding=True)),
+        HeldRemoval.kept_at.is_(None),
+    )
+    .distinct()
+)
 _ENDS = (
     select(SyncLog.organization_id, func.max(SyncLog.completed_at))
     .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED)
@@ -68,6 +76,7 @@ class ClinicFigures:
     latest: SyncLog | None
     last_synced: datetime | None
     recent: list[SyncLog]  # newest first
+    removals_wait: bool  # for a decision
 
 
 def visible_to(user: User) -> list[Organization]:
@@ -132,6 +141,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     recent: dict[int, list[SyncLog]] = {each: [] for each in ids}
     for log in db.session.scalars(_SHOWN, {"ids": ids}):
         recent[log.organization_id].append(log)
+    waiting = set(db.session.scalars(_WAITING, {"ids": ids}))
     patients = counts.by_state_of(organizations, latest)
     return [
         ClinicFigures(
@@ -140,6 +150,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             latest.get(organization.id),
             last_synced.get(organization.id),
             recent[organization.id],
+            organization.id in waiting,
         )
         for organization in organizations
     ]
