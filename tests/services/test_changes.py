@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from threading import Event
 
 import pytest
@@ -200,7 +199,3 @@ def test_a_writer_that_gives_up_leaves_no_gap(app: Flask, cast: Cast) -> None:
         (1, "1"),
         (2, "3"),
     ]
-
-
-def test_they_are_kept_for_longer_than_a_year() -> None:
-    assert timedelta(days=366) < feed_of.KEPT
