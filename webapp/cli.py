@@ -114,9 +114,8 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
 def _last_words(log: SyncLog) -> str:
     if log.status == SyncStatus.FAILED:
         return f"{log.error_code}: {log.error_message}"
-    done = (
-        "patients in step" if log.operation_type == OperationType.FULL_PATIENTS else "patients read"
-    )
+    of_all = log.operation_type == OperationType.FULL_PATIENTS
+    done = "patients in step" if of_all else "patients read"
     words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
 
