@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tests.api.envelope import details_of
 from tests.api.rows import MORNING, record, store
@@ -81,7 +81,7 @@ def test_a_patient_whom_we_do_not_hold_any_more_has_no_id(
     bob: FlaskClient, url: str, cast: Cast
 ) -> None:
     store(cast.surf, record(1, "A", "B"))
-    db.session.execute(Patient.__table__.delete())
+    db.session.execute(delete(Patient))
     db.session.commit()
 
     assert ask(bob, url)["changes"][0]["patient_id"] is None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
@@ -215,9 +215,7 @@ def test_a_sync_that_is_cancelled_never_moves_the_watermark(
     def cancel(_path: str, _params: object, _number: int) -> None:
         with app.begin() as connection:
             connection.execute(
-                SyncLog.__table__.update()
-                .where(SyncLog.id == log_id)
-                .values(cancel_requested_at=now())
+                update(SyncLog).where(SyncLog.id == log_id).values(cancel_requested_at=now())
             )
         cliniko.before_request = None
 
@@ -405,7 +403,8 @@ def test_starts_of_both_kinds_share_the_window_one_way(synced: SyncLog, cast: Ca
 
     def left() -> tuple[int, int]:
         db.session.rollback()
-        return tuple(start.start_window(cast.surf, each).remaining for each in (full, changed))
+        first, second = (start.start_window(cast.surf, each) for each in (full, changed))
+        return first.remaining, second.remaining
 
     assert left() == (1, 1)
     with transaction():

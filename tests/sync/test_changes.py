@@ -25,7 +25,7 @@ from webapp.sync.upsert import RecordPage, store_pages
 
 Sync = Callable[..., SyncLog]
 
-BEFORE = {
+BEFORE: dict[str, Any] = {
     "first_name": "Olivia",
     "last_name": "Nguyen",
     "email": "olivia@example.com",

@@ -6,8 +6,8 @@ from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
-from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.patient_change import ChangeKind, PatientChange
+from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.sync_failure import SyncFailure
 from webapp.models.sync_log import OperationType, SyncLog, SyncOrigin, SyncPhase, SyncStatus
 from webapp.models.user import Role, User
