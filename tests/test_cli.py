@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import select
 
+from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.codes import set_up
@@ -190,6 +191,27 @@ def test_a_copy_is_compared_without_starting_anything(
     assert after.exit_code == 0, after.output
     assert "Cliniko: 602 active, 36 archived, 5 deleted, 5 merged; digest " in after.output
     assert "missing: 0\nextra: 0\ndifferent: 0\n" in after.output
+
+
+def test_a_sync_may_be_of_what_changed_or_of_the_active_ones(
+    app: Flask, cast: Cast, surf_account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.cli.start_sync", _started_with_a_worker(app))
+    surf = str(cast.surf.id)
+
+    first = run(app, "sync", surf, "--changes", "--wait")
+    surf_account.create()
+    changes = run(app, "sync", surf, "--changes", "--wait")
+    active = run(app, "sync", surf, "--active-only", "--wait")
+
+    assert "started: full_patients." in first.output
+    assert "started: changed_patients." in changes.output
+    assert "1 patients read." in changes.output
+    assert "started: active_patients." in active.output
+    assert "603 patients read." in active.output
+    both = run(app, "sync", surf, "--changes", "--active-only")
+    assert both.exit_code == 2
+    assert "Choose one" in both.output
 
 
 def _started_with_a_worker(app: Flask) -> Callable[..., SyncLog]:

@@ -56,23 +56,31 @@ def issue_token(email: str, name: str | None, days: int | None) -> None:
 @click.command("sync")
 @click.argument("organization_id", type=int)
 @click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
+@click.option("--changes", is_flag=True, help="Only what changed since the last sync.")
+@click.option("--active-only", is_flag=True, help="Only the active patients; no others are read.")
 @click.option("--verify", "compare", is_flag=True, help="Start none: compare with Cliniko.")
 @in_sentences
-def sync(organization_id: int, wait: bool, compare: bool) -> None:
+def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, compare: bool) -> None:
     """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed.
 
+    With --changes it reads a few requests' worth, unless a full match is due: then it is one.
     With --verify nothing is started or written: all patients in Cliniko are listed again and
     compared with ours; exit code 1 tells that they are not the same.
     """
     organization = organizations.get(organization_id)
     if organization is None:
         raise OrganizationNotFound()
+    if changes + active_only + compare > 1:
+        raise click.UsageError("Choose one of --changes, --active-only and --verify.")
     if compare:
         return _tell(verify.verify(organization))
-    log = start_sync(
-        organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
-    )
-    click.echo(f"Sync {log.id} of {organization.name} has started.")
+    operation_type = OperationType.FULL_PATIENTS
+    if changes:
+        operation_type = OperationType.CHANGED_PATIENTS
+    elif active_only:
+        operation_type = OperationType.ACTIVE_PATIENTS
+    log = start_sync(organization, operation_type, actor=None, origin=SyncOrigin.COMMAND)
+    click.echo(f"Sync {log.id} of {organization.name} has started: {log.operation_type}.")
     if wait:
         _watch(organization, log.id)
     return None
@@ -119,7 +127,9 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
 def _last_words(log: SyncLog) -> str:
     if log.status == SyncStatus.FAILED:
         return f"{log.error_code}: {log.error_message}"
-    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} patients in step"
+    of_all = log.operation_type == OperationType.FULL_PATIENTS
+    done = "patients in step" if of_all else "patients read"
+    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"
     return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
 
 

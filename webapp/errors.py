@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     INVALID_ORGANIZATION_ID = "INVALID_ORGANIZATION_ID"
     ORGANIZATION_NOT_FOUND = "ORGANIZATION_NOT_FOUND"
     ORGANIZATION_DISABLED = "ORGANIZATION_DISABLED"
+    CURSOR_EXPIRED = "CURSOR_EXPIRED"
     VALIDATION_ERROR = "VALIDATION_ERROR"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -136,6 +137,14 @@ class NotFound(AppError):
 class RemovalsNotHeld(NotFound):
     default_message = (
         "These patients are not held any more: a later sync has looked again. Nothing was changed."
+    )
+
+
+class CursorExpired(AppError):
+    error_code = ErrorCode.CURSOR_EXPIRED
+    default_message = (
+        "Changes that follow this cursor are not kept any more, or there never was such a cursor. "
+        "Read all patients once, then go on without a cursor."
     )
 
 

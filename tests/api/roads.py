@@ -136,6 +136,9 @@ def a_mistake_of_ours(stage: Stage) -> TestResponse:
 ROADS: dict[ErrorCode, Callable[[Stage], TestResponse]] = {
     ErrorCode.AUTHENTICATION_REQUIRED: without_a_token,
     ErrorCode.INSUFFICIENT_PERMISSIONS: a_clinic_of_others,
+    ErrorCode.CURSOR_EXPIRED: lambda stage: stage.bob.get(
+        f"{API}/changes/{stage.cast.surf.id}?cursor=1"
+    ),
     ErrorCode.INVALID_ORGANIZATION_ID: lambda stage: stage.status("abc"),
     ErrorCode.ORGANIZATION_NOT_FOUND: lambda stage: stage.status(999),
     ErrorCode.ORGANIZATION_DISABLED: a_clinic_that_is_disabled,

@@ -31,6 +31,7 @@ PAGES = [
     "/clinics/1/schedule",
     "/clinics/1/settings",
     "/clinics/1/syncs",
+    "/clinics/1/syncs/1/changes",
     "/clinics/1/syncs/2",
     "/clinics/2",
     "/clinics/2/syncs/5",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
+from simulator.account import ClinikoAccount
 from tests.browser.conftest import Live, Visitor
 from webapp.extensions import transaction
 from webapp.models import OperationType, SyncOrigin
@@ -168,4 +169,23 @@ def test_the_connection_can_be_tested_in_place(alice: Visitor) -> None:
     connection = alice.page.locator("#connection")
     expect(connection).to_contain_text("Connected")
     expect(connection).to_contain_text(re.compile("Active patients there\\s*602"))
+    assert alice.complaints == []
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_changed_is_synced_by_the_button_beside_it(
+    alice: Visitor, live: Live, surf_account: ClinikoAccount, go_on: threading.Event
+) -> None:
+    go_on.set()
+    start_sync(live.cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    alice.sees("All 648 patients are in step")
+    surf_account.create(first_name="Noah", last_name="Nowhere-Else")
+
+    alice.press("Sync changes")
+    alice.sees("1 change since")
+    alice.page.locator("#sync-card").get_by_role("link", name=re.compile("#")).click()
+    alice.page.get_by_role("link", name="See who").click()
+    alice.page.get_by_role("link", name="Noah Nowhere-Else").click()
+
+    expect(alice.page.locator("#history")).to_contain_text("Added")
     assert alice.complaints == []

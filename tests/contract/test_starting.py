@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,24 @@ def test_only_starts_that_people_ask_for_count(system: RunningSystem, clinic: Cl
     refused(moved, 429, "RATE_LIMITED")
 
 
+@pytest.mark.rule(8)
+def test_a_sync_of_changes_has_a_window_that_one_of_all_uses_up(clinic: Clinic) -> None:
+    clinic.synced()
+    refused(clinic.manager.post(f"/cliniko/sync-changes/{clinic.id}"), 429, "RATE_LIMITED")
+
+
+@pytest.mark.rule(8)
+def test_a_sync_of_changes_never_holds_up_one_of_all(system: RunningSystem, clinic: Clinic) -> None:
+    changes = f"/cliniko/sync-changes/{clinic.id}"
+    clinic.synced()
+    system.inside(lambda: give_the_window_back(clinic.id))
+    assert clinic.manager.post(changes).json()["operation_type"] == "changed_patients"
+    list(clinic.polled())
+
+    refused(clinic.manager.post(changes), 429, "RATE_LIMITED")
+    assert clinic.synced()["operation_type"] == "full_patients"
+
+
 @pytest.fixture
 def without_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     """A system whose Redis is there and says nothing: one that was killed would come back."""
@@ -183,6 +202,74 @@ def test_a_full_sync_reads_active_archived_and_deleted_patients(
     totals = {state: page["pagination"]["total"] for state, page in found.items()}
     assert totals["active"] == 7
     assert (totals["archived"], totals["merged"], totals["all"]) == (2, 1, 10 + totals["deleted"])
+
+
+@pytest.mark.rule(11)
+def test_a_sync_of_changes_reads_what_is_newer_than_the_last_one(
+    system: RunningSystem, clinic: Clinic
+) -> None:
+    """And is one of all patients where none has completed in the last seven days."""
+
+    def by_command(operation_type: OperationType) -> None:
+        organization = db.session.get_one(Organization, clinic.id)
+        start_sync(organization, operation_type, actor=None, origin=SyncOrigin.COMMAND)
+
+    def synced() -> dict[str, Any]:
+        system.inside(lambda: by_command(OperationType.CHANGED_PATIENTS))
+        *_, log = clinic.polled()
+        assert log["status"] == "completed"
+        return log
+
+    first = synced()
+    assert first["operation_type"] == "full_patients"
+    active = clinic.account.ids(State.ACTIVE)
+    clinic.account.edit(active[0], email="another@example.com")
+    clinic.account.archive(active[1])
+    clinic.account.delete(active[2])
+    clinic.account.create()
+    asked = len(system.simulator.requests)
+
+    log = synced()
+
+    metadata = log["metadata"]
+    assert log["operation_type"] == metadata["sync_type"] == "changed_patients"
+    assert {key: count for key, count in metadata["changes"].items() if count} == {
+        "added": 1,
+        "updated": 1,
+        "archived": 1,
+        "deleted": 1,
+        "fields": {"email": 1},
+    }
+    began = datetime.fromisoformat(first["started_at"])
+    since = datetime.fromisoformat(metadata["changed_since"])
+    assert abs(began - timedelta(minutes=5) - since) <= timedelta(seconds=5)
+    filters = {
+        (each.path, each.params["q[]"][0].partition(":")[0])
+        for each in list(system.simulator.requests)[asked:]
+        if each.account == clinic.account.id and "q[]" in each.params
+    }
+    assert filters == {
+        ("/patients", "updated_at"),
+        ("/patients/archived", "updated_at"),
+        ("/patients/deleted", "deleted_at"),
+    }
+
+    system.simulator.faults.add("status", account=clinic.account.id, status=401, times=1)
+    system.inside(lambda: by_command(OperationType.CHANGED_PATIENTS))
+    *_, failed = clinic.polled()
+    assert failed["status"] == "failed"
+    again = synced()["metadata"]["changed_since"]
+    assert again == failed["metadata"]["changed_since"]
+
+    system.inside(lambda: a_week_passes(clinic.id))
+    assert synced()["operation_type"] == "full_patients"
+
+
+def a_week_passes(clinic_id: int) -> None:
+    """Every sync of the clinic was so much longer ago."""
+    with transaction() as session:
+        for log in session.query(SyncLog).filter_by(organization_id=clinic_id):
+            log.started_at -= timedelta(days=7, minutes=1)
 
 
 @pytest.mark.rule(11)

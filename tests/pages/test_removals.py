@@ -41,9 +41,9 @@ def test_the_page_of_the_clinic_says_so_to_everybody(
     alice: Visitor, bob: Visitor, vera: Visitor, clinic: str, path: str
 ) -> None:
     for visitor, end in [
-        (alice, "Look in Cliniko, then decide; the next sync asks again. See who they are ."),
-        (bob, "An admin can decide; the next sync asks again. See who they are ."),
-        (vera, "An admin can decide; the next sync asks again."),
+        (alice, "Look in Cliniko, then decide; the next full sync asks again. See who they are ."),
+        (bob, "An admin can decide; the next full sync asks again. See who they are ."),
+        (vera, "An admin can decide; the next full sync asks again."),
     ]:
         words = text_of(visitor.get(clinic))
         assert "60 patients seem to be gone from Cliniko, more than is likely" in words

@@ -13,8 +13,8 @@ from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.extensions import db
-from webapp.models import SyncLog, SyncStatus
+from webapp.extensions import db, transaction
+from webapp.models import Organization, SyncLog, SyncStatus
 from webapp.services import organizations
 from webapp.sync import history
 
@@ -42,6 +42,18 @@ def test_without_javascript_it_leads_to_the_page_of_the_clinic(
     assert (log.status, log.operation_type, log.origin) == ("running", "full_patients", "dashboard")
     assert log.started_by_id == cast.bob.id
     assert "Queued" in text_of(bob.get(answer.headers["Location"]))
+
+
+def test_the_same_form_starts_a_sync_of_changes(bob: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, started_at=now() - timedelta(days=1))
+    with transaction():
+        db.session.get_one(Organization, cast.surf.id).synced_through = now()
+
+    answer = bob.post(path, operation_type="changed_patients")
+
+    assert answer.status_code == 303
+    log = latest(cast)
+    assert (log.operation_type, log.origin) == ("changed_patients", "dashboard")
 
 
 def test_htmx_gets_the_card_and_tells_the_rest_of_the_page(

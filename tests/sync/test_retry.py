@@ -16,7 +16,8 @@ from webapp.errors import SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Patient, SyncLog, SyncOrigin
 from webapp.sync import engine, failures, history
-from webapp.sync.start import start_sync, start_window
+from webapp.sync.start import start_sync
+from webapp.sync.window import start_window
 
 Sync = Callable[..., SyncLog]
 BAD: dict[str, Any] = {"date_of_birth": "yesterday"}
@@ -170,9 +171,9 @@ def test_a_retry_uses_up_nobodys_window_and_waits_for_none(
         return log
 
     press(OperationType.RETRY_FAILED)
-    assert start_window(cast.surf).remaining == 1
+    assert start_window(cast.surf, OperationType.FULL_PATIENTS).remaining == 1
     press(OperationType.FULL_PATIENTS)
-    assert start_window(cast.surf).remaining == 0
+    assert start_window(cast.surf, OperationType.FULL_PATIENTS).remaining == 0
     assert press(OperationType.RETRY_FAILED).status == "completed"
 
 

@@ -31,7 +31,8 @@ from webapp.models import (
 from webapp.services import organizations, schedules
 from webapp.sync import recovery, schedule
 from webapp.sync.schedule import start_due_syncs
-from webapp.sync.start import start_sync, start_window
+from webapp.sync.start import start_sync
+from webapp.sync.window import start_window
 
 MINUTE = timedelta(minutes=1)
 
@@ -157,7 +158,7 @@ def test_a_scheduled_sync_uses_up_nobodys_window(cast: Cast) -> None:
     start_due_syncs()
     end(rows()[0])
 
-    assert start_window(cast.surf).remaining == 1
+    assert start_window(cast.surf, OperationType.FULL_PATIENTS).remaining == 1
     assert start_sync(
         cast.surf, OperationType.FULL_PATIENTS, actor=cast.bob, origin=SyncOrigin.DASHBOARD
     ).is_running

@@ -26,7 +26,8 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations
 from webapp.sync import recovery
-from webapp.sync.start import cancel_sync, start_once, start_sync, start_window
+from webapp.sync.start import cancel_sync, start_once, start_sync
+from webapp.sync.window import start_window
 
 FULL = OperationType.FULL_PATIENTS
 
@@ -129,7 +130,7 @@ def test_a_completed_sync_uses_up_the_window_whoever_asks(cast: Cast) -> None:
 
     assert 290 <= (refusal.value.retry_after or 0) <= 300
     assert str(refusal.value.details["retry_at"]).endswith("Z")
-    assert start_window(cast.surf).remaining == 0
+    assert start_window(cast.surf, FULL).remaining == 0
 
 
 def test_the_window_ends_after_five_minutes(cast: Cast) -> None:
@@ -142,7 +143,7 @@ def test_the_window_ends_after_five_minutes(cast: Cast) -> None:
 def test_a_failed_sync_gives_its_window_back(cast: Cast) -> None:
     end(press(cast), SyncStatus.FAILED)
 
-    assert start_window(cast.surf).remaining == 1
+    assert start_window(cast.surf, FULL).remaining == 1
     assert press(cast).is_running
 
 
@@ -180,7 +181,7 @@ def test_without_redis_nothing_stays_running_and_nothing_is_used_up(
     (log,) = rows()
     assert refusal.value.retry_after == 30
     assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
-    assert start_window(cast.surf).remaining == 1
+    assert start_window(cast.surf, FULL).remaining == 1
 
 
 def test_a_waiting_sync_is_cancelled_at_once(cast: Cast) -> None:

@@ -6,6 +6,7 @@ from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
 from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprints)
+    changes,
     connection,
     docs,
     errors,

@@ -57,6 +57,12 @@ MEANINGS = {
         "There is nothing at this address, or the clinic has no sync with this id.",
         "Check the address and the id.",
     ),
+    ErrorCode.CURSOR_EXPIRED: Meaning(
+        HTTPStatus.GONE,
+        "Changes that follow the cursor are older than 400 days and were deleted, or the clinic's "
+        "changes never came as far as the cursor.",
+        "Read all patients once with `state=all`, then the changes without a cursor.",
+    ),
     ErrorCode.METHOD_NOT_ALLOWED: Meaning(
         HTTPStatus.METHOD_NOT_ALLOWED,
         "The address is known, but not with this method.",

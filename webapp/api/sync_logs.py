@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from webapp import models
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
+from webapp.api.metadata import Metadata
 from webapp.api.shapes import (
     WHOLE_NUMBER,
     Answer,
@@ -25,7 +26,6 @@ from webapp.errors import ErrorCode
 from webapp.models import (
     OperationType,
     Organization,
-    RemovalsDecision,
     SyncPhase,
     SyncStatus,
 )
@@ -47,102 +47,6 @@ class SyncLogQuery(Query):
     status: Annotated[SyncStatus | None, Field(description="Only those with this status.")] = None
     operation_type: Annotated[
         OperationType | None, Field(description="Only those of this type.")
-    ] = None
-
-
-class CertifiedSide(Answer):
-    """The patients of one side."""
-
-    active: Count
-    archived: Count
-    merged: Count
-    deleted: Annotated[
-        Count, Field(description="Cliniko forgets deleted patients in time; the copy does not.")
-    ]
-    digest: Annotated[
-        str,
-        Field(description="Of the ids, states and contents of all who are not deleted."),
-    ]
-
-
-class Certificate(Answer):
-    """What Cliniko has told in this sync, beside what is stored."""
-
-    in_step: Annotated[
-        bool,
-        Field(description="Whether the digests are equal and no record failed."),
-    ]
-    cliniko: CertifiedSide
-    stored: CertifiedSide
-
-
-class Metadata(Answer):
-    """How far a sync is."""
-
-    patients_found: Annotated[Count, Field(description="Records in all lists that are read.")]
-    patients_stored: Annotated[Count, Field(description="Equal to `records_success`.")]
-    sync_type: Annotated[OperationType, Field(description="Equal to `operation_type`.")]
-    current_page: Count
-    total_pages: Annotated[Count, Field(description="Pages really asked for, 100 patients each.")]
-    progress_percent: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=100,
-            description=(
-                "Processed of found, one decimal. Never falls; 0.1 or more once a record was "
-                "processed, 99.9 at most until the sync has completed, then 100.0."
-            ),
-        ),
-    ]
-    estimated_remaining: Annotated[
-        str | None,
-        Field(description="As `45 seconds`, waiting included; null until known and at the end."),
-    ]
-    estimated_remaining_seconds: Count | None = None
-    phase: SyncPhase = SyncPhase.QUEUED
-    waiting_until: Annotated[
-        Moment | None,
-        Field(description="In the phase `waiting`: until when Cliniko makes us wait."),
-    ] = None
-    active_found: Annotated[Count | None, Field(description="Active patients in Cliniko.")] = None
-    requests_made: Annotated[Count, Field(description="Requests to Cliniko so far.")] = 0
-    requests_left: Annotated[
-        Count | None,
-        Field(description="How many more may go this minute; null when nothing is asked."),
-    ] = None
-    phases_entered_after: Annotated[
-        dict[SyncPhase, float],
-        Field(
-            default_factory=dict,
-            description="Seconds from the start of the sync to each phase that it has entered.",
-        ),
-    ]
-    removals_held: Annotated[
-        Count,
-        Field(
-            description="Patients that Cliniko no longer lists but that were not marked deleted, "
-            "because they are too many to be believed. An admin decides in the dashboard."
-        ),
-    ] = 0
-    removals_decision: Annotated[
-        RemovalsDecision | None,
-        Field(
-            description="What was decided about them: `confirmed`, they were marked deleted; "
-            "`dismissed`, they are kept. Null until then."
-        ),
-    ] = None
-    removals_decided_at: Annotated[Moment | None, Field(description="When it was decided.")] = None
-    removals_kept: Annotated[
-        Count,
-        Field(
-            description="Patients that Cliniko no longer listed when this sync completed, kept by "
-            "an earlier decision; they are not in `removals_held`."
-        ),
-    ] = 0
-    certificate: Annotated[
-        Certificate | None,
-        Field(description="Of a completed sync of all patients; null before and for others."),
     ] = None
 
 

@@ -25,12 +25,14 @@ READS = {
     "api.status": "120 per minute",
     "api.schedule": "120 per minute",
     "api.active_patients": "120 per minute",
+    "api.changes": "120 per minute",
     "api.test_connection": "10 per minute",
 }
-# These two are the clinic's, whoever asks: the database counts them (sync/start.py).
+# These are the clinic's, whoever asks: the database counts them (sync/start.py).
 STARTS = {
     "api.sync_all": "1 per 5 minutes",
     "api.sync": "1 per 5 minutes",
+    "api.sync_changes": "1 per 5 minutes",
 }
 RATES = READS | STARTS
 

@@ -8,6 +8,7 @@ from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
+from webapp.models.patient_change import ChangeKind, PatientChange
 from webapp.models.schedule import Schedule
 from webapp.models.second_factor import RecoveryCode, SecondFactor
 from webapp.models.sync_failure import SyncFailure
@@ -27,6 +28,7 @@ __all__ = [
     "ApiToken",
     "AuditChain",
     "AuditEvent",
+    "ChangeKind",
     "CleanUp",
     "ForgottenPatient",
     "HeldRemoval",
@@ -34,6 +36,7 @@ __all__ = [
     "OperationType",
     "Organization",
     "Patient",
+    "PatientChange",
     "PatientSyncStatus",
     "Phone",
     "RecoveryCode",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.clock import now
@@ -41,6 +41,11 @@ class Organization(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Sealed, made when the first patient is forgotten: what ids of patients are hashed with.
     forgetting_key: Mapped[str | None] = mapped_column(Text)
+    # The watermark: whatever Cliniko changed before this moment of its own clock, we have seen.
+    synced_through: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # How many changes of patients were ever written down, and how many of the oldest are gone.
+    changes_recorded: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    changes_dropped: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     @property

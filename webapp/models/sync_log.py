@@ -22,6 +22,12 @@ class OperationType(StrEnum):
     FULL_PATIENTS = "full_patients"
     ACTIVE_PATIENTS = "active_patients"
     RETRY_FAILED = "retry_failed"
+    CHANGED_PATIENTS = "changed_patients"
+
+    @property
+    def sees_all_changes(self) -> bool:
+        """Whether such a sync meets everything that has changed in Cliniko before it began."""
+        return self in (OperationType.FULL_PATIENTS, OperationType.CHANGED_PATIENTS)
 
 
 class SyncStatus(StrEnum):
@@ -118,12 +124,6 @@ class SyncLog(Base):
     def seconds_so_far(self) -> float:
         """Seconds from start to end, or until now while it runs."""
         return max(0.0, ((self.completed_at or now()) - self.started_at).total_seconds())
-
-    @property
-    def awaits_decision(self) -> bool:
-        """Whether it held removals back and nobody has decided about them."""
-        held, decision = map(self.progress.get, ("removals_held", "removals_decision"))
-        return bool(held) and decision is None
 
 
 # A sync that only reads failed records again says nothing about anybody else.

@@ -8,6 +8,7 @@ from webapp.auth import sessions as auth_sessions
 from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints)
     account,
     api_access,
+    changes,
     clinics,
     confirm,
     connection,

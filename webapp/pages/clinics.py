@@ -9,6 +9,7 @@ from webapp.auth.access import Action
 from webapp.auth.guards import fresh, organization_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
+from webapp.models import OperationType
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
 from webapp.pages.outcome import Outcome, outcome
@@ -72,6 +73,7 @@ def clinic(org_id: str) -> str:
         last_completed=history.last_completed(organization),
         forgotten=forgotten.count(organization),
         open_failures=history.open_failures(organization),
+        last_full_match=history.last_completed(organization, OperationType.FULL_PATIENTS),
         **card_context(logs[0] if logs else None),
     )
 
@@ -80,9 +82,8 @@ def _needs_attention(figures: ClinicFigures) -> bool:
     """Whether somebody should look: the last sync left something out or awaits a decision, the key
     is missing, or the schedule is not kept."""
     latest = figures.latest
-    left_out = latest is not None and (
-        outcome(latest) in (Outcome.FAILED, Outcome.PARTLY) or latest.awaits_decision
-    )
+    left_out = latest is not None and outcome(latest) in (Outcome.FAILED, Outcome.PARTLY)
     organization = figures.organization
     refused = organization.connection_error_code is not None
-    return left_out or refused or figures.overdue or not organization.is_configured
+    waits = figures.removals_wait or figures.overdue
+    return left_out or waits or refused or not organization.is_configured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from webapp.clock import iso, now
 from webapp.durations import ago_words, duration_words
-from webapp.models import OperationType, SyncLog, SyncOrigin
+from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
@@ -17,6 +18,7 @@ _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
     OperationType.RETRY_FAILED: "Retry of failed records",
+    OperationType.CHANGED_PATIENTS: "Sync of changes",
 }
 _ORIGINS = {
     SyncOrigin.DASHBOARD: "Dashboard",
@@ -44,6 +46,14 @@ _SYSTEMS = (
     ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
+_FIELDS = {
+    "first_name": "first name",
+    "last_name": "last name",
+    "preferred_first_name": "preferred first name",
+    "email": "e-mail",
+    "phones": "phone numbers",
+    "date_of_birth": "date of birth",
+}
 _REGIONS = {
     "au": "Australia",
     "ca": "Canada",
@@ -115,6 +125,22 @@ def interval(minutes: int) -> str:
     return f"every {minutes} minutes" if minutes % 60 else f"every {minutes // 60} hours"
 
 
+def field_name(field: str) -> str:
+    """What a field of a patient is called; its name as it is if that is new to us."""
+    return _FIELDS.get(field, field)
+
+
+def change_count(changes: Mapping[str, int]) -> int:
+    """How many changes the metadata of a sync tells of."""
+    return sum(changes[kind] for kind in ChangeKind)
+
+
+def change_words(changes: Mapping[str, int]) -> str:
+    """`12 changes`; `Nothing has changed` for none."""
+    count = change_count(changes)
+    return f"{count:,} change{'s' * (count > 1)}" if count else "Nothing has changed"
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -138,4 +164,5 @@ def _date(value: date) -> str:
 ALL = (
     *(moment, clock, local, ago, day),
     *(took, number, operation, through, interval, region, device, outcome),
+    *(field_name, change_count, change_words),
 )

@@ -14,12 +14,14 @@ from webapp.models import Organization, Patient
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
+from webapp.services import changes
 from webapp.services import patients as patients_service
 from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
 from webapp.sync import forgotten
 
 PER_PAGE = 50
+HISTORY_PER_PAGE = 20
 _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when it has ended."
 
 
@@ -45,12 +47,16 @@ def patients(org_id: str) -> str:
 def patient(org_id: str, patient_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     found = _patient(organization, patient_id)
+    page, per_page = parameters.page_number(request.args), HISTORY_PER_PAGE
     return render_clinic(
         "patients/show.html",
         organization,
         patient=found,
         survivor=patients_service.survivor(found),
         in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
+        history=changes.of_patient(found, limit=per_page, offset=(page - 1) * per_page),
+        page=page,
+        per_page=per_page,
     )
 
 

@@ -34,7 +34,8 @@ PER_PAGE = 25
 @signed_in.post("/clinics/<org_id>/syncs")
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
-    return _start(organization, OperationType.FULL_PATIENTS)
+    asked = parameters.choice(request.form, "operation_type", OperationType)
+    return _start(organization, asked or OperationType.FULL_PATIENTS)
 
 
 @signed_in.post("/clinics/<org_id>/retries")

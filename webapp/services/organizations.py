@@ -14,7 +14,14 @@ from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import BRINGS_IN_STEP, Organization, SyncLog, SyncStatus, User
+from webapp.models import (
+    BRINGS_IN_STEP,
+    HeldRemoval,
+    Organization,
+    SyncLog,
+    SyncStatus,
+    User,
+)
 from webapp.services import connection, counts, credentials, names, schedules
 
 MAX_NAME = 200
@@ -53,6 +60,14 @@ _SHOWN = (
         )
     )
 )
+_WAITING = (
+    select(HeldRemoval.organization_id)
+    .where(
+        HeldRemoval.organization_id.in_(bindparam("ids", expanding=True)),
+        HeldRemoval.kept_at.is_(None),
+    )
+    .distinct()
+)
 _ENDS = (
     select(SyncLog.organization_id, func.max(SyncLog.completed_at))
     .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
@@ -70,6 +85,7 @@ class ClinicFigures:
     last_synced: datetime | None
     recent: list[SyncLog]  # newest first
     overdue: bool
+    removals_wait: bool  # for a decision
 
 
 def visible_to(user: User) -> list[Organization]:
@@ -145,6 +161,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     recent: dict[int, list[SyncLog]] = {each: [] for each in ids}
     for log in db.session.scalars(_SHOWN, {"ids": ids}):
         recent[log.organization_id].append(log)
+    waiting = set(db.session.scalars(_WAITING, {"ids": ids}))
     patients = counts.by_state_of(organizations, latest)
     chosen, moment = schedules.of_many(organizations), now()
     return [
@@ -157,6 +174,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             schedules.is_overdue(
                 organization, chosen.get(organization.id), last_synced.get(organization.id), moment
             ),
+            organization.id in waiting,
         )
         for organization in organizations
     ]

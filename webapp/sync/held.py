@@ -17,6 +17,7 @@ from webapp.clock import iso, now
 from webapp.errors import RemovalsNotHeld
 from webapp.extensions import db, transaction
 from webapp.models import (
+    ChangeKind,
     HeldRemoval,
     Organization,
     Patient,
@@ -25,6 +26,8 @@ from webapp.models import (
     SyncLog,
     User,
 )
+from webapp.sync import changes
+from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.held_rows import SAME_PATIENT, still_gone
 from webapp.sync.start import refuse_second
 
@@ -108,7 +111,7 @@ def _decide(
         # Later than the sync by whichever clock: see what counts patients.
         moment = max(now(), sync_log.completed_at or now())
         if decision is RemovalsDecision.CONFIRMED:
-            patients = _mark(organization_id, sync_log_id, moment)
+            patients = _mark(sync_log, moment)
         else:
             patients = _keep(sync_log_id, moment)
         if patients is None:
@@ -129,12 +132,13 @@ def _decide(
     return patients
 
 
-def _mark(organization_id: int, sync_log_id: int, moment: datetime) -> int | None:
+def _mark(sync_log: SyncLog, moment: datetime) -> int | None:
     """How many were marked; None if none was listed."""
+    organization_id, sync_log_id = sync_log.organization_id, sync_log.id
     listed = HeldRemoval.sync_log_id == sync_log_id
     gone = select(HeldRemoval.cliniko_patient_id).where(listed)
     deleted_at = select(HeldRemoval.deleted_at).where(SAME_PATIENT).correlate(Patient)
-    marked = _changed(
+    marked = db.session.connection().scalars(
         update(Patient)
         .where(
             Patient.organization_id == organization_id,
@@ -150,8 +154,14 @@ def _mark(organization_id: int, sync_log_id: int, moment: datetime) -> int | Non
             last_sync_id=sync_log_id,
             sync_status=PatientSyncStatus.SUCCESS,
         )
+        .returning(Patient.cliniko_patient_id)
     )
-    return marked if _changed(delete(HeldRemoval).where(listed)) else None
+    changed = [Change(key, ChangeKind.DELETED) for key in marked]
+    changes.note(organization_id, sync_log_id, changed, at=moment)
+    counts = ChangeCounts.from_json(sync_log.progress.get("changes"))
+    counts = counts.plus(ChangeCounts.of(changed))
+    sync_log.progress = {**sync_log.progress, "changes": counts.to_json()}
+    return len(changed) if _changed(delete(HeldRemoval).where(listed)) else None
 
 
 def _keep(sync_log_id: int, moment: datetime) -> int | None:

@@ -36,6 +36,21 @@ def kept_keys(organization_id: int) -> set[str]:
     return set(db.session.scalars(query))
 
 
+def waiting_records(organization_id: int) -> dict[str, PatientRecord]:
+    """The patients who wait for a decision, by Cliniko's id, as Cliniko would tell of them."""
+    query = (
+        select(HeldRemoval)
+        .join(Patient, still_gone())
+        .where(HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_(None))
+    )
+    return {
+        row.cliniko_patient_id: PatientRecord(
+            row.cliniko_patient_id, PatientState.DELETED, deleted_at=row.deleted_at
+        )
+        for row in db.session.scalars(query)
+    }
+
+
 def forget_listed_again(target: Target) -> None:
     """Whoever Cliniko has listed again is a patient like any other."""
     listed_again = (

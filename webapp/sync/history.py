@@ -109,11 +109,12 @@ def latest_in_step(organization: Organization) -> SyncLog | None:
     return log and _as_it_is(log)
 
 
-def last_completed(organization: Organization) -> SyncLog | None:
-    """The newest sync that completed and brought the clinic in step."""
-    return db.session.scalar(
-        _newest(organization, BRINGS_IN_STEP, SyncLog.status == SyncStatus.COMPLETED)
-    )
+def last_completed(
+    organization: Organization, operation_type: OperationType | None = None
+) -> SyncLog | None:
+    """The newest sync that completed, of this type, or of any that brings the clinic in step."""
+    right = SyncLog.operation_type == operation_type if operation_type else BRINGS_IN_STEP
+    return db.session.scalar(_newest(organization, right, SyncLog.status == SyncStatus.COMPLETED))
 
 
 def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
@@ -160,16 +161,18 @@ def version(organization: Organization) -> str:
     return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
-def expected_duration(organization: Organization) -> str:
-    """How long a sync will take, as `30-120 seconds`: from the last completed one, or else from the
-    number of patients that a connection test has found."""
-    completed = last_completed(organization)
+def expected_duration(organization: Organization, operation_type: OperationType) -> str:
+    """How long a sync will take, as `30-120 seconds`: from the last completed one of this type, or
+    else from the number of patients that a connection test has found."""
+    completed = last_completed(organization, operation_type)
     if completed is not None and completed.duration_seconds is not None:
         seconds = completed.duration_seconds
         return _between(floor(seconds), round(seconds * 2))
     if organization.cliniko_patients is None:
         return UNKNOWN_DURATION
-    requests = ceil(organization.cliniko_patients / PER_PAGE) + REQUESTS_BESIDE_PAGES
+    requests = REQUESTS_BESIDE_PAGES
+    if operation_type is not OperationType.CHANGED_PATIENTS:
+        requests += ceil(organization.cliniko_patients / PER_PAGE)
     per_minute = current_app.config["CLINIKO_RATE_LIMIT"]
     waiting = max(0, requests - per_minute) / per_minute * 60
     return _between(floor(requests * QUICKEST + waiting), ceil(requests * SLOWEST + waiting))

@@ -3,13 +3,16 @@
 First the active patients, then the archived ones: who is archived in between stands there.
 Then what has changed since the start, until nothing has: who was restored in between is found here.
 Then the tombstones, and a question about everybody whom no list has shown.
+
+A sync of what changed asks each list for what is newer than the watermark. What changes while it
+reads is newer than its own start, from which the next one asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from webapp.cliniko.client import Cliniko, Listing
@@ -21,6 +24,7 @@ from webapp.cliniko.listing import (
     OrderIgnored,
     RangeStart,
     id_of,
+    read_on,
     read_start,
 )
 from webapp.cliniko.page import Page
@@ -33,9 +37,14 @@ from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
 from webapp.sync.upsert import RecordPage
+from webapp.sync.watermark import OVERLAP
 
-# Cliniko's clock and the moment it stamps a change may differ a little.
-_OVERLAP = timedelta(minutes=5)
+# By which moment each list is asked for what is new. Archiving and merging move the first, too.
+_CHANGED_BY = {
+    Listing.ACTIVE: "updated_at",
+    Listing.ARCHIVED: "updated_at",
+    Listing.DELETED: "deleted_at",
+}
 _MOST_CATCH_UPS = 3
 _MOST_WALKS = 5
 
@@ -62,7 +71,16 @@ class Passes:
 
     def read_everything(self, organization: Organization) -> None:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
-        full = self._recorder.progress.sync_type is OperationType.FULL_PATIENTS
+        progress = self._recorder.progress
+        full = progress.sync_type is OperationType.FULL_PATIENTS
+        if progress.changed_since is None:
+            self._read_lists(organization, full)
+        else:
+            self._read_changes(organization, progress.changed_since)
+        outcome = self._look_up(partial(self._removals.outcome, of_all=full))
+        self._recorder.finish(outcome)
+
+    def _read_lists(self, organization: Organization, full: bool) -> None:
         if self._done("active"):
             account = self._reader.answer(self._reader.put(self._client.account))
             self._look_up(partial(check_account, organization, account))
@@ -74,7 +92,31 @@ class Passes:
         self._catch_up(full)
         if full:
             self._ask_about_missing()
-        self._recorder.finish(self._look_up(self._removals.outcome))
+
+    def _read_changes(self, organization: Organization, since: datetime) -> None:
+        """Read what each list has that is newer; an attempt that takes over begins again."""
+        reader = self._reader
+        whose = reader.put(self._client.account)
+        counting = reader.put(partial(self._client.get_page, Listing.ACTIVE, per_page=1))
+        parts = [
+            IdRange(listing, filters=(f"{moment}:>={iso(since)}",))
+            for listing, moment in _CHANGED_BY.items()
+        ]
+        asked = [reader.put(partial(read_on, self._client, part, 0)) for part in parts]
+        account, counted = reader.answer(whose), reader.answer(counting)
+        self._look_up(partial(check_account, organization, account))
+        self._note_start(counted)
+        try:
+            firsts = [reader.answer(each) for each in asked]
+        except OrderIgnored:
+            firsts = []
+        to_read = [first.total_entries for first in firsts]
+        self._recorder.connected(account, active=counted.total_entries, to_read=to_read)
+        if firsts:
+            self._walk([*zip(parts, firsts, strict=True)])
+        else:
+            for listing in Listing:
+                self._read_by_links(listing)
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""
@@ -85,17 +127,16 @@ class Passes:
         counts = reader.ask(partial(count, listing) for listing in others)
         account, first = reader.answer(whose), reader.answer(asked)
         self._look_up(partial(check_account, organization, account))
-        # By Cliniko's clock; one that runs ahead must not hide what changes meanwhile.
-        begun_at = min(first.served_at or now(), now())
-        self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
-        self._recorder.connected(
-            account,
-            active=first.total_entries,
-            others=sum(answer.total_entries for answer in counts),
-            listings=len(counts),
-        )
+        self._note_start(first)
+        to_read = [first.total_entries, *(answer.total_entries for answer in counts)]
+        self._recorder.connected(account, active=first.total_entries, to_read=to_read)
         self._read(Listing.ACTIVE, first)
         self._mark_done("active")
+
+    def _note_start(self, first: Page | IdPage) -> None:
+        """By Cliniko's clock; one that runs ahead must not hide what changes meanwhile."""
+        begun_at = min(first.served_at or now(), now())
+        self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
     def _read_others(self) -> None:
         archived, deleted = self._reader.ask(
@@ -108,25 +149,27 @@ class Passes:
 
     def _catch_up(self, full: bool) -> None:
         """Read what has changed since the start, until a pass brings nothing new."""
-        since = datetime.fromisoformat(self._recorder.checkpoint["read_from"]) - _OVERLAP
+        since = datetime.fromisoformat(self._recorder.checkpoint["read_from"]) - OVERLAP
         changed = (f"updated_at:>={iso(since)}",)
         listings = (Listing.ACTIVE, Listing.ARCHIVED) if full else (Listing.ACTIVE,)
         for _ in range(_MOST_CATCH_UPS):
             if not self._in_order:
                 return  # two walks that agreed have caught up already
             before = self._rewritten
-            parts: list[Part] = [(IdRange(listing, filters=changed), None) for listing in listings]
-            try:
-                for batch in self._reader.walk(parts):
-                    for listing in listings:
-                        self._store(
-                            listing, [page for part, page in batch if part.listing is listing]
-                        )
-            except OrderIgnored:
-                for listing in listings:
-                    self._read_by_links(listing)
+            self._walk([(IdRange(listing, filters=changed), None) for listing in listings])
             if self._rewritten == before:
                 return
+
+    def _walk(self, parts: list[Part]) -> None:
+        """Read a range of each of some lists, side by side."""
+        listings = [part.listing for part, _ in parts]
+        try:
+            for batch in self._reader.walk(parts):
+                for listing in listings:
+                    self._store(listing, [page for part, page in batch if part.listing is listing])
+        except OrderIgnored:
+            for listing in listings:
+                self._read_by_links(listing)
 
     def _ask_about_missing(self) -> None:
         missing = self._look_up(self._removals.missing)

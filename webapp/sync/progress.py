@@ -10,7 +10,8 @@ from typing import Any
 
 from webapp.clock import iso
 from webapp.durations import remaining_words
-from webapp.models import OperationType, SyncPhase
+from webapp.models import OperationType, SyncLog, SyncPhase
+from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
 
@@ -23,6 +24,7 @@ class Progress:
     phase: SyncPhase = SyncPhase.QUEUED
     found: int = 0
     active_found: int | None = None
+    changed_since: datetime | None = None  # of a sync of what changed
     success: int = 0
     failed: int = 0
     current_page: int = 0
@@ -33,6 +35,27 @@ class Progress:
     remaining_seconds: float | None = None
     waiting_until: datetime | None = None
     entered_after: Mapping[str, float] = field(default_factory=dict)  # seconds, by phase
+    changes: ChangeCounts = field(default_factory=ChangeCounts)
+
+    @classmethod
+    def so_far(cls, sync_log: SyncLog) -> Progress:
+        """Where an attempt begins that picks this sync up."""
+        shown, checkpoint = sync_log.progress, sync_log.checkpoint or {}
+        since = shown.get("changed_since")
+        return cls(
+            OperationType(sync_log.operation_type),
+            SyncPhase.CONNECTING,
+            found=int(checkpoint.get("found", 0)),
+            active_found=checkpoint.get("active_found"),
+            changed_since=datetime.fromisoformat(since) if since else None,
+            success=sync_log.records_success,
+            failed=sync_log.records_failed,
+            current_page=int(shown.get("current_page") or 0),
+            total_pages=int(shown.get("total_pages") or 0),
+            percent=float(shown.get("progress_percent") or 0.0),
+            entered_after=shown.get("phases_entered_after") or {},
+            changes=ChangeCounts.from_json(checkpoint.get("changes")),
+        )
 
     def entering(self, phase: SyncPhase, seconds: float) -> Progress:
         """The sync in this phase, so many seconds after its start; a sync that was taken over
@@ -69,6 +92,8 @@ class Progress:
             "phase": str(self.phase),
             "waiting_until": None if self.waiting_until is None else iso(self.waiting_until),
             "active_found": self.active_found,
+            "changed_since": None if self.changed_since is None else iso(self.changed_since),
+            "changes": self.changes.to_json(),
             "requests_made": self.requests_made,
             "requests_left": self.requests_left,
             "phases_entered_after": dict(self.entered_after),

@@ -20,8 +20,9 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_account
-from webapp.sync import forgotten, held_rows, lease
+from webapp.sync import forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
+from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
 from webapp.sync.progress import Progress, percent, remaining_seconds
 from webapp.sync.removals import Outcome
@@ -61,18 +62,7 @@ class Recorder:
         self._budget = budget
         self._requests_made = requests_made
         self._requests_before = int(sync_log.progress.get("requests_made") or 0)
-        self.progress = Progress(
-            OperationType(sync_log.operation_type),
-            SyncPhase.CONNECTING,
-            found=int(self.checkpoint.get("found", 0)),
-            active_found=self.checkpoint.get("active_found"),
-            success=sync_log.records_success,
-            failed=sync_log.records_failed,
-            current_page=int(sync_log.progress.get("current_page") or 0),
-            total_pages=int(sync_log.progress.get("total_pages") or 0),
-            percent=float(sync_log.progress.get("progress_percent") or 0.0),
-            entered_after=sync_log.progress.get("phases_entered_after") or {},
-        )
+        self.progress = Progress.so_far(sync_log)
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._processed_before = sync_log.records_processed
         self._first_page_at: float | None = None
@@ -83,15 +73,16 @@ class Recorder:
         self.progress = self._entering(phase)
         self._in_transaction(self._write)
 
-    def connected(self, account: Account, *, active: int, others: int, listings: int) -> None:
-        """Write down whose account it is and how much there is to read."""
-        found = active + others
+    def connected(self, account: Account, *, active: int, to_read: Sequence[int]) -> None:
+        """Write down whose account it is, how many active patients it has, and how many records
+        there are to read in each list."""
+        found = sum(to_read)
         self.checkpoint.update(found=found, active_found=active)
         self.progress = replace(
             self._entering(SyncPhase.FETCHING),
             found=found,
             active_found=active,
-            total_pages=ceil(active / PER_PAGE) + ceil(others / PER_PAGE) + listings,
+            total_pages=sum(max(1, ceil(count / PER_PAGE)) for count in to_read),
         )
 
         def write() -> None:
@@ -165,8 +156,12 @@ class Recorder:
             progress = self._advanced(standing, stored, marks.number).finished()
             told = _told_until(standing).plus(stored.told).plus(withheld)
             held_rows.forget_listed_again(self.target)
-            if progress.sync_type is OperationType.FULL_PATIENTS:
+            # Of all who are gone only a sync that reads everything makes a list from nothing.
+            if removals.held or progress.sync_type is OperationType.FULL_PATIENTS:
                 held_rows.replace_waiting(self.target, removals.held, now())
+            if progress.sync_type.sees_all_changes:
+                read_from = datetime.fromisoformat(self.checkpoint["read_from"])
+                watermark.move(self.target.organization_id, read_from)
             self._write(
                 progress,
                 removals_held=len(removals.held),
@@ -198,6 +193,7 @@ class Recorder:
         moved = replace(
             before,
             found=found,
+            changes=ChangeCounts.from_json(standing.checkpoint.get("changes")).plus(stored.changes),
             success=success,
             failed=failed,
             current_page=page,
@@ -243,7 +239,8 @@ class Recorder:
             records_success=progress.success,
             records_failed=progress.failed,
             progress=progress.metadata() | extra,
-            checkpoint=self.checkpoint | {"told": (told or self._told).to_json()},
+            checkpoint=self.checkpoint
+            | {"told": (told or self._told).to_json(), "changes": progress.changes.to_json()},
         )
 
     def _in_transaction(self, write: Callable[[], Answer]) -> Answer:

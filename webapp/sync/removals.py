@@ -20,7 +20,7 @@ from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
-from webapp.sync.held_rows import kept_keys
+from webapp.sync.held_rows import kept_keys, waiting_records
 from webapp.sync.reader import Reader
 from webapp.sync.rows import among
 from webapp.sync.target import Target
@@ -104,16 +104,23 @@ class Removals:
             if answer is None:
                 self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
 
-    def outcome(self) -> Outcome:
-        """What is to happen to the patients that were collected."""
+    def outcome(self, *, of_all: bool) -> Outcome:
+        """What is to happen to the patients that were collected.
+
+        Unless they are all who are gone (`of_all`), those who wait for a decision go on waiting,
+        and count: many who go a few at a time are many, too.
+        """
         keys = kept_keys(self._target.organization_id)
         kept = [record for key, record in self._marks.items() if key in keys]
         found = [record for key, record in self._marks.items() if key not in keys]
         marks: list[PatientRecord] = []
         for begin in range(0, len(found), _KEYS_IN_A_QUERY):
             marks += superseding(self._target, found[begin : begin + _KEYS_IN_A_QUERY])
-        if len(marks) > HOLD_ABOVE and len(marks) > HOLD_ABOVE_SHARE * self._held():
-            return Outcome([], marks, kept)
+        waiting = {} if of_all else waiting_records(self._target.organization_id)
+        marks = [record for record in marks if record.cliniko_patient_id not in waiting]
+        gone = len(marks) + len(waiting)
+        if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._held():
+            return Outcome([], [*waiting.values(), *marks] if marks else [], kept)
         return Outcome(marks, [], kept)
 
     def _living(self, keys: list[str]) -> set[str]:

@@ -52,6 +52,24 @@ def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
     return {row.cliniko_patient_id: row for row in rows}
 
 
+def known_content(target: Target, keys: list[str]) -> dict[str, Known]:
+    """What we hold of these patients by Cliniko's id: the fields that a record may change."""
+    if not keys:
+        return {}
+    rows = db.session.execute(
+        select(
+            Patient.cliniko_patient_id,
+            Patient.first_name,
+            Patient.last_name,
+            Patient.preferred_first_name,
+            Patient.email,
+            Patient.phones,
+            Patient.date_of_birth,
+        ).where(Patient.organization_id == target.organization_id, among(keys))
+    )
+    return {row.cliniko_patient_id: row for row in rows}
+
+
 def write_records(
     target: Target,
     records: list[PatientRecord],

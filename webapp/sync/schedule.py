@@ -74,7 +74,8 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         organization = session.get_one(Organization, due.organization_id, with_for_update=True)
         if not _may_run(organization) or not _moved_on(organization, due, moment):
             return None
-        return admitted(organization, OperationType.FULL_PATIENTS, origin=SyncOrigin.SCHEDULE)
+        wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
+        return admitted(organization, wanted, origin=SyncOrigin.SCHEDULE)
 
 
 def _may_run(organization: Organization) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from math import ceil
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -17,13 +15,11 @@ from webapp.errors import (
     OrganizationDisabled,
     OrganizationNotFound,
     QueueUnavailable,
-    RateLimited,
     SyncAlreadyRunning,
     SyncNotRunning,
 )
 from webapp.extensions import db, transaction
 from webapp.models import (
-    BRINGS_IN_STEP,
     OperationType,
     Organization,
     SyncLog,
@@ -32,22 +28,12 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync
-from webapp.sync import history
+from webapp.sync import history, window
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import close, closing_for
+from webapp.sync.watermark import needs_full_match
 
-START_WINDOW = timedelta(minutes=5)
 KEY_LIFETIME = timedelta(hours=24)
-_LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
-
-
-@dataclass(frozen=True)
-class StartWindow:
-    """The limit of one accepted start in five minutes, as one clinic stands to it now."""
-
-    remaining: int
-    resets_at: datetime
-    limit: int = 1
 
 
 def start_sync(
@@ -59,6 +45,7 @@ def start_sync(
 ) -> SyncLog:
     """Start a sync and wake a worker. The row is committed before anybody is told of it.
 
+    Where a full match is due, a sync of what changed becomes one: its `operation_type` tells.
     Raises OrganizationDisabled, ClinikoNotConfigured, SyncAlreadyRunning (details: the running
     sync), RateLimited (details: `retry_at`) or QueueUnavailable; then nothing is left running.
     """
@@ -109,6 +96,7 @@ def admitted(
 ) -> SyncLog:
     """The row of a new sync, inside the caller's transaction, which has locked the clinic.
 
+    Where a full match is due, a sync of what changed becomes one.
     Raises OrganizationNotFound for a clinic that was deleted, OrganizationDisabled,
     ClinikoNotConfigured, SyncAlreadyRunning or RateLimited.
     """
@@ -120,15 +108,21 @@ def admitted(
     if not organization.is_configured:
         raise ClinikoNotConfigured(**details)
     refuse_second(organization.id, details)
-    if origin in _LIMITED_ORIGINS and operation_type is not OperationType.RETRY_FAILED:
-        _refuse_early(organization, details)
+    since = None
+    if operation_type is OperationType.CHANGED_PATIENTS:
+        if needs_full_match(organization):
+            operation_type = OperationType.FULL_PATIENTS
+        else:
+            since = organization.synced_through
+    if origin in window.LIMITED_ORIGINS and operation_type is not OperationType.RETRY_FAILED:
+        window.refuse_early(organization, operation_type, details)
     log = SyncLog(
         organization_id=organization.id,
         operation_type=operation_type,
         origin=origin,
-        expected_duration=history.expected_duration(organization),
+        expected_duration=history.expected_duration(organization, operation_type),
         started_at=now(),
-        progress=Progress(operation_type).metadata(),
+        progress=Progress(operation_type, changed_since=since).metadata(),
     )
     db.session.add(log)
     return log
@@ -150,14 +144,6 @@ def cancel_sync(organization: Organization) -> SyncLog:
 
 
 CANCELLED = "The sync was cancelled. What was stored until then is kept."
-
-
-def start_window(organization: Organization) -> StartWindow:
-    """How the clinic stands to its limit of starts now."""
-    blocking = _last_counted(organization)
-    if blocking is None:
-        return StartWindow(1, now() + START_WINDOW)
-    return StartWindow(0, blocking.started_at + START_WINDOW)
 
 
 def refuse_second(organization_id: int, details: dict[str, object]) -> None:
@@ -189,39 +175,6 @@ def running_sync(organization_id: int, *, lock: bool = False) -> SyncLog | None:
         SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
     )
     return db.session.scalar(query.with_for_update() if lock else query)
-
-
-def _refuse_early(organization: Organization, details: dict[str, object]) -> None:
-    blocking = _last_counted(organization)
-    if blocking is None:
-        return
-    retry_at = blocking.started_at + START_WINDOW
-    raise RateLimited(
-        "This clinic was synced less than five minutes ago. The next sync can be started at "
-        f"{retry_at:%H:%M:%S} UTC.",
-        retry_after=ceil((retry_at - now()).total_seconds()),
-        retry_at=iso(retry_at),
-        **details,
-    )
-
-
-def _last_counted(organization: Organization) -> SyncLog | None:
-    """The start that uses up the clinic's window; a failed sync or a new key gives it back."""
-    since = now() - START_WINDOW
-    if organization.credentials_saved_at is not None:
-        since = max(since, organization.credentials_saved_at)
-    return db.session.scalar(
-        select(SyncLog)
-        .where(
-            SyncLog.organization_id == organization.id,
-            SyncLog.origin.in_(_LIMITED_ORIGINS),
-            BRINGS_IN_STEP,
-            SyncLog.status != SyncStatus.FAILED,
-            SyncLog.started_at > since,
-        )
-        .order_by(SyncLog.id.desc())
-        .limit(1)
-    )
 
 
 def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncLog | None:

@@ -13,9 +13,18 @@ from datetime import datetime
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.models import PatientSyncStatus
+from webapp.sync import changes
 from webapp.sync.certificate import Tally, Version
+from webapp.sync.changes import Change, ChangeCounts, change_of
 from webapp.sync.failures import Refusal, failed_before, forget_failures, note_failures
-from webapp.sync.rows import Known, confirm, known_rows, mark_failed, write_records
+from webapp.sync.rows import (
+    Known,
+    confirm,
+    known_content,
+    known_rows,
+    mark_failed,
+    write_records,
+)
 from webapp.sync.target import Target
 
 
@@ -30,13 +39,14 @@ class RecordPage:
 
 @dataclass(frozen=True)
 class Stored:
-    """What storing pages has changed: to the counters of the sync, of the patients, and to what
+    """What storing pages has changed: to the counters of the sync, about the patients, and to what
     Cliniko has told in all."""
 
     success: int = 0
     failed: int = 0
     rewritten: int = 0
     told: Tally = field(default_factory=Tally)
+    changes: ChangeCounts = field(default_factory=ChangeCounts)
 
 
 def store_pages(
@@ -60,6 +70,7 @@ def store_pages(
             seen_again.append(record.cliniko_patient_id)
         else:
             rewritten.append(record)
+    held = known_content(target, _differing(rewritten, known))  # before it is written over
     refused_here = [
         replace(refusal, page=_page_of(refusal.key, pages))
         for refusal in write_records(target, rewritten, known, seen_at)
@@ -73,6 +84,14 @@ def store_pages(
     note_failures(target.sync_log_id, new_failed, failed_at=seen_at)
     healed = [key for key in stored if key in failed]
     forget_failures(target.sync_log_id, healed)
+
+    changed = [
+        change
+        for record in rewritten
+        if record.cliniko_patient_id not in refused
+        if (change := _change(record, known, held)) is not None
+    ]
+    changes.note(target.organization_id, target.sync_log_id, changed, at=seen_at)
 
     counted = {key for key, row in known.items() if row.last_sync_id == target.sync_log_id}
     uncounted = sum(key not in counted or key in failed for key in stored)
@@ -88,6 +107,7 @@ def store_pages(
             {each.cliniko_patient_id for each in rewritten},
             set(refused),
         ),
+        changes=ChangeCounts.of(changed),
     )
 
 
@@ -126,6 +146,24 @@ def superseding(target: Target, records: Sequence[PatientRecord]) -> list[Patien
     """Those of these records, each of a patient that we hold, that would change the row."""
     known = known_rows(target, [record.cliniko_patient_id for record in records])
     return [each for each in records if _supersedes(each, known[each.cliniko_patient_id], target)]
+
+
+def _differing(records: Sequence[PatientRecord], known: Mapping[str, Known]) -> list[str]:
+    """The ids of those of whom we hold other content than these records have."""
+    return [
+        record.cliniko_patient_id
+        for record in records
+        if record.state is not PatientState.DELETED
+        and (row := known.get(record.cliniko_patient_id)) is not None
+        and row.content_hash != record.content_hash
+    ]
+
+
+def _change(
+    record: PatientRecord, known: Mapping[str, Known], held: Mapping[str, Known]
+) -> Change | None:
+    key = record.cliniko_patient_id
+    return change_of(record, known.get(key), held.get(key))
 
 
 def _page_of(key: str, pages: Sequence[RecordPage]) -> int:

@@ -1,0 +1,116 @@
+"""GET /cliniko/changes: every change of a clinic's patients, in order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from webapp import models
+from webapp.api.blueprints import guarded
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import WHOLE_NUMBER, Answer, Id, Moment, Query
+from webapp.auth.access import Action
+from webapp.errors import ErrorCode
+from webapp.models import ChangeKind, Organization
+from webapp.services import changes as changes_service
+
+MOST = 500
+
+Cursor = Annotated[int, Field(ge=0)]
+
+
+class ChangeQuery(Query):
+    """From where on changes are asked for, and how many."""
+
+    cursor: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=10**15,
+            description="The last `next_cursor`; without it, from the oldest change that is kept.",
+        ),
+        WHOLE_NUMBER,
+    ] = None
+    limit: Annotated[
+        int,
+        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
+        WHOLE_NUMBER,
+        AfterValidator(partial(min, MOST)),
+    ] = 100
+
+
+class Change(Answer):
+    """One change of one patient: what has happened and to which fields, never their content."""
+
+    id: Annotated[Id, Field(description="Its place among the clinic's changes; a cursor, too.")]
+    cliniko_patient_id: str
+    patient_id: Annotated[
+        Id | None, Field(description="The `id` among the synced patients; null if not held here.")
+    ]
+    kind: ChangeKind
+    fields: Annotated[
+        list[str], Field(description="Which fields differ, by their names in `active-patients`.")
+    ]
+    at: Annotated[Moment, Field(description="When it was stored.")]
+    sync_log_id: Annotated[
+        Id, Field(description="The sync that found it, or whose held removals were confirmed.")
+    ]
+
+
+class ChangeFeed(Answer):
+    """Some changes, the oldest first."""
+
+    changes: list[Change]
+    next_cursor: Annotated[
+        Cursor, Field(description="Ask with it next time; keep it once these changes are done.")
+    ]
+    has_more: Annotated[bool, Field(description="Whether more are there already.")]
+
+
+EXAMPLE = Change(
+    id=649,
+    cliniko_patient_id="12345",
+    patient_id=789,
+    kind=ChangeKind.UPDATED,
+    fields=["email", "phones"],
+    at=datetime(2024, 1, 15, 10, 35, 20, tzinfo=UTC),
+    sync_log_id=456,
+)
+
+
+@guarded.get("/cliniko/changes/<org_id>")
+@Endpoint(
+    summary="Follow what changes",
+    description=(
+        "Every change in the order in which it was stored, at least once and without gaps, while "
+        "syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody. "
+        "Changes are kept for 400 days; those of a patient who is forgotten are deleted."
+    ),
+    tag="Patients",
+    action=Action.VIEW_PATIENTS,
+    query=ChangeQuery,
+    example=ChangeFeed(changes=[EXAMPLE], next_cursor=649, has_more=False),
+    errors=(ErrorCode.VALIDATION_ERROR, ErrorCode.CURSOR_EXPIRED),
+)
+def changes(organization: Organization, query: ChangeQuery) -> ChangeFeed:
+    feed = changes_service.feed(organization, cursor=query.cursor, limit=query.limit)
+    return ChangeFeed(
+        changes=[_shaped(change, patient_id) for change, patient_id in feed.rows],
+        next_cursor=feed.next_cursor,
+        has_more=feed.has_more,
+    )
+
+
+def _shaped(change: models.PatientChange, patient_id: int | None) -> Change:
+    return Change(
+        id=change.position,
+        cliniko_patient_id=change.cliniko_patient_id,
+        patient_id=patient_id,
+        kind=ChangeKind(change.kind),
+        fields=change.fields,
+        at=change.at,
+        sync_log_id=change.sync_log_id,
+    )

@@ -1,0 +1,49 @@
+"""What a sync, or a decision, has changed about a patient."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Base
+from webapp.models.types import BigId, UtcDateTime
+
+
+class ChangeKind(StrEnum):
+    """What has happened to a patient."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    ARCHIVED = "archived"
+    MERGED = "merged"
+    DELETED = "deleted"
+    RESTORED = "restored"
+
+
+class PatientChange(Base):
+    """One change of one patient: which fields, never what stood in them.
+
+    `position` counts the changes of a clinic without a gap, in the order in which they were
+    committed; only what is deleted later leaves one.
+    """
+
+    __tablename__ = "patient_changes"
+    __table_args__ = (
+        Index(None, "organization_id", "cliniko_patient_id"),
+        Index(None, "sync_log_id"),
+        # Kept in the order in which it is written and read.
+        {"sqlite_with_rowid": False},
+    )
+
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    cliniko_patient_id: Mapped[str] = mapped_column(String(20))
+    # The sync that found it, or whose held removals were confirmed. As with patients no foreign
+    # key: PostgreSQL would look the same row up for each of a hundred thousand changes.
+    sync_log_id: Mapped[int] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(10))
+    fields: Mapped[list[str]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)

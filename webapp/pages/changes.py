@@ -1,0 +1,39 @@
+"""What one sync has changed: about whom, and which fields."""
+
+from __future__ import annotations
+
+from flask import request
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for
+from webapp.auth.sessions import current_actor
+from webapp.errors import NotFound
+from webapp.models import ChangeKind
+from webapp.pages import parameters
+from webapp.pages.blueprints import signed_in
+from webapp.pages.templating import render_clinic
+from webapp.services import changes as changes_service
+from webapp.sync import history
+
+PER_PAGE = 50
+
+
+@signed_in.get("/clinics/<org_id>/syncs/<sync_id>/changes")
+def changes(org_id: str, sync_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
+    log = history.get(organization, parameters.id_of(sync_id))
+    if log is None:
+        raise NotFound()
+    page = parameters.page_number(request.args)
+    kind = parameters.choice(request.args, "kind", ChangeKind)
+    found = changes_service.of_sync(log, kind=kind, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    return render_clinic(
+        "changes/index.html",
+        organization,
+        log=log,
+        kind=kind,
+        kinds=[*ChangeKind],
+        found=found,
+        page=page,
+        per_page=PER_PAGE,
+    )

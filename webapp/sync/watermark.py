@@ -1,0 +1,35 @@
+"""Up to when a clinic has been read, and when it must be read whole again.
+
+The watermark is the start of the last sync that saw all changes and completed, by Cliniko's clock,
+less an overlap. A sync of what changed asks from there on. What such a question cannot find, as a
+patient who vanished without a tombstone, a full match finds, a week later at most.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import OperationType, Organization
+from webapp.sync import history
+
+# Cliniko's clock and the moment it stamps a change may differ a little.
+OVERLAP = timedelta(minutes=5)
+FULL_MATCH_EVERY = timedelta(days=7)
+
+
+def needs_full_match(organization: Organization) -> bool:
+    """Whether a sync of what changed would not do: the clinic was never read whole, or was last
+    more than a week ago."""
+    if organization.synced_through is None:
+        return True
+    last = history.last_completed(organization, OperationType.FULL_PATIENTS)
+    return last is None or last.started_at < now() - FULL_MATCH_EVERY
+
+
+def move(organization_id: int, read_from: datetime) -> None:
+    """A sync that began at this moment of Cliniko's clock has seen all changes; inside the
+    transaction that completes it."""
+    organization = db.session.get_one(Organization, organization_id)
+    organization.synced_through = read_from - OVERLAP

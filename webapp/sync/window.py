@@ -1,0 +1,75 @@
+"""How often a clinic may be asked to sync: one accepted start of a kind in five minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+from sqlalchemy import select
+
+from webapp.clock import iso, now
+from webapp.errors import RateLimited
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+
+START_WINDOW = timedelta(minutes=5)
+LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
+
+
+@dataclass(frozen=True)
+class StartWindow:
+    """The limit of one accepted start in five minutes, as one clinic stands to it now."""
+
+    remaining: int
+    resets_at: datetime
+    limit: int = 1
+
+
+def start_window(organization: Organization, operation_type: OperationType) -> StartWindow:
+    """How the clinic stands to its limit of such starts now."""
+    blocking = _last_counted(organization, operation_type)
+    if blocking is None:
+        return StartWindow(1, now() + START_WINDOW)
+    return StartWindow(0, blocking.started_at + START_WINDOW)
+
+
+def refuse_early(
+    organization: Organization, operation_type: OperationType, details: dict[str, object]
+) -> None:
+    """Raise RateLimited while an earlier start holds such a one up."""
+    blocking = _last_counted(organization, operation_type)
+    if blocking is None:
+        return
+    retry_at = blocking.started_at + START_WINDOW
+    raise RateLimited(
+        "This clinic was synced less than five minutes ago. The next sync can be started at "
+        f"{retry_at:%H:%M:%S} UTC.",
+        retry_after=ceil((retry_at - now()).total_seconds()),
+        retry_at=iso(retry_at),
+        **details,
+    )
+
+
+def _last_counted(organization: Organization, operation_type: OperationType) -> SyncLog | None:
+    """The start that uses up the clinic's window; a failed sync or a new key gives it back.
+
+    A sync that reads all patients brings what any other would, so it holds each of them up; itself
+    it is held up by none but its like, as its callers were promised.
+    """
+    holding_up = [operation_type, OperationType.FULL_PATIENTS]
+    since = now() - START_WINDOW
+    if organization.credentials_saved_at is not None:
+        since = max(since, organization.credentials_saved_at)
+    return db.session.scalar(
+        select(SyncLog)
+        .where(
+            SyncLog.organization_id == organization.id,
+            SyncLog.origin.in_(LIMITED_ORIGINS),
+            SyncLog.operation_type.in_(holding_up),
+            SyncLog.status != SyncStatus.FAILED,
+            SyncLog.started_at > since,
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
