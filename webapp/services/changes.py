@@ -98,6 +98,12 @@ def delete_old(before: datetime) -> int:
     return deleted
 
 
+def delete_some(organization_id: int) -> int:
+    """Delete some of all the changes of a clinic, in one transaction; says how many."""
+    recorded = select(Organization.changes_recorded).where(Organization.id == organization_id)
+    return _drop(organization_id, db.session.scalar(recorded) or 0)
+
+
 def forget_patient(organization_id: int, cliniko_patient_id: str) -> None:
     """Delete what was ever changed about a patient; inside the caller's transaction."""
     db.session.execute(

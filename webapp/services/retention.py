@@ -28,7 +28,7 @@ from webapp.models import (
     SyncFailure,
     SyncLog,
 )
-from webapp.services import audit, search, sessions
+from webapp.services import audit, changes, search, sessions
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
@@ -158,6 +158,7 @@ def _purge_clinics(_before: datetime) -> int:
         or _delete_some(HeldRemoval, HeldRemoval.organization_id.in_(clinics))
         or _delete_some(SyncFailure, SyncFailure.sync_log_id.in_(syncs))
         or _delete_some(ForgottenPatient, ForgottenPatient.organization_id.in_(clinics))
+        or sum(map(changes.delete_some, list(db.session.scalars(clinics))))
     )
 
 
@@ -192,5 +193,6 @@ def _rules() -> list[Rule]:
         Rule("sessions", DAYS_OF_WHAT_HAS_ENDED, sessions.delete_old),
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
+        Rule("changes", changes.KEPT.days, changes.delete_old),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
     ]

@@ -30,7 +30,7 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.services import audit
+from webapp.services import audit, changes
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_second
 from webapp.sync.upsert import RecordPage
@@ -129,6 +129,7 @@ def _remove(patient: Patient) -> None:
         delete(Patient).where(Patient.id == patient.id),
     ):
         db.session.execute(statement.execution_options(synchronize_session=False))
+    changes.forget_patient(organization_id, key)
 
 
 def _after_all_syncs(organization_id: int) -> datetime:
