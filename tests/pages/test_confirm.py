@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from tests.api.rows import hold
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import Base, db
@@ -34,6 +35,7 @@ ASKS = {
     "pages.invite": "POST /people",
     "pages.new_link": "POST /people/3/link",
     "pages.change_role": "POST /people/3/role",
+    "pages.reset_second_factor": "POST /people/3/reset-second-factor",
     "pages.sign_out_person": "POST /people/3/sign-out",
     "pages.deactivate": "POST /people/3/deactivate",
     "pages.activate": "POST /people/3/activate",
@@ -67,6 +69,7 @@ def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
 def alice(clock: time_machine.Traveller, app: Flask, cast: Cast) -> Visitor:
     """Still signed in, half an hour after she entered her password; a sync holds removals."""
     hold(cast.surf, 30)
+    set_up(cast.vera)
     alice = Visitor(app).signed_in(cast.alice)
     for _ in range(3):
         clock.shift(timedelta(minutes=10))
@@ -135,6 +138,7 @@ def test_with_the_password_it_goes_on(alice: Visitor, page: str) -> None:
 @each_page
 def test_who_has_just_signed_in_is_not_asked(app: Flask, cast: Cast, page: str) -> None:
     hold(cast.surf, 30)
+    set_up(cast.vera)
     answer = ask(Visitor(app).signed_in(cast.alice), page)
     assert answer.status_code in (200, 303, 422)
     assert "/confirm" not in answer.headers.get("Location", "")

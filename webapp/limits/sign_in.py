@@ -37,14 +37,15 @@ TOLD = RateLimitItemPerMinute(1, 5, namespace="sign-in-overall-told")
 log = structlog.get_logger()
 
 
-def by_password(email: str, password: str) -> User | None:
-    """The person whose password this is; None if it is wrong, which is counted.
+def by_password(email: str, password: str, *, again: bool = False) -> User | None:
+    """The person whose password this is; None if it is wrong, which is counted. `again`: they are
+    signed in.
 
     Raises RateLimited if no more guesses are heard, ValidationError as `people.authenticate`.
     """
     check(email)
     # What cannot be in an address cannot be asked of every database either.
-    user = people.authenticate(email, password) if email.isprintable() else None
+    user = people.authenticate(email, password, again=again) if email.isprintable() else None
     if user is None:
         count_failure(email)
     return user

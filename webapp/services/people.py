@@ -182,16 +182,16 @@ def by_id(user_id: int) -> User | None:
     return db.session.scalar(select(User).where(User.id == user_id, User.active))
 
 
-def authenticate(email: str, password: str) -> User | None:
+def authenticate(email: str, password: str, *, again: bool = False) -> User | None:
     """The person, if address and password belong together; unknown addresses take as long. It does
-    not sign them in: who has a second factor has not shown it yet.
+    not sign them in: who has a second factor has not shown it yet. `again`: they are signed in.
 
     Raises ValidationError for a password that is too long to be one, or too short to stand alone.
     """
     user = by_email(email)
     right = passwords.matches(password, user.password_hash if user else None)
     if user is None or not right or tries.is_locked(user):
-        tries.failed(user)
+        tries.failed(user, again=again)
         return None
     epoch = user.session_epoch
     tries.succeeded(user, password)

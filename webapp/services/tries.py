@@ -25,9 +25,10 @@ def is_locked(user: User) -> bool:
     return user.failures_in_a_row >= MOST_IN_A_ROW
 
 
-def failed(user: User | None) -> None:
-    """Remember a wrong password, if the database can take it just now. Of an address that nobody
-    has nothing is remembered but that somebody tried, which takes as long."""
+def failed(user: User | None, *, again: bool) -> None:
+    """Remember a wrong password, if the database can take it just now; `again` says that it was
+    asked of somebody who is signed in. Of an address that nobody has nothing is remembered but that
+    somebody tried, which takes as long."""
     user_id = user.id if user else 0
     try:
         with transaction() as session:
@@ -35,18 +36,19 @@ def failed(user: User | None) -> None:
             if person is None:
                 audit.record(Event.SIGN_IN_FAILED, result=Result.REFUSED)
             else:
-                count(person, Event.SIGN_IN_FAILED)
+                actor = person if again else None
+                count(person, Event.PROOF_FAILED if again else Event.SIGN_IN_FAILED, actor=actor)
     except OperationalError:
         log.warning("failed_sign_in_not_noted")
 
 
-def count(user: User, event: Event) -> None:
+def count(user: User, event: Event, *, actor: User | None = None) -> None:
     """Count a failure of a person who is locked in the caller's transaction."""
     user.failures_in_a_row += 1
-    _record(user, event)
+    _record(user, event, actor)
     if user.failures_in_a_row == MOST_IN_A_ROW:
         log.warning("account_locked", person_id=user.id)
-        _record(user, Event.ACCOUNT_LOCKED)
+        _record(user, Event.ACCOUNT_LOCKED, None)
 
 
 def succeeded(user: User, password: str) -> None:
@@ -78,9 +80,10 @@ def succeeded(user: User, password: str) -> None:
         log.warning("sign_in_not_noted")
 
 
-def _record(user: User, event: Event) -> None:
+def _record(user: User, event: Event, actor: User | None) -> None:
     audit.record(
         event,
+        actor=actor,
         organization_id=user.organization_id,
         subject=f"person {user.id}",
         result=Result.REFUSED,
