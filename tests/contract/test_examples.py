@@ -15,6 +15,8 @@ from tests.support.running_system import Clinic, RunningSystem
 from tests.support.typescript import TypeScriptUnavailable, compiled
 from webapp import create_app
 from webapp.api.reference import EXAMPLES, Operation, reference
+from webapp.clock import now
+from webapp.services import changes
 
 
 def run(command: list[str], folder: Path, clinic: Clinic) -> subprocess.CompletedProcess[str]:
@@ -46,7 +48,8 @@ def test_every_request_of_the_page_is_understood(
         done = run(["bash", "-euc", request], tmp_path, clinic)
 
         body, _, status = done.stdout.rpartition("\n")
-        refusals = {"issue_token": "401", "cancel": "409", "sync_all": "429"}
+        refusals = {"issue_token": "401", "cancel": "409"}
+        refusals |= dict.fromkeys(("sync_all", "sync_changes"), "429")
         assert status == refusals.get(operation.name, str(operation.definition.status)), done
         if status == "200":
             assert list(json.loads(body)) == list(json.loads(operation.answer))
@@ -66,6 +69,26 @@ def test_the_program_in_python(clinic: Clinic, tmp_path: Path) -> None:
     assert done.returncode == 0, done
     assert "100.0 %" in done.stdout
     assert "7 active patients." in done.stdout
+
+
+def test_the_program_that_follows_what_changes(
+    system: RunningSystem, clinic: Clinic, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(EXAMPLES / "changes.py")]
+    clinic.synced()
+    first, second = run(command, tmp_path, clinic), run(command, tmp_path, clinic)
+
+    assert first.returncode == second.returncode == 0, (first, second)
+    told = [line.split()[2] for line in first.stdout.splitlines()]
+    assert sorted(told) == clinic.account.ids()
+    assert second.stdout == ""
+
+    system.inside(lambda: changes.delete_old(now()))
+    (tmp_path / f"cursor-{clinic.id}.json").write_text('{"cursor": 0}')
+    late = run(command, tmp_path, clinic)
+    assert late.returncode == 1
+    assert "state=all" in late.stderr
+    assert run(command, tmp_path, clinic).returncode == 0
 
 
 @pytest.fixture

@@ -92,6 +92,11 @@ def programs() -> dict[str, str]:
     return {language: (EXAMPLES / name).read_text("utf-8") for language, name in files.items()}
 
 
+def follower() -> str:
+    """A whole program that follows what changes."""
+    return (EXAMPLES / "changes.py").read_text("utf-8")
+
+
 def with_code(text: str) -> Markup:
     """A text in which what stands between backticks is code."""
     parts = [escape(part) for part in text.split("`")]

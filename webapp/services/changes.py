@@ -15,6 +15,10 @@ from webapp.models import ChangeKind, Organization, Patient, PatientChange, Sync
 KEPT = timedelta(days=400)
 _AT_ONCE = 10_000  # rows that one transaction deletes
 
+_SAME_PATIENT = (Patient.organization_id == PatientChange.organization_id) & (
+    Patient.cliniko_patient_id == PatientChange.cliniko_patient_id
+)
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -114,11 +118,6 @@ def forget_patient(organization_id: int, cliniko_patient_id: str) -> None:
         )
         .execution_options(synchronize_session=False)
     )
-
-
-_SAME_PATIENT = (Patient.organization_id == PatientChange.organization_id) & (
-    Patient.cliniko_patient_id == PatientChange.cliniko_patient_id
-)
 
 
 def _page(query: Select[PatientChange], limit: int, offset: int) -> ChangePage:
