@@ -18,7 +18,7 @@ from tests.sync.copies import copy_of
 from webapp.clock import iso, now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, SyncLog
-from webapp.sync import engine, held, history, recovery, watermark
+from webapp.sync import engine, held, history, recovery, watermark, window
 
 Sync = Callable[..., SyncLog]
 InStep = Callable[[], bool]
