@@ -36,6 +36,15 @@ EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
 HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
 _HOST_NAME = r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
 HOST_NAMES = (rf"{_HOST_NAME}(\s*,\s*{_HOST_NAME})*", "names without ports, separated by commas")
+INSIDE_NAMES = (
+    r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(\s*,\s*[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)*",
+    "names without ports, separated by commas",
+)
+PORTS = (r"[1-9][0-9]{0,4}(\s*,\s*[1-9][0-9]{0,4})*", "port numbers, separated by commas")
+SMTP_URL = (
+    r"smtps?://([^\s/?#@:]+:[^\s/?#@]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?",
+    "an address as smtp://user:password@host:587 or smtps://host",
+)
 HTMX_ADDRESS = (
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",
     "the address of htmx that begins with https://, or its path on this server",
@@ -84,6 +93,11 @@ class Settings:
     trusted_proxies: int
     log_level: str
     retention_days: int  # of what was known of patients who are deleted in Cliniko
+    webhook_ports: tuple[int, ...]
+    webhook_allowed_hosts: tuple[str, ...]  # receivers that may be in our own network
+    smtp_url: str | None = field(repr=False)  # None: no mail is sent
+    notices_from: str | None
+    deadman_url: str | None = field(repr=False)
 
     def flask(self) -> dict[str, object]:
         """The configuration of the Flask application."""
@@ -108,6 +122,11 @@ class Settings:
             "TRUSTED_PROXIES": self.trusted_proxies,
             "LOG_LEVEL": self.log_level,
             "RETENTION_DAYS": self.retention_days,
+            "WEBHOOK_PORTS": list(self.webhook_ports),
+            "WEBHOOK_ALLOWED_HOSTS": list(self.webhook_allowed_hosts),
+            "SMTP_URL": self.smtp_url,
+            "NOTICES_FROM": self.notices_from,
+            "DEADMAN_URL": self.deadman_url,
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
             "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
@@ -142,6 +161,10 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     contact_email = read.text("CLINIKO_CONTACT_EMAIL", *EMAIL)
     if contact_email is None and not demo:
         raise ConfigError("CLINIKO_CONTACT_EMAIL is missing: Cliniko asks whom it can write to.")
+    smtp_url = read.secret("SMTP_URL", *SMTP_URL)
+    notices_from = read.text("NOTICES_FROM", *EMAIL)
+    if smtp_url is not None and notices_from is None:
+        raise ConfigError("NOTICES_FROM is missing: mail that goes to SMTP_URL needs a sender.")
     return Settings(
         environment=environment,
         instance=instance,
@@ -168,6 +191,11 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
         log_level=read.choice("LOG_LEVEL", ["info", "debug"], "info"),
         retention_days=read.number("RETENTION_DAYS", 90, highest=3650),
+        webhook_ports=_ports(read.text("WEBHOOK_PORTS", *PORTS) or "443"),
+        webhook_allowed_hosts=_names(read.text("WEBHOOK_ALLOWED_HOSTS", *INSIDE_NAMES)),
+        smtp_url=smtp_url,
+        notices_from=notices_from,
+        deadman_url=read.secret("DEADMAN_URL", *HTTP_URL),
     )
 
 
@@ -203,18 +231,27 @@ class _Reader:
             raise ConfigError(f"{name} must be a number from {lowest} to {highest}, not {value!r}.")
         return int(value)
 
-    def secret(self, name: str) -> str | None:
+    def secret(self, name: str, pattern: str = "(?s).*", meaning: str = "text") -> str | None:
         """The variable itself, or the content of the file that NAME_FILE names. Never shown."""
         value, file = self.text(name), self.text(f"{name}_FILE")
-        if file is None:
-            return value
-        if value is not None:
-            raise ConfigError(f"Set either {name} or {name}_FILE, not both.")
-        return _read(Path(file))
+        if file is not None:
+            if value is not None:
+                raise ConfigError(f"Set either {name} or {name}_FILE, not both.")
+            value = _read(Path(file))
+        if value is not None and not re.fullmatch(pattern, value):
+            raise ConfigError(f"{name} must be {meaning}.")
+        return value
 
 
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in text.split(",")) if text else ()
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    ports = tuple(int(port) for port in text.split(","))
+    if max(ports) > 65_535:
+        raise ConfigError(f"WEBHOOK_PORTS must be numbers up to 65535, not {max(ports)}.")
+    return ports
 
 
 def _database_url(url: str | None, instance: Path) -> str:

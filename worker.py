@@ -1,4 +1,7 @@
-"""Starts a worker: `python worker.py`, on any machine that reaches the database and Redis."""
+"""Starts a worker: `python worker.py`, on any machine that reaches the database and Redis.
+
+With `--deliver` it starts what sends webhooks and mails in place of one.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    from webapp.worker import start
-
+    if "--deliver" in sys.argv[1:]:
+        from webapp.deliverer import start
+    else:
+        from webapp.worker import start
     start(app)
     return 0
 

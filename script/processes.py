@@ -49,6 +49,8 @@ def programs(settings: Settings, *, simulator: Sequence[str] = ()) -> list[Progr
     # wait for minutes. Its sync is taken over as after any crash. Pages go before syncs: nice.
     worker = ["nice", "-n", "5", *tethered("worker.py", by=signal.SIGKILL)]
     chosen.append(Program("worker", worker, copies=settings.workers))
+    deliverer = ["nice", "-n", "5", *tethered("worker.py", "--deliver")]
+    chosen.append(Program("deliverer", deliverer))
     return chosen
 
 

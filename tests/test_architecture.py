@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "auth": DATA | LEAVES | {"services"},
     "jobs": {"sync"},
     "worker": DATA | LEAVES | {"queue", "services", "sync", "jobs"},
+    "deliverer": DATA | LEAVES | {"services"},
     "terminal": DATA | LEAVES | {"services"},
     "people_commands": DATA | LEAVES | {"services", "terminal"},
     "cli": DATA | LEAVES | {"services", "sync", "people_commands", "terminal"},

@@ -41,6 +41,8 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
     assert (settings.retention_days, settings.log_level) == (90, "info")
     assert settings.htmx_url is None
+    assert (settings.webhook_ports, settings.webhook_allowed_hosts) == ((443,), ())
+    assert (settings.smtp_url, settings.notices_from, settings.deadman_url) == (None, None, None)
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
 
 
@@ -129,6 +131,27 @@ def test_proxies_are_counted(tmp_path: Path, proxies: int) -> None:
     assert load_in(tmp_path, TRUSTED_PROXIES=str(proxies)).trusted_proxies == proxies
 
 
+def test_mail_has_a_server_and_a_sender(tmp_path: Path) -> None:
+    url = "smtps://user:pass%20word@mail.example:465"
+    settings = load_in(tmp_path, SMTP_URL=url, NOTICES_FROM="sync@clinic.example")
+    assert settings.flask()["SMTP_URL"] == url
+    assert "pass%20word" not in repr(settings)
+    with pytest.raises(ConfigError, match="NOTICES_FROM is missing"):
+        load_in(tmp_path, SMTP_URL=url)
+
+
+def test_a_mail_server_that_makes_no_sense_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="SMTP_URL must be") as refused:
+        load_in(tmp_path, SMTP_URL="smtp://user:hidden@", NOTICES_FROM="sync@clinic.example")
+    assert "hidden" not in str(refused.value)
+
+
+def test_webhooks_may_have_more_ports_and_receivers_inside(tmp_path: Path) -> None:
+    settings = load_in(tmp_path, WEBHOOK_PORTS="443, 8443", WEBHOOK_ALLOWED_HOSTS="CRM, crm.lan")
+    assert settings.webhook_ports == (443, 8443)
+    assert settings.webhook_allowed_hosts == ("crm", "crm.lan")
+
+
 def test_an_instance_folder_can_be_named(tmp_path: Path) -> None:
     settings = load_in(tmp_path, INSTANCE_DIR=str(tmp_path / "elsewhere"))
     assert settings.instance == tmp_path / "elsewhere"
@@ -182,6 +205,17 @@ NONSENSE = [
     ("TRUSTED_PROXIES", "10.0.0.1"),
     ("CREDENTIALS_KEYS", "not-a-key"),
     ("CREDENTIALS_KEYS", f"{FERNET_KEY},"),
+    ("WEBHOOK_PORTS", "0"),
+    ("WEBHOOK_PORTS", "443;8443"),
+    ("WEBHOOK_PORTS", "65536"),
+    ("WEBHOOK_ALLOWED_HOSTS", "https://crm.example"),
+    ("WEBHOOK_ALLOWED_HOSTS", "crm.example:8080"),
+    ("WEBHOOK_ALLOWED_HOSTS", ".example"),
+    ("SMTP_URL", "mail.example"),
+    ("SMTP_URL", "smtp://user@mail.example"),
+    ("NOTICES_FROM", "nobody"),
+    ("NOTICES_FROM", "Sync <sync@clinic.example>"),
+    ("DEADMAN_URL", "ping.example"),
     ("INSTANCE_DIR", "/dev/null/instance"),
 ]
 

@@ -35,7 +35,7 @@ def test_every_endpoint_is_in_the_readme(app: Flask) -> None:
     }
     named = {
         re.sub(r"\{\w+\}", "{}", path)
-        for path in re.findall(r"`(?:GET|POST) (/[^`]*)`", table("The API"))
+        for path in re.findall(r"`(?:GET|POST|PATCH|DELETE) (/[^`]*)`", table("The API"))
     }
     assert named == known
 

@@ -9,6 +9,8 @@ from simulator.account import ClinikoAccount
 from webapp.clock import now
 from webapp.extensions import transaction
 from webapp.models import (
+    SUBSCRIBABLE,
+    DeliveryState,
     HeldRemoval,
     OperationType,
     Organization,
@@ -17,8 +19,10 @@ from webapp.models import (
     SyncLog,
     SyncOrigin,
     SyncStatus,
+    WebhookEvent,
 )
 from webapp.services import organizations
+from webapp.services.webhooks import endpoints, outbox
 from webapp.sync.progress import Progress
 
 
@@ -29,12 +33,15 @@ class Clinic:
     id: int
     sync_id: int
     patient_id: int
+    webhook_id: int
+    delivery_id: int
     key: str
     words: frozenset[str]
 
 
 def make(account: ClinikoAccount, word: str, key: str, born: date) -> Clinic:
-    """A clinic with a sync, a record that failed and a patient who is held, full of this word."""
+    """A clinic with a sync, a record that failed, a patient who is held, and a webhook with a
+    message, full of this word."""
     account.add_key(key)
     clinic = organizations.add(f"{word}-clinic", key)
     with transaction():
@@ -45,9 +52,21 @@ def make(account: ClinikoAccount, word: str, key: str, born: date) -> Clinic:
         clinic.cliniko_patients = 1
     sync_id = _sync(clinic, word)
     patient_id = _patient(clinic, word, born, sync_id)
+    webhook_id, delivery_id = _webhook(clinic, word)
     birthdays = (born.isoformat(), f"{born.day} {born:%b} {born.year}")
     words = frozenset({word, hint, key, account.id, *birthdays})
-    return Clinic(clinic.id, sync_id, patient_id, key, words)
+    return Clinic(clinic.id, sync_id, patient_id, webhook_id, delivery_id, key, words)
+
+
+def _webhook(clinic: Organization, word: str) -> tuple[int, int]:
+    endpoint, _ = endpoints.add(
+        clinic, f"https://{word}.example.com/{word}", SUBSCRIBABLE, actor=None
+    )
+    with transaction() as session:
+        delivery = outbox.put_for(endpoint, WebhookEvent.SYNC_FAILED, {"message": word})
+        delivery.state = DeliveryState.DELIVERED
+        session.flush()
+        return endpoint.id, delivery.id
 
 
 def _sync(clinic: Organization, word: str) -> int:

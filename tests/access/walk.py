@@ -20,6 +20,7 @@ from tests.access.table import METHODS, Door, Route
 from tests.pages.visitor import text_of
 from webapp.models import Role
 
+CHANGING = ("POST", "PATCH", "DELETE")
 GONE = 999  # no clinic has this id, though somebody still belongs to it
 NO_IDS = ("abc", "0", "-1", "\uff11\uff12\uff13", str(2**63))
 NO_CHILDREN = ("abc", "0", str(2**63))
@@ -138,7 +139,8 @@ class Walk:
 
     def _targets(self, route: Route, method: str) -> list[Target]:
         """The ids to try. Those of a method that is not there are not looked at."""
-        kind = "patient_id" if "<patient_id>" in route.rule else "sync_id"
+        kinds = ("patient_id", "delivery_id", "webhook_id")
+        kind = next((each for each in kinds if f"<{each}>" in route.rule), "sync_id")
         surf, north = self.surf, self.north
         own_child, others_child = str(getattr(surf, kind)), str(getattr(north, kind))
         own = Target("own", str(surf.id), own_child, surf)
@@ -172,6 +174,7 @@ class Walk:
         if case.method not in ("GET", "HEAD", "OPTIONS", "TRACE"):
             clinic = target.shows or self.surf
             form = {"name": "Renamed", "api_key": clinic.key, "csrf_token": actor.csrf}
+            form |= {"address": "https://example.com/", "events": "sync.failed"}
             request |= {"json": {}} if case.route.is_api else {"data": form}
         return request
 
@@ -181,7 +184,7 @@ class Walk:
         fragment = case.htmx and expected == 303 and status == 200 and case.actor.role is not None
         if status != expected and not fragment:
             yield f"{status} in place of {expected}"
-        may_change = case.method == "POST" or case.route.rule == CHANGES_BY_READING
+        may_change = case.method in CHANGING or case.route.rule == CHANGES_BY_READING
         records = case.method == "POST" and case.route.rule in RECORDS_REFUSALS
         refused = status >= 400 or case.actor.role is None
         if changed and not records and (refused or not may_change):

@@ -21,7 +21,7 @@ from tests.support.redis_server import RedisServer
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
-from webapp.sync import history, recovery
+from webapp.sync import ending, history, recovery
 
 KEY = "nightly 2026-03-02"
 
@@ -44,7 +44,7 @@ def fail_newest(cast: Cast) -> None:
     log = history.latest(cast.surf)
     assert log is not None
     with transaction():
-        recovery.close(log, recovery.LOST.error_code, recovery.LOST.message)
+        ending.fail(log, recovery.LOST.error_code, recovery.LOST.message)
 
 
 def assert_repeated(again: TestResponse, first: TestResponse) -> None:

@@ -15,7 +15,7 @@ from tests.cast import Cast
 from webapp.clock import iso, now
 from webapp.extensions import transaction
 from webapp.services import organizations
-from webapp.sync import history, recovery
+from webapp.sync import ending, history
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_sync_that_failed_gives_its_window_back(bob: FlaskClient, url: str, ca
     log = history.latest(cast.surf)
     assert log is not None
     with transaction():
-        recovery.close(log, "CLINIKO_UNAVAILABLE", "Cliniko cannot be reached.")
+        ending.fail(log, "CLINIKO_UNAVAILABLE", "Cliniko cannot be reached.")
 
     assert bob.post(url).status_code == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
@@ -12,8 +13,17 @@ from tests.browser.conftest import Live, Visitor
 from tests.cast import PASSWORD
 from tests.codes import code_of
 from webapp.clock import now
-from webapp.models import SyncStatus
+from webapp.extensions import transaction
+from webapp.models import (
+    SUBSCRIBABLE,
+    DeliveryState,
+    Organization,
+    PauseReason,
+    SyncStatus,
+    WebhookEvent,
+)
 from webapp.services import invitations, organizations
+from webapp.services.webhooks import endpoints, outbox
 
 PAGES = [
     "/sign-in",
@@ -33,6 +43,8 @@ PAGES = [
     "/clinics/1/syncs",
     "/clinics/1/syncs/1/changes",
     "/clinics/1/syncs/2",
+    "/clinics/1/webhooks",
+    "/clinics/1/webhooks/1",
     "/clinics/2",
     "/clinics/2/syncs/5",
     "/clinics/2/syncs/5/removals",
@@ -43,9 +55,10 @@ LONG = "Harbour" * 25
 
 @pytest.fixture
 def filled(live: Live) -> None:
-    """A running sync, one that failed, failed records, held removals, a patient, and very long
-    names."""
+    """A running sync, one that failed, failed records, held removals, a patient, a webhook with
+    messages, and very long names."""
     surf = live.cast.surf
+    webhook(surf)
     store(surf, record(1, LONG, LONG, email=f"{LONG}@example.com", phones=((LONG, "0" * 90),)))
     refuse(surf, 40)
     make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w", records_success=1)
@@ -54,6 +67,21 @@ def filled(live: Live) -> None:
         live.cast.northside, SyncStatus.FAILED, error_code="INTERNAL_ERROR", error_message=LONG
     )
     organizations.add(LONG)
+
+
+def webhook(clinic: Organization) -> None:
+    """One that was stopped, with a message that waits, one that failed and one that arrived."""
+    address = f"https://hooks.example.com/{LONG}"
+    endpoint, _ = endpoints.add(clinic, address, SUBSCRIBABLE, actor=None)
+    attempts: list[dict[str, Any]] = [
+        {"at": "2026-03-02T09:30:00Z", "status": None, "problem": "timed_out", "ms": 15_000},
+        {"at": "2026-03-02T09:30:20Z", "status": 500, "problem": None, "ms": 87},
+    ]
+    with transaction():
+        endpoint.paused_at, endpoint.paused_because = now(), PauseReason.EXHAUSTED
+        for state in DeliveryState:
+            delivery = outbox.put_for(endpoint, WebhookEvent.SYNC_FAILED, {"message": LONG})
+            delivery.state, delivery.attempts = state, attempts
 
 
 @pytest.mark.usefixtures("filled")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from config import ROOT
+from script.address import free_port
+from tests.support.processes import wait_until
 from tests.support.running_system import Clinic, RunningSystem
 from tests.support.typescript import TypeScriptUnavailable, compiled
 from webapp import create_app
 from webapp.api.reference import EXAMPLES, Operation, reference
 from webapp.clock import now
 from webapp.services import changes
+from webapp.services.webhooks import signing
 
 
 def run(command: list[str], folder: Path, clinic: Clinic) -> subprocess.CompletedProcess[str]:
@@ -41,8 +48,15 @@ def test_every_request_of_the_page_is_understood(
     assert len(operations) >= 10
     for operation in operations:
         request = operation.request.replace("curl ", "curl -s -w '\\n%{http_code}' ")
-        request = request.replace("sync-logs/1/1", "sync-logs/1/LOG")
-        request = request.replace("/1", f"/{clinic.id}") if "cliniko" in request else request
+        if operation.tag == "Webhooks":
+            webhook, message = webhook_of(clinic)
+            request = request.replace("webhooks/1/1", f"webhooks/1/{webhook}")
+            request = request.replace("deliveries/1", f"deliveries/{message}")
+            request = request.replace("webhooks/1", "webhooks/ORG")
+            request = request.replace("ORG", str(clinic.id))
+        elif "cliniko" in request:
+            request = request.replace("sync-logs/1/1", "sync-logs/1/LOG")
+            request = request.replace("/1", f"/{clinic.id}")
         request = request.replace("LOG", str(log["id"]))
 
         done = run(["bash", "-euc", request], tmp_path, clinic)
@@ -51,8 +65,19 @@ def test_every_request_of_the_page_is_understood(
         refusals = {"issue_token": "401", "cancel": "409"}
         refusals |= dict.fromkeys(("sync_all", "sync_changes"), "429")
         assert status == refusals.get(operation.name, str(operation.definition.status)), done
-        if status == "200":
+        if status in ("200", "201"):
             assert list(json.loads(body)) == list(json.loads(operation.answer))
+
+
+def webhook_of(clinic: Clinic) -> tuple[int, int]:
+    """A webhook of the clinic and a message to it."""
+    path = f"/cliniko/webhooks/{clinic.id}"
+    for old in clinic.manager.get(path).json()["webhooks"]:
+        clinic.manager.ask("DELETE", f"{path}/{old['id']}")
+    body = {"address": "https://example.com/", "events": ["sync.failed"]}
+    webhook = clinic.manager.post(path, json=body).json()["webhook"]["id"]
+    message = clinic.manager.post(f"{path}/{webhook}/test").json()["id"]
+    return webhook, message
 
 
 def test_the_program_in_curl(clinic: Clinic, tmp_path: Path) -> None:
@@ -91,14 +116,18 @@ def test_the_program_that_follows_what_changes(
     assert run(command, tmp_path, clinic).returncode == 0
 
 
-@pytest.fixture
-def program_in_typescript(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def in_javascript(name: str, request: pytest.FixtureRequest, folder: Path) -> Path:
     """Translated by the compiler, which first checks it strictly."""
     assert request.config.cache is not None
     try:
-        return compiled(EXAMPLES / "sync.ts", tmp_path, request.config.cache.mkdir("typescript"))
+        return compiled(EXAMPLES / name, folder, request.config.cache.mkdir("typescript"))
     except TypeScriptUnavailable as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture
+def program_in_typescript(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return in_javascript("sync.ts", request, tmp_path)
 
 
 def test_the_program_in_typescript(
@@ -132,6 +161,75 @@ def test_a_sync_that_fails_ends_the_program_with_its_reason(
     said = (done.stdout + done.stderr).lower()
     assert "cliniko" in said
     assert "traceback" not in said
+
+
+FORGED = [  # sent so many seconds from now, what was done to it, and the answer
+    (0, "ours", 204),
+    (0, "another body", 401),
+    (0, "another secret", 401),
+    (0, "no signature", 401),
+    (-400, "ours", 401),
+    (400, "ours", 401),
+]
+
+
+def forged(how: str, seconds: int, secret: str) -> tuple[dict[str, str], bytes]:
+    """A message of ours, or one that somebody has tampered with."""
+    body = b'{"event":"webhook.test","organization_id":7,"data":{"name":"\xc3\xa4"}}'
+    key = signing.new_secret() if how == "another secret" else secret
+    old = signing.new_secret()
+    headers = signing.headers("msg_1", now() + timedelta(seconds=seconds), body, [old, key])
+    if how == "no signature":
+        headers["webhook-signature"] = ""
+    return headers, body.replace(b"7", b"8") if how == "another body" else body
+
+
+@pytest.fixture
+def receiver_in_python() -> Iterator[tuple[str, str]]:
+    """The example, running, and its secret."""
+    port, secret = free_port(), signing.new_secret()
+    environ = os.environ | {"SECRET": secret, "PORT": str(port)}
+    program = [sys.executable, str(EXAMPLES / "verify.py")]
+    with subprocess.Popen(program, env=environ, stderr=subprocess.DEVNULL) as process:
+
+        def listens() -> bool:
+            with socket.socket() as sock:
+                return sock.connect_ex(("localhost", port)) == 0
+
+        wait_until(listens)
+        yield f"http://localhost:{port}/", secret
+        process.kill()
+
+
+def test_the_receiver_in_python_takes_only_what_is_ours(
+    receiver_in_python: tuple[str, str],
+) -> None:
+    url, secret = receiver_in_python
+    for seconds, how, status in FORGED:
+        headers, body = forged(how, seconds, secret)
+        answer = requests.post(url, data=body, headers=headers, timeout=10)
+        assert answer.status_code == status, (how, seconds)
+
+
+def test_the_receiver_in_typescript_takes_only_what_is_ours(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    program, secret = in_javascript("verify.ts", request, tmp_path), signing.new_secret()
+    for seconds, how, status in FORGED:
+        headers, body = forged(how, seconds, secret)
+        environ = {
+            "SECRET": secret,
+            "ID": headers["webhook-id"],
+            "TIMESTAMP": headers["webhook-timestamp"],
+            "SIGNATURE": headers["webhook-signature"],
+            "BODY": body.decode(),
+        }
+        done = subprocess.run(
+            ["node", str(program)], env=os.environ | environ, capture_output=True, text=True
+        )
+        assert (done.returncode == 0) == (status == 204), (how, seconds, done)
+        if status == 204:
+            assert done.stdout == "webhook.test of clinic 7\n"
 
 
 def test_the_programs_are_the_ones_on_the_page(system: RunningSystem) -> None:

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.actions import changes, cliniko, databases, patients, processes, redis
+from tests.faults.actions import (
+    changes,
+    cliniko,
+    databases,
+    patients,
+    processes,
+    redis,
+    webhooks,
+)
 from tests.faults.injection import Action
 from tests.faults.stages import SYNC_STAGES
 
@@ -438,6 +446,15 @@ def _rest() -> Iterator[Fault]:
     for where in ("reading", "waiting"):
         ended = "failed SYNC_CANCELLED"
         yield fault(10, f"cancelled while {where}", changes.cancelled(where), ended, seeds=5)
+    for name, answers, came in (
+        ("down", webhooks.says(204), "unreachable"),
+        ("500", webhooks.says(500), 500),
+        ("silent", webhooks.says(204), "timed_out"),
+        ("gone", webhooks.says(410), 410),
+        ("302 to us", webhooks.says(302, Location="http://localhost:1/"), 302),
+        ("100 MB", webhooks.says(200, bytes(100_000_000)), 200),
+    ):
+        yield fault(11, f"a webhook's receiver: {name}", webhooks.told(answers, came), seeds=3)
 
 
 FAULTS = (*_cliniko(), *_patients(), *_database(), *_redis(), *_processes(), *_rest())

@@ -18,7 +18,7 @@ from tests.faults.run import run
 from tests.faults.stages import ALL_STAGES
 
 QUICK = list(enumerate(cases(quick=True)))
-NUMBERS = {"C": 22, "D": 11, "B": 10, "Q": 8, "K": 12, "X": 10}
+NUMBERS = {"C": 22, "D": 11, "B": 10, "Q": 8, "K": 12, "X": 11}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from werkzeug.test import TestResponse
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
 from webapp.clock import now
-from webapp.models import SyncStatus
+from webapp.models import SUBSCRIBABLE, SyncStatus
+from webapp.services.webhooks import endpoints
 from webapp.sync.lease import LEASE
 
 TOKEN = "a token that opens the metrics"
@@ -54,6 +55,21 @@ def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(
     assert found["last_success_duration_seconds", surf] == 262
     assert found["oldest_beat_seconds",] >= LEASE.total_seconds()
     assert (found["queue_length",], found["workers",]) == (0, 0)
+
+
+def test_it_counts_messages_to_webhooks(client: FlaskClient, cast: Cast) -> None:
+    address = "https://hooks.example.com/secret-path"
+    endpoint, _ = endpoints.add(cast.surf, address, SUBSCRIBABLE, actor=None)
+    for _ in range(3):
+        endpoints.send_test(endpoint, actor=None)
+    answer = ask(client)
+    found = samples(answer)
+    assert [found["webhook_messages", state] for state in ("waiting", "delivered", "failed")] == [
+        3,
+        0,
+        0,
+    ]
+    assert "hooks.example.com" not in answer.text
 
 
 def test_nobody_is_named_in_it(client: FlaskClient, cast: Cast) -> None:

@@ -87,7 +87,7 @@ def test_killing_the_supervisor_leaves_nothing(diary: Diary, instance: Path) -> 
         wait_until(lambda: len(diary.pids("started")) == 2)
         it.kill()
         wait_until(lambda: not any(map(is_alive, diary.pids("started"))))
-    assert sorted(diary.names("stopped")) == ["web", "worker"]
+    assert sorted(diary.names("stopped")) == ["web", "worker", "deliverer"]
 
 
 @linux
@@ -128,7 +128,7 @@ def test_killing_the_supervisor_ends_a_real_redis_and_gunicorn_with_its_workers(
     assert not redis_socket(instance).exists()
 
 
-def test_redis_comes_first_and_the_workers_last(tmp_path: Path) -> None:
+def test_redis_comes_first_and_who_needs_it_last(tmp_path: Path) -> None:
     settings = load({"WORKERS": "3"}, instance=tmp_path)
     chosen = programs(settings, simulator=["--port", "9999"])
     assert [(program.name, program.copies) for program in chosen] == [
@@ -136,13 +136,14 @@ def test_redis_comes_first_and_the_workers_last(tmp_path: Path) -> None:
         ("simulator", 1),
         ("web", 1),
         ("worker", 3),
+        ("deliverer", 1),
     ]
     assert chosen[1].command[-4:] == ["-m", "simulator", "--port", "9999"]
 
 
 def test_what_runs_elsewhere_is_not_started(tmp_path: Path) -> None:
     settings = load({"REDIS_URL": "redis://cache"}, instance=tmp_path)
-    assert [program.name for program in programs(settings)] == ["web", "worker"]
+    assert [program.name for program in programs(settings)] == ["web", "worker", "deliverer"]
 
 
 def test_the_web_server_takes_an_ipv6_address(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def running_system(instance: Path, **settings: str) -> Iterator[RunningSystem]:
             "CLINIKO_API_URL": simulator.url,
             "CLINIKO_CONTACT_EMAIL": "tests@example.com",
             "METRICS_TOKEN": "a token that opens the metrics",
+            "WEBHOOK_ALLOWED_HOSTS": "localhost",
             "PYTHONUNBUFFERED": "1",
         } | settings
         server = subprocess.Popen(

@@ -13,7 +13,7 @@ from webapp import queue
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
-from webapp.sync import history, lease, recovery
+from webapp.sync import ending, history, lease, recovery
 
 Begin = Callable[..., SyncLog]
 
@@ -115,7 +115,7 @@ def test_a_closed_sync_stays_closed(begin: Begin) -> None:
     log = begin()
     worked_on(log, lease_ends=timedelta(seconds=5))
     with transaction():
-        recovery.close(log, "SYNC_CANCELLED", "Cancelled.")
+        ending.fail(log, "SYNC_CANCELLED", "Cancelled.")
 
     assert not recovery.hand_over(log.id, 1, interrupted=False)
     with pytest.raises(lease.LeaseLost), transaction():

@@ -25,7 +25,7 @@ from webapp.errors import (
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations
-from webapp.sync import recovery
+from webapp.sync import ending
 from webapp.sync.start import cancel_sync, start_once, start_sync
 from webapp.sync.window import start_window
 
@@ -39,7 +39,7 @@ def press(cast: Cast, origin: SyncOrigin = SyncOrigin.DASHBOARD) -> SyncLog:
 def end(log: SyncLog, status: SyncStatus) -> None:
     with transaction():
         if status == SyncStatus.FAILED:
-            recovery.close(log, "CLINIKO_AUTH_FAILED", "The key was refused.")
+            ending.fail(log, "CLINIKO_AUTH_FAILED", "The key was refused.")
         else:
             log.status, log.completed_at = status, now()
 

@@ -18,6 +18,8 @@ from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprin
     sync_logs,
     syncs,
     tokens,
+    webhook_deliveries,
+    webhooks,
 )
 from webapp.api.blueprints import documents, guarded, open_to_all
 from webapp.api.openapi import document

@@ -6,7 +6,7 @@ from flask import Response, current_app, jsonify, render_template
 
 from webapp.api.blueprints import documents
 from webapp.api.error_codes import MEANINGS, ONLY_IN_SYNC_LOGS
-from webapp.api.reference import follower, programs, reference, with_code
+from webapp.api.reference import follower, programs, reference, verifiers, with_code
 
 
 @documents.get("/v1/openapi.json")
@@ -24,6 +24,7 @@ def docs() -> str:
         chapters=known["api_reference"],
         programs=programs(),
         follower=follower(),
+        verifiers=verifiers(),
         meanings=MEANINGS,
         only_in_sync_logs=ONLY_IN_SYNC_LOGS,
         with_code=with_code,

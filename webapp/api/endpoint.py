@@ -44,6 +44,11 @@ class Endpoint:
     takes_idempotency_key: bool = False
     deprecated: bool = False
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether the caller must show a token: everywhere but where one is given out."""
+        return self.body is None or self.action is not None
+
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Response]:
         """Decorate a view, which is called with what was asked for of: the clinic, other ids of
         the path, the query, the body. It gives an Answer, or an Answer and headers."""

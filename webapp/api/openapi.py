@@ -28,12 +28,15 @@ TAGS = {
     "Access": "Tokens, and the clinics that they open.",
     "Syncs": "Start, watch and cancel; where a clinic stands.",
     "Patients": "What was synced.",
+    "Webhooks": "Whom a clinic tells what happens, and what became of each message.",
 }
 
 _COMPONENT = "#/components/schemas/{model}"
 _ID = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}  # what JavaScript can count
 _PATH = {
     "org_id": ("orgId", "The clinic's id."),
+    "webhook_id": ("webhookId", "The webhook's id."),
+    "delivery_id": ("deliveryId", "The id of one message to a webhook."),
     "sync_log_id": ("syncLogId", "The sync's id: `sync_log_id` of the answer to its start."),
 }
 _REQUEST_ID = {"X-Request-ID": "Names this request in our logs."}
@@ -104,7 +107,7 @@ def errors_of(endpoint: str, definition: Endpoint) -> list[ErrorCode]:
         ErrorCode.DATABASE_UNAVAILABLE,
         ErrorCode.VALIDATION_ERROR,  # a query that is no text is refused everywhere
     }
-    if definition.body is None:
+    if definition.needs_token:
         codes.add(ErrorCode.AUTHENTICATION_REQUIRED)
     if definition.action is not None:
         codes |= {
@@ -126,7 +129,7 @@ def _operation(path: str, endpoint: str, definition: Endpoint) -> Json:
         "deprecated": definition.deprecated,
         "parameters": list(_parameters(path, definition)),
         "responses": _responses(endpoint, definition),
-        "security": [] if definition.body else [{"token": []}],
+        "security": [{"token": []}] if definition.needs_token else [],
     }
     if definition.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(definition.body)}

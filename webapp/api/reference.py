@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,10 @@ def reference(app: Flask) -> dict[str, list[Operation]]:
 
 def curl(path: str, method: str, definition: Endpoint) -> str:
     """The request as a command of a shell, where API and TOKEN are set."""
-    address = path.replace("{orgId}", "1").replace("{syncLogId}", "1")
-    lines = [f'curl -X {method} "$API{address}"']
-    if definition.body is None:
+    lines = [f'curl -X {method} "$API{re.sub("{.+?}", "1", path)}"']
+    if definition.needs_token:
         lines.append('-H "Authorization: Bearer $TOKEN"')
-    else:
+    if definition.body is not None:
         lines += ['-H "Content-Type: application/json"', f"-d '{_body(definition)}'"]
     return " \\\n  ".join(lines)
 
@@ -97,6 +97,12 @@ def follower() -> str:
     return (EXAMPLES / "changes.py").read_text("utf-8")
 
 
+def verifiers() -> dict[str, str]:
+    """Programs that check the signature of a webhook, by language."""
+    files = {"Python": "verify.py", "TypeScript": "verify.ts"}
+    return {language: (EXAMPLES / name).read_text("utf-8") for language, name in files.items()}
+
+
 def with_code(text: str) -> Markup:
     """A text in which what stands between backticks is code."""
     parts = [escape(part) for part in text.split("`")]
@@ -107,7 +113,7 @@ def with_code(text: str) -> Markup:
 
 
 def _who(definition: Endpoint) -> str:
-    if definition.body is not None:
+    if not definition.needs_token:
         return "everybody, without a token"
     if definition.action is None:
         return "everybody with a token"

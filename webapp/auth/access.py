@@ -18,6 +18,7 @@ class Action(Enum):
     CANCEL_SYNC = auto()
     TEST_CONNECTION = auto()
     MANAGE_ORGANIZATION = auto()
+    MANAGE_WEBHOOKS = auto()
     ADD_ORGANIZATION = auto()
     CLOSE_ORGANIZATION = auto()  # disable, enable, delete
     DECIDE_REMOVALS = auto()
@@ -34,6 +35,7 @@ _MANAGER = _VIEWER | {
     Action.CANCEL_SYNC,
     Action.TEST_CONNECTION,
     Action.MANAGE_ORGANIZATION,
+    Action.MANAGE_WEBHOOKS,
     Action.MANAGE_PEOPLE,
 }
 MATRIX: dict[Role, frozenset[Action]] = {

@@ -6,6 +6,7 @@ from webapp.models.clean_up import CleanUp
 from webapp.models.forgotten_patient import ForgottenPatient
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
+from webapp.models.notice import Notice, NoticeKind, NoticeState
 from webapp.models.organization import Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.patient_change import ChangeKind, PatientChange
@@ -22,22 +23,36 @@ from webapp.models.sync_log import (
 )
 from webapp.models.user import Role, User
 from webapp.models.user_session import UserSession
+from webapp.models.webhook import (
+    SUBSCRIBABLE,
+    DeliveryState,
+    PauseReason,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 
 __all__ = [
     "BRINGS_IN_STEP",
+    "SUBSCRIBABLE",
     "ApiToken",
     "AuditChain",
     "AuditEvent",
     "ChangeKind",
     "CleanUp",
+    "DeliveryState",
     "ForgottenPatient",
     "HeldRemoval",
     "Invitation",
+    "Notice",
+    "NoticeKind",
+    "NoticeState",
     "OperationType",
     "Organization",
     "Patient",
     "PatientChange",
     "PatientSyncStatus",
+    "PauseReason",
     "Phone",
     "RecoveryCode",
     "RemovalsDecision",
@@ -51,4 +66,7 @@ __all__ = [
     "SyncStatus",
     "User",
     "UserSession",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

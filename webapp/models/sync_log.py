@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from math import floor
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
@@ -110,6 +111,14 @@ class SyncLog(Base):
     def records_processed(self) -> int:
         """Records looked at; always success plus failed."""
         return self.records_success + self.records_failed
+
+    @property
+    def success_rate(self) -> float:
+        """Percent of its records that were stored, rounded down, so that it is 100.0 only when
+        nothing failed."""
+        if self.records_processed == 0:
+            return 100.0 if self.status == SyncStatus.COMPLETED else 0.0
+        return floor(self.records_success * 1000 / self.records_processed) / 10
 
     @property
     def is_running(self) -> bool:

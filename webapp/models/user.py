@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text, false, text
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.clock import now
@@ -41,6 +41,8 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     # By a link, and has not chosen a password yet.
     invited: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Wants a mail when a clinic's syncs begin to fail; viewers get none.
+    notices: Mapped[bool] = mapped_column(default=True, server_default=true())
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Part of every session: what changes it ends them all.
     session_epoch: Mapped[int] = mapped_column(default=0)

@@ -26,6 +26,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     sign_in,
     syncs,
     templating,
+    webhooks,
 )
 from webapp.pages.blueprints import open_to_all, signed_in
 from webapp.pages.glance import Glance

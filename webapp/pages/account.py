@@ -11,7 +11,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
-from webapp.services import people
+from webapp.services import mail, notices, people
 from webapp.services import sessions as sessions_service
 
 
@@ -33,6 +33,14 @@ def change_password() -> ResponseReturnValue:
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
     return stay(user, "Your new password was saved. Everywhere else you are signed out.")
+
+
+@signed_in.post("/account/notices")
+def want_notices() -> ResponseReturnValue:
+    wanted = bool(request.form.get("notices"))
+    notices.want(current_actor(), wanted)
+    flash(f"You get {'mails' if wanted else 'no mails'} about syncs from now on.", "ok")
+    return redirect(url_for("pages.account"), 303)
 
 
 @signed_in.post("/account/sign-out-everywhere")
@@ -60,4 +68,5 @@ def _page(errors: dict[str, str] | None = None) -> str:
         errors=errors or {},
         sessions=sessions_service.of(person),
         here=here,
+        mail_is_set_up=mail.is_set_up(),
     )

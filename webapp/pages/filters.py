@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -12,6 +13,7 @@ from webapp.clock import iso, now
 from webapp.durations import ago_words, duration_words
 from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
+from webapp.services.webhooks.line import Problem
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
@@ -60,6 +62,15 @@ _REGIONS = {
     "eu": "Europe",
     "uk": "United Kingdom",
     "us": "United States",
+}
+_PROBLEMS = {
+    Problem.TIMED_OUT: "no answer in time",
+    Problem.UNREACHABLE: "cannot be reached",
+    Problem.UNKNOWN_NAME: "name not found",
+    Problem.INSECURE: "TLS or certificate not valid",
+    Problem.NOT_PUBLIC: "leads into a private network",
+    Problem.NOT_ALLOWED: "address not allowed any more",
+    Problem.SECRET_UNREADABLE: "secret cannot be decrypted: make a new one",
 }
 
 
@@ -141,6 +152,12 @@ def change_words(changes: Mapping[str, int]) -> str:
     return f"{count:,} change{'s' * (count > 1)}" if count else "Nothing has changed"
 
 
+def attempt_result(attempt: Mapping[str, Any]) -> str:
+    """What came of a try to send a message: the status of the answer, or why there is none."""
+    problem = attempt["problem"]
+    return str(attempt["status"]) if problem is None else _PROBLEMS[Problem(problem)]
+
+
 def region(shard: str) -> str:
     """Where a shard of Cliniko lies; the shard itself if its letters are new to us."""
     return _REGIONS.get(shard[:2], shard)
@@ -164,5 +181,5 @@ def _date(value: date) -> str:
 ALL = (
     *(moment, clock, local, ago, day),
     *(took, number, operation, through, interval, region, device, outcome),
-    *(field_name, change_count, change_words),
+    *(field_name, change_count, change_words, attempt_result),
 )

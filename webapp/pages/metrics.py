@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from webapp import queue
 from webapp.errors import NotFound
 from webapp.pages.blueprints import open_to_all
+from webapp.services.webhooks import deliveries
 from webapp.sync import figures
 
 
@@ -34,6 +35,12 @@ class _State(Collector):
         )
         yield _gauge("queue_length", "Syncs that wait for a worker.", queue.length())
         yield _gauge("workers", "Workers that are connected.", queue.workers_connected())
+        messages = GaugeMetricFamily(
+            "patient_sync_webhook_messages", "Messages to webhooks, by state.", labels=["state"]
+        )
+        for delivery_state, count in deliveries.count_by_state().items():
+            messages.add_metric([delivery_state], count)
+        yield messages
         yield _by_clinic(
             "last_success_timestamp_seconds",
             "When the last completed sync of a clinic ended.",

@@ -12,6 +12,7 @@ from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
 from webapp.services import counts, sessions
+from webapp.services.webhooks import endpoints
 
 
 def init_app(app: Flask) -> None:
@@ -45,4 +46,7 @@ def seconds_left() -> int:
 def render_clinic(template: str, organization: Organization, **context: object) -> str:
     """A page of one clinic, in the frame that all of them share."""
     held = counts.by_state(organization)
-    return render_template(template, clinic=organization, counts=held, **context)
+    stopped = endpoints.stopped(organization) if may(Action.MANAGE_WEBHOOKS, organization) else 0
+    return render_template(
+        template, clinic=organization, counts=held, stopped_webhooks=stopped, **context
+    )

@@ -55,6 +55,14 @@ class Event(StrEnum):
     PATIENT_FORGOTTEN = "patients:forgotten"
     KEYS_ROTATED = "service:keys_rotated"
     CLEANED_UP = "service:cleaned_up"
+    WEBHOOK_ADDED = "webhook:added"
+    WEBHOOK_CHANGED = "webhook:changed"
+    WEBHOOK_PAUSED = "webhook:paused"
+    WEBHOOK_RESUMED = "webhook:resumed"
+    WEBHOOK_DELETED = "webhook:deleted"
+    WEBHOOK_SECRET_ROTATED = "webhook:rotated"
+    WEBHOOK_TESTED = "webhook:tested"
+    WEBHOOK_RESENT = "webhook:resent"
 
 
 class Result(StrEnum):

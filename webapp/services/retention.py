@@ -23,10 +23,13 @@ from webapp.models import (
     ForgottenPatient,
     HeldRemoval,
     Invitation,
+    Notice,
     Organization,
     Patient,
     SyncFailure,
     SyncLog,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 from webapp.services import audit, changes, search, sessions
 
@@ -34,7 +37,7 @@ ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
 _TAKEN_FOR = timedelta(minutes=1)
 
-DAYS_OF_WHAT_HAS_ENDED = 30  # sessions, tokens, links
+DAYS_OF_WHAT_HAS_ENDED = 30  # sessions, tokens, links, messages, mails
 _DAYS_OF_CLEAN_UPS = 400
 
 # What Cliniko itself still tells of a deleted patient, and what a sync stores of one whom it never
@@ -150,15 +153,19 @@ def _purge_patients(before: datetime) -> int:
 
 
 def _purge_clinics(_before: datetime) -> int:
-    """What deleted clinics have left: everything that tells of a patient."""
+    """What deleted clinics have left: everything that tells of a patient, and whom they told."""
     clinics = select(Organization.id).where(Organization.deleted_at.is_not(None))
     syncs = select(SyncLog.id).where(SyncLog.organization_id.in_(clinics))
+    endpoints = select(WebhookEndpoint.id).where(WebhookEndpoint.organization_id.in_(clinics))
     return (
         _delete_some(Patient, Patient.organization_id.in_(clinics))
         or _delete_some(HeldRemoval, HeldRemoval.organization_id.in_(clinics))
         or _delete_some(SyncFailure, SyncFailure.sync_log_id.in_(syncs))
         or _delete_some(ForgottenPatient, ForgottenPatient.organization_id.in_(clinics))
         or sum(map(changes.delete_some, list(db.session.scalars(clinics))))
+        or _delete_some(WebhookDelivery, WebhookDelivery.endpoint_id.in_(endpoints))
+        or _delete_some(WebhookEndpoint, WebhookEndpoint.organization_id.in_(clinics))
+        or _delete_some(Notice, Notice.organization_id.in_(clinics))
     )
 
 
@@ -168,6 +175,14 @@ def _purge_tokens(before: datetime) -> int:
 
 def _purge_invitations(before: datetime) -> int:
     return _delete_some(Invitation, Invitation.expires_at < before)
+
+
+def _purge_messages(before: datetime) -> int:
+    return _delete_some(WebhookDelivery, WebhookDelivery.created_at < before)
+
+
+def _purge_notices(before: datetime) -> int:
+    return _delete_some(Notice, Notice.created_at < before)
 
 
 def _purge_clean_ups(before: datetime) -> int:
@@ -194,5 +209,7 @@ def _rules() -> list[Rule]:
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
         Rule("changes", changes.KEPT.days, changes.delete_old),
+        Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _purge_messages),
+        Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
     ]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SecondFactor
+from webapp.models import Organization, SecondFactor, WebhookEndpoint
 from webapp.services import audit
 from webapp.services.sealing import Purpose, is_newest, seal, unseal
 
@@ -29,6 +29,10 @@ class Sealed:
 SEALED = (
     Sealed(Purpose.CLINIKO_KEY, Organization.encrypted_api_key, Organization.id),
     Sealed(Purpose.FORGOTTEN_PATIENTS, Organization.forgetting_key, Organization.id),
+    *(
+        Sealed(Purpose.WEBHOOK_SECRET, column, WebhookEndpoint.organization_id)
+        for column in (WebhookEndpoint.sealed_secret, WebhookEndpoint.sealed_previous_secret)
+    ),
     Sealed(Purpose.TOTP_SECRET, SecondFactor.sealed_secret, SecondFactor.user_id),
 )
 

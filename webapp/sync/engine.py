@@ -16,7 +16,7 @@ from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services.connection import client_for
-from webapp.sync import lease, recovery
+from webapp.sync import ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
@@ -139,7 +139,7 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
     def close() -> None:
         sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
-            recovery.close(sync_log, error_code, message)
+            ending.fail(sync_log, error_code, message)
             sync_log.lease_expires_at = None
 
     patiently(close)

@@ -25,8 +25,8 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import counts
+from webapp.sync import ending, recovery
 from webapp.sync import failures as failures_of
-from webapp.sync import recovery
 
 UNKNOWN_DURATION = "30-120 seconds"
 REQUESTS_BESIDE_PAGES = 7  # whose account it is, counts, archived and deleted patients, catch-up
@@ -59,13 +59,8 @@ class StatusSummary:
 
     @property
     def success_rate(self) -> float | None:
-        """Percent of the latest sync's records that were stored, rounded down, so that it is 100.0
-        only when nothing failed; None if never synced."""
-        if self.latest is None:
-            return None
-        if self.latest.records_processed == 0:
-            return 100.0 if self.latest.status == SyncStatus.COMPLETED else 0.0
-        return floor(self.latest.records_success * 1000 / self.latest.records_processed) / 10
+        """Of the latest sync; None if never synced."""
+        return None if self.latest is None else self.latest.success_rate
 
 
 def find(
@@ -211,5 +206,5 @@ def _as_it_is(log: SyncLog) -> SyncLog:
         shown = db.session.get_one(SyncLog, log_id)
         if inspect(shown).persistent:
             make_transient(shown)
-        recovery.close(shown, closing.error_code, closing.message, moment)
+        ending.show_failed(shown, closing.error_code, closing.message, moment)
         return shown

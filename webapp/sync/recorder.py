@@ -17,10 +17,10 @@ from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
+from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_account
-from webapp.sync import forgotten, held_rows, lease, watermark
+from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
@@ -169,10 +169,7 @@ class Recorder:
                 certificate=self._certificate(told, progress),
             )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
-            sync_log.status = SyncStatus.COMPLETED
-            sync_log.completed_at = now()
-            sync_log.lease_expires_at = None
-            sync_log.checkpoint = None
+            ending.complete(sync_log)
 
         self._in_transaction(write)
 

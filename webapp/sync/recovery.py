@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, select, update
 
-from webapp.clock import now
 from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog, SyncPhase, SyncStatus
+from webapp.models import SyncLog, SyncStatus
 from webapp.queue import enqueue_sync, is_queued, workers_connected
+from webapp.sync import ending
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 
 MAX_INTERRUPTIONS = 3
@@ -122,24 +122,8 @@ def settle(sync_log_id: int) -> Closing | None:
         moment = database_now()
         closing = closing_for(log, moment)
         if closing is not None:
-            close(log, closing.error_code, closing.message, moment)
+            ending.fail(log, closing.error_code, closing.message, moment)
         return closing
-
-
-def close(log: SyncLog, error_code: str, message: str, moment: datetime | None = None) -> None:
-    """Mark a sync failed, inside the caller's transaction (or on a row that is only shown)."""
-    log.status = SyncStatus.FAILED
-    log.completed_at = moment or now()
-    log.error_code = str(error_code)
-    log.error_message = message
-    log.progress = {
-        **log.progress,
-        "phase": str(SyncPhase.FINISHED),
-        "estimated_remaining": None,
-        "estimated_remaining_seconds": None,
-        "waiting_until": None,
-        "requests_left": None,
-    }
 
 
 def _stale() -> list[tuple[int, int]]:

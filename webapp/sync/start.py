@@ -28,9 +28,9 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync
-from webapp.sync import history, window
+from webapp.sync import ending, history, window
 from webapp.sync.progress import Progress
-from webapp.sync.recovery import close, closing_for
+from webapp.sync.recovery import closing_for
 from webapp.sync.watermark import needs_full_match
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -139,7 +139,7 @@ def cancel_sync(organization: Organization) -> SyncLog:
             raise SyncNotRunning(organization_id=organization.id)
         log.cancel_requested_at = log.cancel_requested_at or now()
         if log.worker is None:
-            close(log, ErrorCode.SYNC_CANCELLED, CANCELLED)
+            ending.fail(log, ErrorCode.SYNC_CANCELLED, CANCELLED)
     return log
 
 
@@ -156,7 +156,7 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
         return
     closing = closing_for(log, now())
     if closing is not None:
-        close(log, closing.error_code, closing.message)
+        ending.fail(log, closing.error_code, closing.message)
         db.session.flush()
         return
     error = SyncAlreadyRunning(
@@ -194,5 +194,5 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
 def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:
     with transaction():
         if log.is_running and log.worker is None:
-            close(log, error.error_code, error.message)
+            ending.fail(log, error.error_code, error.message)
             log.idempotency_key = None  # nothing was started: the key is good for another try

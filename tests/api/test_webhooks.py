@@ -1,0 +1,187 @@
+"""/api/v1/cliniko/webhooks"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from standardwebhooks import Webhook
+
+from tests.api.envelope import details_of as refused
+from tests.cast import Cast
+from tests.services.webhooks.conftest import send_due
+from tests.support.receiver import Receiver, receiver
+from webapp.extensions import db
+from webapp.models import AuditEvent, WebhookDelivery
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return environment | {"WEBHOOK_ALLOWED_HOSTS": "localhost"}
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as it:
+        yield it
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/api/v1/cliniko/webhooks/{cast.surf.id}"
+
+
+@pytest.fixture
+def added(bob: FlaskClient, path: str, there: Receiver) -> Json:
+    body = {"address": there.url, "events": ["sync.failed", "sync.completed"]}
+    answer = bob.post(path, json=body)
+    assert answer.status_code == 201
+    told: Json = answer.get_json()
+    return told
+
+
+def test_it_is_added_listed_and_read(
+    bob: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
+) -> None:
+    webhook = added["webhook"]
+    assert webhook["address"] == there.url
+    assert webhook["events"] == ["sync.completed", "sync.failed"]
+    assert (webhook["state"], webhook["paused_because"]) == ("active", None)
+    assert added["secret"].startswith("whsec_")
+    assert added["old_secret_until"] is None
+    assert bob.get(path).get_json() == {"webhooks": [webhook]}
+    assert bob.get(f"{path}/{webhook['id']}").get_json() == webhook
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({}, "address"),
+        ({"address": "https://example.com/"}, "events"),
+        ({"address": "https://example.com/", "events": []}, "events"),
+        ({"address": "https://example.com/", "events": ["webhook.test"]}, "events"),
+        ({"address": "https://example.com/", "events": "sync.failed"}, "events"),
+        ({"address": "https://example.com/", "events": [7]}, "events"),
+        ({"address": "https://[::1]/", "events": ["sync.failed"]}, "address"),
+        ({"address": "https://evil.com/" + "a" * 2_100, "events": ["sync.failed"]}, "address"),
+        ({"address": 7, "events": ["sync.failed"]}, "address"),
+        ({"address": "https://example.com/", "events": ["sync.failed"], "secret": "x"}, "secret"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(
+    bob: FlaskClient, path: str, body: Json, parameter: str
+) -> None:
+    details = refused(bob.post(path, json=body), 400, "VALIDATION_ERROR")
+    assert details["parameter"] == parameter
+    assert bob.get(path).get_json() == {"webhooks": []}
+
+
+def test_a_message_arrives_and_is_on_record(
+    bob: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
+) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+    sent = bob.post(f"{mine}/test").get_json()
+    assert (sent["event"], sent["state"], sent["attempts"]) == ("webhook.test", "waiting", [])
+
+    send_due()
+
+    (came,) = there.received
+    told = Webhook(added["secret"]).verify(came.body, dict(came.headers))
+    assert list(told) == ["event", "organization_id", "data"]
+    page = bob.get(f"{mine}/deliveries?limit=10").get_json()
+    assert page["pagination"] == {"total": 1, "limit": 10, "offset": 0, "has_next": False}
+    (delivery,) = page["deliveries"]
+    assert (delivery["state"], delivery["next_attempt_at"]) == ("delivered", None)
+    assert delivery["message_id"] == came.message_id
+    assert delivery["body"] == came.body.decode()
+    (attempt,) = delivery["attempts"]
+    assert (attempt["status"], attempt["problem"]) == (204, None)
+
+    again = f"{path}/deliveries/{delivery['id']}/resend"
+    assert bob.post(again).get_json()["state"] == "waiting"
+    send_due()
+    assert [each.message_id for each in there.received] == [came.message_id] * 2
+
+
+def test_a_sync_tells_the_promised_five_keys(
+    bob: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast, work: Any
+) -> None:
+    bob.post(f"/api/v1/cliniko/sync-all/{cast.surf.id}")
+    work()
+    send_due()
+
+    (came,) = there.received
+    assert len(came.body) < 20_000
+    told = json.loads(came.body)
+    assert list(told) == ["event", "organization_id", "data"]
+    assert (told["event"], told["organization_id"]) == ("sync.completed", cast.surf.id)
+    data = told["data"]
+    assert list(data)[:3] == ["patients_synced", "duration", "success_rate"]
+    assert (data["patients_synced"], data["success_rate"]) == (648, 100.0)
+    log = bob.get(f"/api/v1/cliniko/sync-logs/{cast.surf.id}/{data['sync_log_id']}").get_json()
+    assert data["completed_at"] == log["completed_at"]
+    assert data["records_failed"] == 0
+
+
+def test_it_is_changed_paused_and_resumed(
+    bob: FlaskClient, path: str, added: Json, there: Receiver
+) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+    assert bob.patch(mine, json={}).get_json() == added["webhook"]
+    changed = bob.patch(mine, json={"events": ["patients.changed"], "state": "paused"}).get_json()
+    assert (changed["events"], changed["state"]) == (["patients.changed"], "paused")
+    assert changed["paused_because"] == "person"
+    details = refused(bob.post(f"{mine}/test"), 400, "VALIDATION_ERROR")
+    assert details["parameter"] == "webhook"
+    resumed = bob.patch(mine, json={"state": "active"}).get_json()
+    assert (resumed["state"], resumed["paused_at"]) == ("active", None)
+    refused(bob.patch(mine, json={"state": "gone"}), 400, "VALIDATION_ERROR")
+    refused(bob.patch(mine, json={"address": "ftp://x"}), 400, "VALIDATION_ERROR")
+    assert bob.get(mine).get_json() == resumed
+
+
+def test_a_new_secret_is_told_once_and_the_old_one_holds_for_a_day(
+    bob: FlaskClient, path: str, added: Json, there: Receiver
+) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+    rotated = bob.post(f"{mine}/rotate").get_json()
+    assert rotated["secret"] != added["secret"]
+    assert rotated["old_secret_until"].endswith("Z")
+    bob.post(f"{mine}/test")
+    send_due()
+    (came,) = there.received
+    for secret in (added["secret"], rotated["secret"]):
+        Webhook(secret).verify(came.body, dict(came.headers))
+    assert "whsec_" not in bob.get(mine).text
+
+
+def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Json) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+    bob.post(f"{mine}/test")
+    assert bob.delete(mine).get_json()["success"] is True
+    refused(bob.get(mine), 404, "NOT_FOUND")
+    assert db.session.scalars(select(WebhookDelivery)).all() == []
+    db.session.rollback()
+    events = list(db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id)))
+    assert [each for each in events if each.startswith("webhook")] == [
+        "webhook:added",
+        "webhook:tested",
+        "webhook:deleted",
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "state=lost", "event=patient.deleted", "offset=-1"]
+)
+def test_a_question_that_makes_no_sense_is_refused(
+    bob: FlaskClient, path: str, added: Json, query: str
+) -> None:
+    answer = bob.get(f"{path}/{added['webhook']['id']}/deliveries?{query}")
+    details = refused(answer, 400, "VALIDATION_ERROR")
+    assert details["parameter"] == query.partition("=")[0]

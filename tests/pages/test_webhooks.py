@@ -1,0 +1,235 @@
+"""The webhooks of a clinic, at /clinics/<id>/webhooks"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select
+
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.services.webhooks.conftest import send_due
+from tests.support.receiver import Receiver, Reply, receiver
+from webapp.extensions import db, transaction
+from webapp.models import SUBSCRIBABLE, AuditEvent, PauseReason, WebhookDelivery, WebhookEndpoint
+from webapp.services.webhooks import endpoints
+
+ADDRESS = "https://hooks.example.com/patients"
+SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{43}=")
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return environment | {"WEBHOOK_ALLOWED_HOSTS": "localhost"}
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as it:
+        yield it
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/webhooks"
+
+
+@pytest.fixture
+def endpoint(cast: Cast, there: Receiver) -> WebhookEndpoint:
+    return endpoints.add(cast.surf, there.url, SUBSCRIBABLE, actor=cast.bob)[0]
+
+
+@pytest.fixture
+def its(path: str, endpoint: WebhookEndpoint) -> str:
+    """The page of the webhook."""
+    return f"{path}/{endpoint.id}"
+
+
+def audited() -> list[str]:
+    db.session.rollback()
+    events = select(AuditEvent.event).where(AuditEvent.event.like("webhook:%"))
+    return list(db.session.scalars(events.order_by(AuditEvent.id)))
+
+
+def test_it_says_what_webhooks_are_good_for_before_there_is_one(bob: Visitor, path: str) -> None:
+    page = text_of(bob.get(path))
+    assert "No webhooks yet" in page
+    assert "nothing about a patient" in page
+
+
+def test_a_new_one_shows_its_secret_once(bob: Visitor, path: str) -> None:
+    added = bob.post(path, address=f" {ADDRESS} ", events="sync.failed")
+    (secret,) = set(SECRET.findall(added.text))
+    assert "will not be shown again" in text_of(added)
+
+    db.session.rollback()
+    row = db.session.scalars(select(WebhookEndpoint)).one()
+    assert (row.address, row.events) == (ADDRESS, ["sync.failed"])
+    assert secret not in row.sealed_secret
+    for later in (bob.get(path), bob.get(f"{path}/{row.id}")):
+        assert ADDRESS in later.text
+        assert "whsec_" not in later.text
+    assert audited() == ["webhook:added"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"address": "http://example.com/", "events": "sync.failed"}, "address"),
+        ({"address": "https://127.0.0.1/", "events": "sync.failed"}, "address"),
+        ({"address": "", "events": "sync.failed"}, "address"),
+        ({"address": ADDRESS}, "events"),
+        ({"address": ADDRESS, "events": "patient.deleted"}, "events"),
+    ],
+)
+def test_what_cannot_be_is_told_at_its_field(
+    bob: Visitor, path: str, fields: dict[str, str], wrong: str
+) -> None:
+    answer = bob.post(path, **fields)
+    assert answer.status_code == 422
+    marked = Parsed(answer.text).having(name=wrong)
+    assert all(field["aria-invalid"] == "true" for field in marked)
+    assert db.session.scalars(select(WebhookEndpoint)).all() == []
+
+
+def test_a_clinic_has_ten_at_most(bob: Visitor, path: str, cast: Cast) -> None:
+    for number in range(endpoints.MOST):
+        endpoints.add(cast.surf, f"{ADDRESS}/{number}", SUBSCRIBABLE, actor=None)
+    assert "10 webhooks at most" in text_of(bob.get(path))
+    answer = bob.post(path, address=ADDRESS, events="sync.failed")
+    assert answer.status_code == 422
+
+
+def test_it_can_be_given_another_address_and_other_events(
+    bob: Visitor, its: str, endpoint: WebhookEndpoint
+) -> None:
+    assert bob.post(its, address=ADDRESS, events="sync.completed").status_code == 303
+    db.session.rollback()
+    assert (endpoint.address, endpoint.events) == (ADDRESS, ["sync.completed"])
+    bob.post(its, address=ADDRESS, events="sync.completed")  # nothing changed
+    assert audited() == ["webhook:added", "webhook:changed"]
+
+    refused = bob.post(its, address="https://localhost.localdomain/", events="sync.completed")
+    assert refused.status_code == 422
+    db.session.rollback()
+    assert endpoint.address == ADDRESS
+
+
+def test_a_test_is_sent_and_its_way_can_be_followed(
+    bob: Visitor, its: str, there: Receiver
+) -> None:
+    bob.post(f"{its}/test")
+    page = text_of(bob.get(its))
+    assert "A test message is on its way" in page
+    assert "webhook.test" in page
+    assert "Waiting" in page
+
+    there.answer = lambda _: Reply(500, body=b"canary <script>")
+    send_due()
+    page = text_of(bob.get(its))
+    assert "Failed" in page
+    assert re.search(r": 500 after \d+ ms", page)
+    assert "canary" not in page  # nothing of the answer but its status
+
+    db.session.rollback()
+    message = db.session.scalars(select(WebhookDelivery)).one()
+    there.always(204)
+    bob.post(f"/clinics/{message.endpoint.organization_id}/deliveries/{message.id}/resend")
+    send_due()
+    assert "Delivered" in text_of(bob.get(its))
+    first, second = there.received
+    assert first.message_id == second.message_id == message.message_id
+    assert audited() == ["webhook:added", "webhook:tested", "webhook:resent"]
+
+
+def test_it_can_be_paused_and_resumed(bob: Visitor, its: str, there: Receiver) -> None:
+    bob.post(f"{its}/pause")
+    page = bob.get(its)
+    assert "What happens meanwhile waits" in text_of(page)
+    assert f"{its}/test" not in page.text
+    bob.post(f"{its}/test")
+    assert "Resume the webhook first" in text_of(bob.get(its))
+    assert send_due() == 0
+    bob.post(f"{its}/resume")
+    bob.post(f"{its}/test")
+    assert send_due() == 1
+    assert audited()[1:] == ["webhook:paused", "webhook:resumed", "webhook:tested"]
+
+
+def test_another_secret_is_shown_once(bob: Visitor, its: str) -> None:
+    answer = bob.post(f"{its}/rotate")
+    assert len(set(SECRET.findall(answer.text))) == 1
+    page = bob.get(its)
+    assert "whsec_" not in page.text
+    assert "signed with the new secret and with the one before" in text_of(page)
+    assert audited() == ["webhook:added", "webhook:rotated"]
+
+
+def test_deleting_asks_first_and_takes_the_messages_along(
+    bob: Visitor, its: str, path: str, endpoint: WebhookEndpoint
+) -> None:
+    bob.post(f"{its}/test")
+    assert "Delete this webhook?" in text_of(bob.get(its))
+    answer = bob.post(f"{its}/delete")
+    assert answer.headers["Location"] == path
+    assert bob.get(its).status_code == 404
+    assert db.session.scalars(select(WebhookDelivery)).all() == []
+    assert audited()[-1] == "webhook:deleted"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [(PauseReason.GONE, "it answered 410"), (PauseReason.EXHAUSTED, "a day")]
+)
+def test_every_page_of_the_clinic_says_that_one_was_stopped(
+    bob: Visitor,
+    vera: Visitor,
+    its: str,
+    path: str,
+    endpoint: WebhookEndpoint,
+    reason: PauseReason,
+    words: str,
+) -> None:
+    overview = path.removesuffix("/webhooks")
+    assert "webhook was stopped" not in text_of(bob.get(overview))
+    with transaction():
+        endpoint.paused_at, endpoint.paused_because = endpoint.created_at, reason
+    for page in (overview, f"{overview}/syncs", path):
+        assert "A webhook was stopped" in text_of(bob.get(page))
+    assert words in text_of(bob.get(its))
+    assert "webhook" not in text_of(vera.get(overview)).lower()
+
+
+def test_messages_can_be_filtered(bob: Visitor, its: str) -> None:
+    bob.post(f"{its}/test")
+    assert "No message matches" in text_of(bob.get(f"{its}?state=delivered"))
+    assert "No message matches" in text_of(bob.get(f"{its}?event=sync.failed"))
+    assert "Show all messages" not in text_of(bob.get(f"{its}?state=waiting&event=webhook.test"))
+    assert bob.get(f"{its}?state=lost").status_code == 400
+
+
+def test_nobody_of_another_clinic_comes_near(
+    charlie: Visitor, its: str, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    assert charlie.get(its).status_code == 403
+    own = f"/clinics/{cast.northside.id}/webhooks/{endpoint.id}"
+    assert charlie.get(own).status_code == 404
+    assert charlie.post(f"{own}/rotate").status_code == 404
+    assert audited() == ["webhook:added"]
+
+
+def wants_mails(cast: Cast) -> bool:
+    db.session.rollback()
+    return cast.bob.notices
+
+
+def test_mails_can_be_had_or_not(bob: Visitor, vera: Visitor, cast: Cast) -> None:
+    (box,) = Parsed(bob.get("/account").text).having(name="notices")
+    assert "checked" in box
+    bob.post("/account/notices")
+    assert "You get no mails" in text_of(bob.get("/account"))
+    assert not wants_mails(cast)
+    bob.post("/account/notices", notices="1")
+    assert wants_mails(cast)
+    assert Parsed(vera.get("/account").text).having(name="notices") == []

@@ -1,0 +1,222 @@
+"""Mails to those who run a clinic: one at each turn of events, through a real mail server."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select
+
+from tests.api.rows import make_log
+from tests.cast import Cast
+from tests.cliniko.certificate import write_self_signed
+from tests.support.mailbox import Mailbox, mailbox
+from webapp.clock import now
+from webapp.errors import ErrorCode
+from webapp.extensions import db, transaction
+from webapp.models import Notice, NoticeKind, NoticeState, Organization, SyncLog, SyncStatus
+from webapp.services import mail, notices
+from webapp.sync import ending
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
+    return environment | {
+        "SMTP_URL": box.url,
+        "NOTICES_FROM": "sync@clinic.example",
+        "PUBLIC_URL": "https://sync.clinic.example",
+    }
+
+
+def fails(clinic: Organization, code: ErrorCode = ErrorCode.CLINIKO_UNAVAILABLE) -> SyncLog:
+    log = make_log(clinic, SyncStatus.RUNNING)
+    with transaction():
+        ending.fail(log, code, "Cliniko has trouble. Try again later.")
+    return log
+
+
+def completes(clinic: Organization) -> SyncLog:
+    log = make_log(clinic, SyncStatus.RUNNING)
+    with transaction():
+        ending.complete(log)
+    return log
+
+
+def kinds(recipient: str) -> list[str]:
+    db.session.rollback()
+    found = select(Notice.kind).where(Notice.recipient == recipient).order_by(Notice.id)
+    return list(db.session.scalars(found))
+
+
+def send_due() -> list[bool]:
+    return [notices.send(taken) for taken in notices.take_due(10)]
+
+
+@on_both
+def test_the_first_failure_and_the_recovery_are_told_and_nothing_between(cast: Cast) -> None:
+    completes(cast.surf)
+    for _ in range(5):
+        fails(cast.surf)
+    for _ in range(3):
+        completes(cast.surf)
+    fails(cast.surf)
+    told = [NoticeKind.FAILING, NoticeKind.RECOVERED, NoticeKind.FAILING]
+    assert kinds("bob@example.com") == kinds("alice@example.com") == told
+
+
+def test_the_very_first_sync_may_fail_and_a_success_is_no_news(cast: Cast) -> None:
+    completes(cast.northside)
+    assert kinds("charlie@example.com") == []
+    fails(cast.surf)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING]
+
+
+def test_what_somebody_has_cancelled_is_neither(cast: Cast) -> None:
+    completes(cast.surf)
+    fails(cast.surf, ErrorCode.SYNC_CANCELLED)
+    completes(cast.surf)
+    assert kinds("bob@example.com") == []
+    fails(cast.surf)
+    fails(cast.surf, ErrorCode.SYNC_CANCELLED)
+    fails(cast.surf)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING]
+
+
+def test_managers_of_the_clinic_and_admins_are_told_unless_they_want_no_mail(cast: Cast) -> None:
+    assert notices.recipients(cast.surf.id) == ["alice@example.com", "bob@example.com"]
+    notices.want(cast.alice, False)
+    assert notices.recipients(cast.surf.id) == ["bob@example.com"]
+    assert notices.recipients(cast.northside.id) == ["charlie@example.com"]
+    with transaction():
+        cast.bob.active = False
+    assert notices.recipients(cast.surf.id) == []
+
+
+def test_a_mail_says_what_happened_and_what_to_do(cast: Cast, box: Mailbox) -> None:
+    log = fails(cast.surf)
+    assert send_due() == [True, True]
+    assert send_due() == []
+    assert box.recipients == [["alice@example.com"], ["bob@example.com"]]
+    letter = box.mails[1]
+    assert letter["Subject"] == "Syncs of Surf Rehab are failing"
+    assert (letter["From"], letter["To"]) == ("sync@clinic.example", "bob@example.com")
+    assert letter["Auto-Submitted"] == "auto-generated"
+    text = letter.get_content()
+    assert f"Sync {log.id} of Surf Rehab has failed: CLINIKO_UNAVAILABLE." in text
+    assert "Cliniko has trouble. Try again later." in text
+    assert "Your account" in text
+    assert f"https://sync.clinic.example/clinics/{cast.surf.id}\r\n" in text
+
+
+def test_a_mail_server_in_trouble_is_asked_again_with_the_same_mail(
+    cast: Cast, box: Mailbox
+) -> None:
+    notices.want(cast.alice, False)
+    box.refusals = 2
+    with time_machine.travel(now(), tick=False) as clock:
+        fails(cast.surf)
+        assert send_due() == [False]
+        assert send_due() == []
+        clock.shift(6)
+        assert send_due() == [False]
+        clock.shift(timedelta(minutes=6))
+        assert send_due() == [True]
+    (letter,) = box.mails
+    notice = db.session.scalars(select(Notice)).one()
+    assert notice.state == NoticeState.SENT
+    assert letter["Message-ID"] == f"<notice-{notice.id}@clinic.example>"
+
+
+def test_after_a_day_a_mail_is_given_up(app: Flask, cast: Cast) -> None:
+    notices.want(cast.alice, False)
+    app.config["SMTP_URL"] = "smtp://127.0.0.1:1"
+    with time_machine.travel(now(), tick=False) as clock:
+        fails(cast.surf)
+        for _ in range(26 * 12):
+            send_due()
+            clock.shift(timedelta(minutes=5))
+    notice = db.session.scalars(select(Notice)).one()
+    assert (notice.state, notice.tries) == (NoticeState.FAILED, 10)
+
+
+@on_both
+def test_a_mail_is_taken_by_one_and_goes_again_if_they_die(cast: Cast, box: Mailbox) -> None:
+    notices.want(cast.alice, False)
+    with time_machine.travel(now(), tick=False) as clock:
+        fails(cast.surf)
+        (taken,) = notices.take_due(10)
+        assert notices.take_due(10) == []
+        clock.shift(notices.TURN + timedelta(seconds=1))
+        assert send_due() == [True]
+        notices.send(taken)  # it was only asleep: what it did is not written down
+    assert db.session.scalars(select(Notice.tries)).one() == 2
+
+
+def test_without_a_mail_server_nothing_is_written_down(app: Flask, cast: Cast) -> None:
+    app.config["SMTP_URL"] = None
+    fails(cast.surf)
+    assert kinds("bob@example.com") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Surf\r\nBcc: evil@example.com", "Surf\nSubject: x", "Surf\x0bRehab\u2028B: c", "x" * 400],
+)
+def test_no_name_adds_a_header(cast: Cast, box: Mailbox, name: str) -> None:
+    with transaction():
+        cast.surf.name = name
+    fails(cast.surf)
+    send_due()
+    assert [sorted(letter.keys()) for letter in box.mails] == [
+        sorted(
+            [
+                *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"),
+                *("Content-Type", "Content-Transfer-Encoding", "MIME-Version"),
+            ]
+        )
+    ] * 2
+    assert [who for who in box.recipients if "evil@example.com" in who] == []
+
+
+@pytest.mark.parametrize("recipient", ["bob@example.com\r\nBcc: evil@example.com", "a\nb@x.y"])
+def test_no_recipient_adds_one_either(app: Flask, box: Mailbox, recipient: str) -> None:
+    with pytest.raises(ValueError, match=r"linefeed|CR|invalid"):
+        mail.send(recipient, "Hello", "Text", message_id="notice-1")
+    assert box.mails == []
+
+
+def test_the_password_goes_over_tls_alone(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pem = write_self_signed(tmp_path / "mail.pem", name="localhost", since=datetime.now(UTC))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    trusting = ssl.create_default_context(cafile=str(pem))
+    with mailbox(tls_context=context) as box, mailbox(auth_require_tls=False) as plain:
+        app.config["SMTP_URL"] = box.url.replace("//127.0.0.1", "//sync:p%40ss@localhost")
+        with pytest.raises(ssl.SSLCertVerificationError):  # nobody vouches for this certificate
+            mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+        assert box.logins == []
+        monkeypatch.setattr(ssl, "create_default_context", lambda: trusting)
+        mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+        assert box.logins == [(b"sync", b"p@ss")]
+        assert len(box.mails) == 1
+
+        app.config["SMTP_URL"] = plain.url.replace("//", "//sync:p%40ss@")
+        with pytest.raises(smtplib.SMTPNotSupportedError):
+            mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+        assert (plain.logins, plain.mails) == ([], [])

@@ -1,0 +1,344 @@
+"""From the outbox to the receiver: at least once, by one at a time, again until it is taken."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import case, func, select
+from standardwebhooks import Webhook
+
+from tests.cast import Cast
+from tests.services.webhooks.conftest import send_due
+from tests.support.receiver import Received, Receiver, Reply
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import (
+    SUBSCRIBABLE,
+    DeliveryState,
+    PauseReason,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from webapp.services.webhooks import deliveries, endpoints, outbox, sending
+
+Tell = Callable[..., WebhookDelivery]
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+def statuses(delivery: WebhookDelivery) -> list[int | None]:
+    db.session.refresh(delivery)
+    return [attempt["status"] for attempt in delivery.attempts]
+
+
+def next_due() -> datetime | None:
+    """When there is something to do next; None if nothing waits."""
+    rest = func.coalesce(WebhookEndpoint.rests_until, WebhookDelivery.next_attempt_at)
+    later = case(
+        (rest > WebhookDelivery.next_attempt_at, rest), else_=WebhookDelivery.next_attempt_at
+    )
+    waiting = select(func.min(later)).join(WebhookDelivery.endpoint)
+    due: datetime | None = db.session.scalar(
+        waiting.where(WebhookDelivery.state == DeliveryState.WAITING)
+    )
+    return due
+
+
+@on_both
+def test_a_message_is_sent_once_and_its_signature_holds(
+    there: Receiver, tell: Tell, secret: str, cast: Cast
+) -> None:
+    delivery = tell(patients_synced=648)
+
+    assert send_due() == 1
+    assert send_due() == 0
+
+    (came,) = there.received
+    assert came.message_id == delivery.message_id
+    assert Webhook(secret).verify(came.body, dict(came.headers)) == {
+        "event": "sync.completed",
+        "organization_id": cast.surf.id,
+        "data": {"patients_synced": 648},
+    }
+    assert statuses(delivery) == [204]
+    assert delivery.state == DeliveryState.DELIVERED
+
+
+@on_both
+def test_what_was_rolled_back_is_told_to_nobody(there: Receiver, endpoint: WebhookEndpoint) -> None:
+    def change_and_fail() -> None:
+        with transaction():
+            outbox.put(endpoint.organization_id, WebhookEvent.SYNC_COMPLETED, {})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change_and_fail()
+    assert send_due() == 0
+    assert there.received == []
+
+
+def test_everybody_is_told_what_they_asked_for_and_nobody_else(
+    there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    failures, _ = endpoints.add(cast.surf, there.url, [WebhookEvent.SYNC_FAILED], actor=None)
+    endpoints.add(cast.northside, there.url, SUBSCRIBABLE, actor=None)
+
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_COMPLETED, {})
+    assert send_due() == 1
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+    assert send_due() == 2
+
+    told = {delivery.endpoint_id for delivery in db.session.scalars(select(WebhookDelivery))}
+    assert told == {endpoint.id, failures.id}
+    assert len({came.message_id for came in there.received}) == 3
+
+
+def test_it_comes_again_under_the_same_id_with_a_time_of_its_own(
+    there: Receiver, tell: Tell, secret: str
+) -> None:
+    tell()
+    there.always(500)
+    with time_machine.travel(now(), tick=False) as clock:
+        send_due()
+        assert send_due() == 0
+        clock.shift(6)
+        there.always(204)
+        assert send_due() == 1
+        for came in there.received:
+            Webhook(secret).verify(came.body, dict(came.headers))
+    first, second = there.received
+    assert first.message_id == second.message_id
+    assert first.body == second.body
+    apart = int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"])
+    assert apart == 6
+
+
+def test_after_a_day_of_failures_the_endpoint_is_paused_and_the_clinic_can_see_why(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    delivery = tell()
+    there.always(503)
+    begun = now()
+    with time_machine.travel(begun, tick=False) as clock:
+        while (due := next_due()) is not None:
+            assert due - begun < timedelta(hours=30)
+            clock.move_to(max(due, now()))
+            send_due()
+        db.session.refresh(endpoint)
+        assert send_due() == 0
+    assert endpoint.paused_because == PauseReason.EXHAUSTED
+    assert endpoint.is_stopped
+    assert endpoint.paused_at is not None
+    assert timedelta(hours=24) <= endpoint.paused_at - begun < timedelta(hours=25)
+    assert statuses(delivery) == [503] * 10
+    assert delivery.state == DeliveryState.FAILED
+
+    later = tell()
+    assert send_due() == 0
+    there.always(204)
+    endpoints.resume(endpoint, actor=None)
+    assert send_due() == 1
+    assert statuses(later)[-1] == 204
+
+
+def test_gone_is_gone(there: Receiver, tell: Tell, endpoint: WebhookEndpoint) -> None:
+    delivery = tell()
+    there.always(410)
+    send_due()
+    db.session.refresh(endpoint)
+    assert endpoint.paused_because == PauseReason.GONE
+    assert statuses(delivery) == [410]
+    assert delivery.state == DeliveryState.FAILED
+    tell()
+    assert send_due() == 0
+
+
+def test_a_receiver_that_asks_for_time_gets_it(there: Receiver, tell: Tell) -> None:
+    tell()
+    there.always(429, Retry_After="600")
+    with time_machine.travel(now(), tick=False) as clock:
+        send_due()
+        clock.shift(590)
+        tell()  # another message does not come earlier either
+        assert send_due() == 0
+        clock.shift(15)
+        assert send_due() == 1
+
+
+def test_a_test_message_is_tried_once_and_pauses_nothing(
+    there: Receiver, endpoint: WebhookEndpoint, cast: Cast
+) -> None:
+    there.always(500)
+    delivery = endpoints.send_test(endpoint, actor=cast.bob)
+    assert send_due() == 1
+    assert statuses(delivery) == [500]
+    assert delivery.state == DeliveryState.FAILED
+    with time_machine.travel(now() + timedelta(days=2)):
+        assert send_due() == 0
+    db.session.refresh(endpoint)
+    assert endpoint.paused_at is None
+    assert json.loads(there.received[0].body)["event"] == "webhook.test"
+
+
+def test_a_secret_that_nobody_can_read_sends_nothing(
+    app: Flask, there: Receiver, tell: Tell
+) -> None:
+    from cryptography.fernet import Fernet
+
+    delivery = tell()
+    app.config["CREDENTIALS_KEYS"] = [Fernet.generate_key().decode()]
+    send_due()
+    db.session.refresh(delivery)
+    assert delivery.attempts[0]["problem"] == "secret_unreadable"
+    assert there.received == []
+
+
+def test_for_a_day_messages_are_signed_with_both_secrets(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, secret: str
+) -> None:
+    new = endpoints.rotate(endpoint, actor=None)
+    with time_machine.travel(now(), tick=False) as clock:
+        tell()
+        send_due()
+        clock.shift(timedelta(hours=25))
+        tell()
+        send_due()
+        both, one = there.received
+        Webhook(new).verify(one.body, dict(one.headers))
+        assert one.headers["webhook-signature"].count("v1,") == 1
+        clock.shift(timedelta(hours=-25))
+        for key in (secret, new):
+            Webhook(key).verify(both.body, dict(both.headers))
+
+
+@on_both
+def test_two_senders_never_send_the_same_at_once(
+    app: Flask, there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    for _ in range(10):
+        tell()
+    together = threading.Barrier(4)
+
+    def sender(_: int) -> int:
+        with app.app_context():
+            together.wait()
+            return sum(send_due() for _ in range(15))
+
+    with ThreadPoolExecutor(4) as four:
+        sent = sum(four.map(sender, range(4)))
+    while send_due():
+        sent += 1
+
+    assert sent == 10
+    counted = Counter(came.message_id for came in there.received)
+    assert set(counted.values()) == {1}
+    assert len(counted) == 10
+
+
+@on_both
+def test_what_a_dead_sender_had_taken_goes_again(there: Receiver, tell: Tell) -> None:
+    delivery = tell()
+    with time_machine.travel(now(), tick=False) as clock:
+        (turn,) = sending.take_turns(5)  # and then it dies
+        clock.shift(sending.TURN - timedelta(seconds=1))
+        assert send_due() == 0
+        clock.shift(2)
+        assert send_due() == 1
+        assert statuses(delivery) == [204]
+
+        sending.send(turn)  # it was only asleep: nobody writes down what it did
+        assert statuses(delivery) == [204]
+    assert [came.message_id for came in there.received] == [delivery.message_id] * 2
+
+
+def test_no_transaction_is_open_while_the_receiver_thinks(
+    app: Flask, there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    tell()
+    answered = threading.Event()
+    there.answer = lambda _: Reply(wait=answered)
+
+    def send() -> None:
+        with app.app_context():
+            send_due()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while not there.received:
+        assert sender.is_alive()
+    endpoints.pause(endpoint, actor=None)  # would wait for a lock
+    answered.set()
+    sender.join()
+    db.session.refresh(endpoint)
+    assert endpoint.paused_because == PauseReason.PERSON
+
+
+def test_a_dead_receiver_keeps_nobody_waiting(
+    app: Flask, there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    """A hundred messages wait for one who does not answer, and one for somebody who does."""
+    other, _ = endpoints.add(cast.northside, there.url, SUBSCRIBABLE, actor=None)
+    with transaction() as session:
+        for _ in range(100):
+            outbox.put_for(session.merge(endpoint), WebhookEvent.SYNC_COMPLETED, {})
+        outbox.put_for(session.merge(other), WebhookEvent.SYNC_COMPLETED, {})
+    turns = sending.take_turns(4)
+    assert {turn.endpoint_id for turn in turns} == {endpoint.id, other.id}
+
+
+def test_a_deleted_endpoint_takes_its_messages_along(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    tell()
+    (turn,) = sending.take_turns(1)
+    endpoints.remove(endpoint, actor=None)
+    assert sending.send(turn) is None
+    assert there.received == []
+    assert db.session.scalar(select(func.count()).select_from(WebhookDelivery)) == 0
+
+
+@on_both
+def test_a_thousand_messages_to_a_receiver_that_fails_half_the_time(
+    there: Receiver, endpoint: WebhookEndpoint, secret: str, tell: Tell, database: str
+) -> None:
+    """Each comes at least once, and every copy under one id with a signature that holds."""
+    events = 1_000 if database == "sqlite" else 200
+    dice = random.Random(8)
+    taken: Counter[str] = Counter()
+    refused = 0
+
+    def half_the_time(came: Received) -> Reply:
+        nonlocal refused
+        Webhook(secret).verify(came.body, dict(came.headers))
+        if dice.random() < 0.5:
+            refused += 1
+            return Reply(dice.choice([500, 502, 503, 404, 302]))
+        taken[came.message_id] += 1
+        return Reply()
+
+    there.answer = half_the_time
+    with transaction() as session:
+        for number in range(events):
+            here = session.merge(endpoint)
+            outbox.put_for(here, WebhookEvent.SYNC_COMPLETED, {"sync_log_id": number})
+    with time_machine.travel(now(), tick=False) as clock:
+        while (due := next_due()) is not None:
+            clock.move_to(max(due, now()))
+            send_due()
+    ids = set(db.session.scalars(select(WebhookDelivery.message_id)))
+    assert len(ids) == events
+    assert set(taken) == ids
+    assert len(there.received) == events + refused
+    assert deliveries.count_by_state() == {"waiting": 0, "delivered": events, "failed": 0}

@@ -1,0 +1,179 @@
+"""The process that delivers: real, killed for real, and apart from whoever syncs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from config import Settings
+from tests.cast import Cast
+from tests.support.mailbox import Mailbox, mailbox
+from tests.support.processes import wait_until
+from tests.support.receiver import Receiver, Reply, receiver
+from webapp import create_core, queue
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from webapp.services import alive, notices
+from webapp.services.webhooks import endpoints, outbox
+
+ROOT = Path(__file__).resolve().parent.parent
+Process = subprocess.Popen[bytes]
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def factory() -> Callable[[Settings], Flask]:
+    return create_core
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as it:
+        yield it
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
+    return environment | {
+        "WEBHOOK_ALLOWED_HOSTS": "localhost",
+        "SMTP_URL": box.url,
+        "NOTICES_FROM": "sync@clinic.example",
+    }
+
+
+@pytest.fixture
+def hire(app: Flask, environment: dict[str, str]) -> Iterator[Callable[[], Process]]:
+    """Starts deliverers as an operator would; whoever is left at the end is killed."""
+    hired: list[Process] = []
+
+    def hire() -> Process:
+        command = [sys.executable, "worker.py", "--deliver"]
+        hired.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | environment))
+        return hired[-1]
+
+    yield hire
+    for process in hired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def endpoint(cast: Cast, there: Receiver) -> WebhookEndpoint:
+    return endpoints.add(cast.surf, there.url, [WebhookEvent.SYNC_FAILED], actor=None)[0]
+
+
+def states() -> list[str]:
+    db.session.rollback()
+    return [delivery.state for delivery in db.session.query(WebhookDelivery)]
+
+
+@on_both
+def test_it_sends_webhooks_and_mails_and_ends_when_it_is_told_to(
+    hire: Callable[[], Process],
+    there: Receiver,
+    box: Mailbox,
+    cast: Cast,
+    endpoint: WebhookEndpoint,
+) -> None:
+    with transaction():
+        for _ in range(20):
+            outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+        notices.put(cast.surf.id, NoticeKind.FAILING, "Failing", "Why")
+    process = hire()
+    wait_until(lambda: set(states()) == {"delivered"} and len(box.mails) == 2)
+    assert len({came.message_id for came in there.received}) == len(there.received) == 20
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+
+
+def test_what_a_killed_one_was_sending_another_sends_again(
+    hire: Callable[[], Process], there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    for_ever = threading.Event()
+    there.answer = lambda _: Reply(wait=for_ever)
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+    first = hire()
+    wait_until(lambda: len(there.received) == 1)
+    first.kill()
+    for_ever.set()
+    with transaction() as session:  # a minute later
+        session.execute(update(WebhookEndpoint).values(busy_until=now()))
+
+    there.always(204)
+    hire()
+    wait_until(lambda: states() == ["delivered"])
+    one, two = there.received
+    assert one.message_id == two.message_id
+
+
+def test_it_finishes_what_it_is_sending(
+    hire: Callable[[], Process], there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    answered = threading.Event()
+    there.answer = lambda _: Reply(wait=answered)
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+    process = hire()
+    wait_until(lambda: len(there.received) == 1)
+    process.send_signal(signal.SIGTERM)
+    answered.set()
+    assert process.wait(timeout=20) == 0
+    assert states() == ["delivered"]
+
+
+@pytest.fixture
+def calls(app: Flask) -> Iterator[list[str]]:
+    """Everything that a service of the kind of a dead man's switch has heard."""
+    heard: list[str] = []
+
+    class Switch(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Switch) as server:
+        app.config["DEADMAN_URL"] = f"http://127.0.0.1:{server.server_port}/ping"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield heard
+        server.shutdown()
+        thread.join()
+
+
+def test_a_sign_of_life_is_given_while_a_worker_lives(
+    app: Flask, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not alive.tell()  # no worker is there
+    monkeypatch.setattr(queue, "workers_connected", lambda: 1)
+    assert alive.tell()
+    assert calls == ["/ping"]
+
+    app.config["DEADMAN_URL"] = "http://127.0.0.1:1/"
+    assert not alive.tell()
+    app.config["DEADMAN_URL"] = None
+    assert not alive.tell()

@@ -1,0 +1,157 @@
+"""The messages to a webhook: reading them, sending a test, sending one again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from webapp import models
+from webapp.api.blueprints import guarded
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import (
+    WHOLE_NUMBER,
+    Answer,
+    Count,
+    Id,
+    Moment,
+    Offset,
+    Pagination,
+    Query,
+    pagination,
+)
+from webapp.api.webhooks import found, id_of
+from webapp.auth.access import Action
+from webapp.auth.bearer import current_actor
+from webapp.errors import ErrorCode
+from webapp.models import DeliveryState, Organization, WebhookEvent
+from webapp.services.webhooks import deliveries, endpoints
+from webapp.services.webhooks.line import Problem
+
+MOST = 100
+
+
+class DeliveryQuery(Query):
+    """Which messages are asked for."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
+        WHOLE_NUMBER,
+        AfterValidator(partial(min, MOST)),
+    ] = 25
+    offset: Offset = 0
+    state: Annotated[DeliveryState | None, Field(description="Only those in this state.")] = None
+    event: Annotated[WebhookEvent | None, Field(description="Only those of this event.")] = None
+
+
+class Attempt(Answer):
+    """One try to send a message."""
+
+    at: Moment
+    status: Annotated[int | None, Field(description="Of the answer; null if there was none.")]
+    problem: Annotated[Problem | None, Field(description="Why there was none.")]
+    ms: Annotated[Count, Field(description="How many milliseconds it took.")]
+
+
+class Delivery(Answer):
+    """One message to a webhook."""
+
+    id: Id
+    webhook_id: Id
+    event: WebhookEvent
+    message_id: Annotated[str, Field(description="The header `webhook-id`, the same every time.")]
+    state: Annotated[
+        DeliveryState, Field(description="`failed` ones were given up, and can be sent again.")
+    ]
+    created_at: Moment
+    next_attempt_at: Annotated[Moment | None, Field(description="Null when it does not wait.")]
+    attempts: Annotated[list[Attempt], Field(description="The oldest first; at most 50.")]
+    body: Annotated[str, Field(description="Exactly what is sent.")]
+
+
+class DeliveryPage(Answer):
+    """Some messages, newest first."""
+
+    deliveries: list[Delivery]
+    pagination: Pagination
+
+
+EXAMPLE = Delivery(
+    id=9,
+    webhook_id=7,
+    event=WebhookEvent.SYNC_COMPLETED,
+    message_id="msg_5f2b9f0c6a4d4e5b8c7d6e5f4a3b2c1d",
+    state=DeliveryState.DELIVERED,
+    created_at=datetime(2024, 1, 15, 10, 34, 22, tzinfo=UTC),
+    next_attempt_at=None,
+    attempts=[
+        Attempt(at=datetime(2024, 1, 15, 10, 34, 23, tzinfo=UTC), status=204, problem=None, ms=87)
+    ],
+    body='{"event":"sync.completed","organization_id":123,"data":{"patients_synced":648,'
+    '"duration":"4m 22s","success_rate":100.0}}',
+)
+described = partial(Endpoint, tag="Webhooks", action=Action.MANAGE_WEBHOOKS)
+
+
+@guarded.get("/cliniko/webhooks/<org_id>/<webhook_id>/deliveries")
+@described(
+    summary="List the messages to a webhook",
+    description="Newest first, each with every try; they are kept for 30 days.",
+    query=DeliveryQuery,
+    example=DeliveryPage(deliveries=[EXAMPLE], pagination=pagination(1, 25, 0, 1)),
+    errors=(ErrorCode.NOT_FOUND,),
+)
+def webhook_deliveries(
+    organization: Organization, webhook_id: str, query: DeliveryQuery
+) -> DeliveryPage:
+    page = deliveries.find(found(organization, webhook_id), **dict(query))
+    shown = len(page.deliveries)
+    return DeliveryPage(
+        deliveries=[shaped(each) for each in page.deliveries],
+        pagination=pagination(page.total, query.limit, query.offset, shown),
+    )
+
+
+@guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/test")
+@described(
+    summary="Send a test message",
+    description="Signed and sent as any other, but tried once. Its delivery tells what came of it.",
+    example=EXAMPLE,
+    errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
+)
+def test_webhook(organization: Organization, webhook_id: str) -> Delivery:
+    return shaped(endpoints.send_test(found(organization, webhook_id), actor=current_actor()))
+
+
+@guarded.post("/cliniko/webhooks/<org_id>/deliveries/<delivery_id>/resend")
+@described(
+    summary="Send a message again",
+    description="Under the same id, with all of its tries anew; to a paused webhook when it is "
+    "resumed.",
+    example=EXAMPLE,
+    errors=(ErrorCode.NOT_FOUND,),
+)
+def resend_delivery(organization: Organization, delivery_id: str) -> Delivery:
+    delivery = deliveries.get(organization, id_of(delivery_id))
+    deliveries.resend(delivery, actor=current_actor())
+    return shaped(delivery)
+
+
+def shaped(delivery: models.WebhookDelivery) -> Delivery:
+    """A message as the API shows it."""
+    waits = delivery.state == DeliveryState.WAITING
+    fields: dict[str, Any] = {
+        "id": delivery.id,
+        "webhook_id": delivery.endpoint_id,
+        "event": delivery.event,
+        "message_id": delivery.message_id,
+        "state": delivery.state,
+        "created_at": delivery.created_at,
+        "next_attempt_at": delivery.next_attempt_at if waits else None,
+        "attempts": delivery.attempts,
+        "body": delivery.body,
+    }
+    return Delivery.model_validate(fields)

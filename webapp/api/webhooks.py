@@ -1,0 +1,255 @@
+"""/cliniko/webhooks: whom a clinic tells what happens."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from webapp import models
+from webapp.api.blueprints import guarded
+from webapp.api.endpoint import Endpoint
+from webapp.api.shapes import Answer, Body, Id, Moment
+from webapp.auth.access import Action
+from webapp.auth.bearer import current_actor
+from webapp.errors import ErrorCode, NotFound
+from webapp.models import Organization, PauseReason, WebhookEndpoint
+from webapp.services.webhooks import endpoints
+from webapp.services.webhooks.addresses import LONGEST
+
+EVENTS = "`sync.completed`, `sync.failed`, `patients.changed`"
+
+Address = Annotated[
+    str,
+    Field(
+        max_length=LONGEST,
+        description="Begins with `https://`, and can be reached from the Internet.",
+        examples=["https://example.com/patients"],
+    ),
+]
+Events = Annotated[
+    list[str],
+    Field(description=f"One or more of {EVENTS}.", examples=[["sync.completed", "sync.failed"]]),
+]
+
+
+class State(StrEnum):
+    """Whether messages are sent to a webhook."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+class NewWebhook(Body):
+    """A webhook to be added."""
+
+    address: Address
+    events: Events
+
+
+class WebhookChange(Body):
+    """What is to be changed of a webhook; what is left out stays."""
+
+    address: Annotated[
+        Address | None,
+        Field(description="Another address.", examples=["https://example.com/patients"]),
+    ] = None
+    events: Annotated[
+        Events | None,
+        Field(description=f"One or more of {EVENTS}.", examples=[["sync.failed"]]),
+    ] = None
+    state: Annotated[
+        Literal["active", "paused"] | None,
+        Field(
+            description="`active` sends what waits; `paused` lets messages wait.",
+            examples=["paused"],
+        ),
+    ] = None
+
+
+class Webhook(Answer):
+    """A webhook of a clinic."""
+
+    id: Id
+    organization_id: Id
+    address: str
+    events: list[str]
+    state: State
+    paused_because: Annotated[
+        PauseReason | None,
+        Field(
+            description="`person`: somebody paused it; `gone`: it answered 410; `exhausted`: a "
+            "message failed for a day. Null while it is active."
+        ),
+    ]
+    paused_at: Moment | None
+    created_at: Moment
+
+
+class Webhooks(Answer):
+    """The webhooks of a clinic, in the order in which they were added."""
+
+    webhooks: list[Webhook]
+
+
+class WebhookWithSecret(Answer):
+    """A webhook and the secret that its messages are signed with."""
+
+    webhook: Webhook
+    secret: Annotated[str, Field(description="Shown this once. Keep it like a password.")]
+    old_secret_until: Annotated[
+        Moment | None,
+        Field(description="Until then messages are signed with the secret before this, too."),
+    ]
+
+
+class Deleted(Answer):
+    """A webhook that is no more."""
+
+    success: Literal[True] = True
+    message: str
+
+
+EXAMPLE = Webhook(
+    id=7,
+    organization_id=123,
+    address="https://example.com/patients",
+    events=["sync.completed", "sync.failed"],
+    state=State.ACTIVE,
+    paused_because=None,
+    paused_at=None,
+    created_at=datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
+)
+WITH_SECRET = WebhookWithSecret(
+    webhook=EXAMPLE,
+    secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    old_secret_until=None,
+)
+
+
+def _described(
+    summary: str,
+    description: str,
+    example: Answer,
+    *errors: ErrorCode,
+    body: type[Body] | None = None,
+    status: int = 200,
+) -> Endpoint:
+    return Endpoint(
+        summary=summary,
+        description=description,
+        tag="Webhooks",
+        action=Action.MANAGE_WEBHOOKS,
+        example=example,
+        body=body,
+        errors=errors,
+        status=status,
+    )
+
+
+@guarded.get("/cliniko/webhooks/<org_id>")
+@_described("List webhooks", "Those of one clinic.", Webhooks(webhooks=[EXAMPLE]))
+def webhooks(organization: Organization) -> Webhooks:
+    return Webhooks(webhooks=[shaped(each) for each in endpoints.of(organization)])
+
+
+@guarded.post("/cliniko/webhooks/<org_id>")
+@_described(
+    "Add a webhook",
+    "Its address gets a signed POST for each of the events. The answer holds the secret of the "
+    f"signatures, this once. A clinic has {endpoints.MOST} at most.",
+    WITH_SECRET,
+    ErrorCode.VALIDATION_ERROR,
+    body=NewWebhook,
+    status=201,
+)
+def add_webhook(organization: Organization, body: NewWebhook) -> WebhookWithSecret:
+    endpoint, secret = endpoints.add(organization, body.address, body.events, actor=current_actor())
+    return _with_secret(endpoint, secret)
+
+
+@guarded.get("/cliniko/webhooks/<org_id>/<webhook_id>")
+@_described("Read a webhook", "One of a clinic.", EXAMPLE, ErrorCode.NOT_FOUND)
+def webhook(organization: Organization, webhook_id: str) -> Webhook:
+    return shaped(found(organization, webhook_id))
+
+
+@guarded.patch("/cliniko/webhooks/<org_id>/<webhook_id>")
+@_described(
+    "Change, pause or resume a webhook",
+    "Messages that wait go to the new address. While it is paused messages wait; resumed, it gets "
+    "them at once, each with all of its tries anew.",
+    EXAMPLE,
+    ErrorCode.NOT_FOUND,
+    ErrorCode.VALIDATION_ERROR,
+    body=WebhookChange,
+)
+def change_webhook(organization: Organization, webhook_id: str, body: WebhookChange) -> Webhook:
+    endpoint, actor = found(organization, webhook_id), current_actor()
+    endpoints.change(endpoint, address=body.address, events=body.events, actor=actor)
+    if body.state is not None:
+        act = endpoints.pause if body.state == "paused" else endpoints.resume
+        act(endpoint, actor=actor)
+    return shaped(endpoint)
+
+
+@guarded.delete("/cliniko/webhooks/<org_id>/<webhook_id>")
+@_described(
+    "Delete a webhook",
+    "With all of its messages, those that wait included.",
+    Deleted(message="Webhook 7 was deleted"),
+    ErrorCode.NOT_FOUND,
+)
+def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
+    endpoint = found(organization, webhook_id)
+    deleted = Deleted(message=f"Webhook {endpoint.id} was deleted")
+    endpoints.remove(endpoint, actor=current_actor())
+    return deleted
+
+
+@guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/rotate")
+@_described(
+    "Make a new secret",
+    "The answer holds it, this once. For 24 hours messages are signed with both secrets.",
+    WITH_SECRET,
+    ErrorCode.NOT_FOUND,
+)
+def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSecret:
+    endpoint = found(organization, webhook_id)
+    return _with_secret(endpoint, endpoints.rotate(endpoint, actor=current_actor()))
+
+
+def found(organization: Organization, webhook_id: str) -> WebhookEndpoint:
+    """The webhook of an address. Raises NotFound."""
+    return endpoints.get(organization, id_of(webhook_id))
+
+
+def id_of(text: str) -> int:
+    """The id of a child in an address. Raises NotFound for what is none."""
+    if not re.fullmatch("[1-9][0-9]{0,15}", text, re.ASCII):
+        raise NotFound()
+    return int(text)
+
+
+def shaped(endpoint: models.WebhookEndpoint) -> Webhook:
+    """A webhook as the API shows it: never with a secret."""
+    because = endpoint.paused_because
+    return Webhook(
+        id=endpoint.id,
+        organization_id=endpoint.organization_id,
+        address=endpoint.address,
+        events=endpoint.events,
+        state=State.ACTIVE if endpoint.paused_at is None else State.PAUSED,
+        paused_because=PauseReason(because) if because else None,
+        paused_at=endpoint.paused_at,
+        created_at=endpoint.created_at,
+    )
+
+
+def _with_secret(endpoint: WebhookEndpoint, secret: str) -> WebhookWithSecret:
+    return WebhookWithSecret(
+        webhook=shaped(endpoint), secret=secret, old_secret_until=endpoint.old_secret_until
+    )

@@ -1,0 +1,176 @@
+"""The webhooks of a clinic: whom it tells what happens, and what became of each message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import fresh, organization_for
+from webapp.auth.sessions import current_actor
+from webapp.errors import ValidationError
+from webapp.models import SUBSCRIBABLE, DeliveryState, Organization, WebhookEndpoint, WebhookEvent
+from webapp.pages import parameters
+from webapp.pages.blueprints import signed_in
+from webapp.pages.templating import render_clinic
+from webapp.services.webhooks import deliveries, endpoints
+
+PER_PAGE = 25
+
+
+@signed_in.get("/clinics/<org_id>/webhooks")
+@fresh
+def webhooks(org_id: str) -> str:
+    return _list(_clinic(org_id))
+
+
+@signed_in.post("/clinics/<org_id>/webhooks")
+@fresh
+def add_webhook(org_id: str) -> ResponseReturnValue:
+    """Shows the secret in this one answer; it can be read nowhere afterwards."""
+    organization, form = _clinic(org_id), request.form
+    try:
+        endpoint, secret = endpoints.add(
+            organization, form.get("address", ""), form.getlist("events"), actor=current_actor()
+        )
+    except ValidationError as error:
+        return _list(organization, errors={error.parameter: error.message}), 422
+    return _one(organization, endpoint, secret=secret)
+
+
+@signed_in.get("/clinics/<org_id>/webhooks/<webhook_id>")
+@fresh
+def webhook(org_id: str, webhook_id: str) -> str:
+    organization = _clinic(org_id)
+    return _one(organization, _endpoint(organization, webhook_id))
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>")
+@fresh
+def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
+    organization, form = _clinic(org_id), request.form
+    endpoint = _endpoint(organization, webhook_id)
+    address, events = form.get("address", ""), form.getlist("events")
+    try:
+        endpoints.change(endpoint, address=address, events=events, actor=current_actor())
+    except ValidationError as error:
+        return _one(organization, endpoint, errors={error.parameter: error.message}), 422
+    flash("The webhook was saved.", "ok")
+    return _back_to(endpoint)
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/rotate")
+@fresh
+def rotate_webhook(org_id: str, webhook_id: str) -> str:
+    """Shows the new secret in this one answer, as `add_webhook` does."""
+    organization = _clinic(org_id)
+    endpoint = _endpoint(organization, webhook_id)
+    secret = endpoints.rotate(endpoint, actor=current_actor())
+    return _one(organization, endpoint, secret=secret)
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/pause")
+@fresh
+def pause_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
+    done = "The webhook is paused. What happens meanwhile waits."
+    return _do(org_id, webhook_id, endpoints.pause, done)
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/resume")
+@fresh
+def resume_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
+    return _do(org_id, webhook_id, endpoints.resume, "The webhook is active again.")
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/test")
+@fresh
+def test_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
+    done = "A test message is on its way. Load this page again to see what came of it."
+    return _do(org_id, webhook_id, endpoints.send_test, done)
+
+
+@signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/delete")
+@fresh
+def delete_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
+    organization = _clinic(org_id)
+    endpoints.remove(_endpoint(organization, webhook_id), actor=current_actor())
+    flash("The webhook was deleted, with all of its messages.", "ok")
+    return redirect(url_for("pages.webhooks", org_id=organization.id), 303)
+
+
+@signed_in.post("/clinics/<org_id>/deliveries/<delivery_id>/resend")
+@fresh
+def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
+    delivery = deliveries.get(_clinic(org_id), parameters.id_of(delivery_id))
+    deliveries.resend(delivery, actor=current_actor())
+    flash("The message is sent again, under the same id.", "ok")
+    return _back_to(delivery.endpoint)
+
+
+def _do(
+    org_id: str, webhook_id: str, change: Callable[..., object], done: str
+) -> ResponseReturnValue:
+    endpoint = _endpoint(_clinic(org_id), webhook_id)
+    try:
+        change(endpoint, actor=current_actor())
+    except ValidationError as error:
+        flash(error.message, "bad")
+    else:
+        flash(done, "ok")
+    return _back_to(endpoint)
+
+
+def _clinic(org_id: str) -> Organization:
+    return organization_for(current_actor(), org_id, Action.MANAGE_WEBHOOKS)
+
+
+def _endpoint(organization: Organization, webhook_id: str) -> WebhookEndpoint:
+    return endpoints.get(organization, parameters.id_of(webhook_id))
+
+
+def _back_to(endpoint: WebhookEndpoint) -> ResponseReturnValue:
+    address = url_for("pages.webhook", org_id=endpoint.organization_id, webhook_id=endpoint.id)
+    return redirect(address, 303)
+
+
+def _list(organization: Organization, *, errors: dict[str, str] | None = None) -> str:
+    found = endpoints.of(organization)
+    return render_clinic(
+        "webhooks/index.html",
+        organization,
+        endpoints=found,
+        last=endpoints.last_deliveries(found),
+        most=endpoints.MOST,
+        subscribable=SUBSCRIBABLE,
+        errors=errors or {},
+    )
+
+
+def _one(
+    organization: Organization,
+    endpoint: WebhookEndpoint,
+    *,
+    secret: str | None = None,
+    errors: dict[str, str] | None = None,
+) -> str:
+    page = parameters.page_number(request.args)
+    state = parameters.choice(request.args, "state", DeliveryState)
+    event = parameters.choice(request.args, "event", WebhookEvent)
+    found = deliveries.find(
+        endpoint, limit=PER_PAGE, offset=(page - 1) * PER_PAGE, state=state, event=event
+    )
+    return render_clinic(
+        "webhooks/show.html",
+        organization,
+        endpoint=endpoint,
+        secret=secret,
+        found=found,
+        page=page,
+        per_page=PER_PAGE,
+        chosen={"state": state, "event": event},
+        subscribable=SUBSCRIBABLE,
+        events=list(WebhookEvent),
+        errors=errors or {},
+    )

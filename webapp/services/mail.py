@@ -1,0 +1,59 @@
+"""One mail, handed to the mail server of the settings."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+from urllib.parse import unquote, urlsplit
+
+from flask import current_app
+
+SECONDS = 15.0
+_PORTS = {"smtp": 587, "smtps": 465}
+
+# Whatever can go wrong on the way; the caller tries again later.
+MailTrouble = (smtplib.SMTPException, OSError)
+
+
+def is_set_up() -> bool:
+    """Whether the settings name a mail server."""
+    return current_app.config["SMTP_URL"] is not None
+
+
+def send(recipient: str, subject: str, text: str, *, message_id: str) -> None:
+    """Send a mail in plain text; `message_id` is the same whenever the same mail is tried again.
+
+    Raises MailTrouble, and ValueError for an address or a subject that would add a header.
+    """
+    sender = str(current_app.config["NOTICES_FROM"])
+    mail = EmailMessage(policy=SMTP)
+    mail["From"], mail["To"], mail["Subject"] = sender, recipient, subject
+    mail["Date"], mail["Message-ID"] = formatdate(), f"<{message_id}@{sender.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"  # so that no holiday notice answers it (RFC 3834)
+    mail.set_content(text)
+    with _connected(str(current_app.config["SMTP_URL"])) as server:
+        server.send_message(mail)
+
+
+def _connected(url: str) -> smtplib.SMTP:
+    """A connection, encrypted wherever the server can; a password is sent only over such a one."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    secure = ssl.create_default_context()
+    server: smtplib.SMTP
+    if parts.scheme == "smtps":
+        server = smtplib.SMTP_SSL(host, port, timeout=SECONDS, context=secure)
+    else:
+        server = smtplib.SMTP(host, port, timeout=SECONDS)
+        server.ehlo_or_helo_if_needed()
+        if server.has_extn("starttls"):
+            server.starttls(context=secure)
+        elif parts.username:
+            server.close()
+            raise smtplib.SMTPNotSupportedError("no TLS, so the password was not sent")
+    if parts.username:
+        server.login(unquote(parts.username), unquote(parts.password or ""))
+    return server

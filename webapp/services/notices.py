@@ -1,0 +1,233 @@
+"""Mails to those who run a clinic: when its syncs begin to fail, when they work again, when it is
+overdue, and when a webhook was stopped. One at each turn of events, never one each time.
+
+They are written in the transaction of what they tell of, and hold nothing about a patient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from flask import current_app
+from sqlalchemy import func, or_, select, update
+
+from webapp.clock import now
+from webapp.errors import ErrorCode
+from webapp.extensions import db, transaction
+from webapp.models import (
+    BRINGS_IN_STEP,
+    Notice,
+    NoticeKind,
+    NoticeState,
+    OperationType,
+    Organization,
+    Role,
+    Schedule,
+    SyncLog,
+    SyncStatus,
+    User,
+)
+from webapp.services import mail, schedules
+from webapp.services.webhooks import schedule
+
+log = structlog.get_logger()
+
+TURN = timedelta(seconds=60)  # longer than a mail can take
+_ENDED_BY_SOMEBODY = (ErrorCode.SYNC_CANCELLED, ErrorCode.ORGANIZATION_NOT_FOUND)
+_BYE = "\n\nWhether you get these mails is up to you: see “Your account” in Patient Sync."
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The right to send one mail, proven by the number of its try."""
+
+    notice_id: int
+    number: int
+
+
+def sync_ended(sync_log: SyncLog) -> None:
+    """Tell of the first failure after a success, and of the first success after a failure, inside
+    the caller's transaction. A sync that somebody has ended tells nothing, nor does one that only
+    reads failed records again."""
+    again = sync_log.operation_type == OperationType.RETRY_FAILED
+    if again or sync_log.error_code in _ENDED_BY_SOMEBODY:
+        return
+    failed, failed_before = sync_log.status == SyncStatus.FAILED, _failed_before(sync_log)
+    if failed == failed_before:
+        return
+    clinic = db.session.get_one(Organization, sync_log.organization_id).name
+    if failed:
+        subject = f"Syncs of {clinic} are failing"
+        text = (
+            f"Sync {sync_log.id} of {clinic} has failed: {sync_log.error_code}.\n"
+            f"{sync_log.error_message}\n\n"
+            "What was stored is kept. You get one more mail when a sync has completed again."
+        )
+        put(sync_log.organization_id, NoticeKind.FAILING, subject, text)
+    else:
+        subject = f"Syncs of {clinic} work again"
+        text = f"Sync {sync_log.id} of {clinic} has completed. All is well."
+        put(sync_log.organization_id, NoticeKind.RECOVERED, subject, text)
+
+
+def look_for_overdue() -> None:
+    """Tell once of each clinic that has not been in step for longer than its schedule allows."""
+    scheduled = select(Organization).join(Schedule, Schedule.organization_id == Organization.id)
+    alive = scheduled.where(Organization.deleted_at.is_(None), Organization.disabled_at.is_(None))
+    for clinic in list(db.session.scalars(alive)):
+        if schedules.overdue(clinic, now()) and not _told_of_overdue(clinic):
+            _tell_of_overdue(clinic)
+
+
+def webhook_stopped(organization_id: int, endpoint_id: int, why: str) -> None:
+    """Tell that we send nothing more to a webhook, inside the caller's transaction."""
+    clinic = db.session.get_one(Organization, organization_id).name
+    text = (
+        f"Webhook {endpoint_id} of {clinic} was paused: {why}\n\n"
+        "What happens meanwhile waits and is sent as soon as somebody resumes it on the page "
+        "“Webhooks” of the clinic."
+    )
+    put(organization_id, NoticeKind.WEBHOOK_STOPPED, f"A webhook of {clinic} was paused", text)
+
+
+def put(organization_id: int, kind: NoticeKind, subject: str, text: str) -> None:
+    """Write down a mail to everybody who wants to hear of this clinic, inside the caller's
+    transaction. Without a mail server there is nobody to tell."""
+    if not mail.is_set_up():
+        return
+    url = current_app.config["PUBLIC_URL"]
+    place = f"\n\n{url}/clinics/{organization_id}" if url else ""
+    for recipient in recipients(organization_id):
+        db.session.add(
+            Notice(
+                organization_id=organization_id,
+                kind=kind,
+                recipient=recipient,
+                subject=_one_line(subject),
+                text=text + place + _BYE,
+            )
+        )
+
+
+def recipients(organization_id: int) -> list[str]:
+    """The addresses of the managers of a clinic and of all admins, of those who want mails."""
+    theirs = (User.role == Role.ADMIN) | (
+        (User.role == Role.MANAGER) & (User.organization_id == organization_id)
+    )
+    wanted = select(User.email).where(User.active, ~User.invited, User.notices, theirs)
+    return list(db.session.scalars(wanted.order_by(User.id)))
+
+
+def want(user: User, wanted: bool) -> None:
+    """Whether a person gets these mails from now on."""
+    with transaction():
+        user.notices = wanted
+
+
+def take_due(most: int) -> list[Taken]:
+    """Take up to so many mails that are due. A sender that dies lets its try run out."""
+    waiting = Notice.state == NoticeState.WAITING
+    due = select(Notice.id, Notice.tries).where(waiting, Notice.next_attempt_at <= now())
+    found = db.session.execute(due.order_by(Notice.next_attempt_at).limit(most)).all()
+    db.session.rollback()
+    return [taken for taken in (_take(row.id, row.tries) for row in found) if taken is not None]
+
+
+def send(taken: Taken) -> bool:
+    """Send a mail and write down what came of it; says whether it was sent."""
+    notice = db.session.get(Notice, taken.notice_id)
+    if notice is None:
+        return False
+    what = (notice.recipient, notice.subject, notice.text)
+    db.session.rollback()  # no transaction is open while the mail server thinks
+    try:
+        mail.send(*what, message_id=f"notice-{taken.notice_id}")
+    except (*mail.MailTrouble, ValueError) as error:
+        log.warning("notice_not_sent", notice_id=taken.notice_id, error=type(error).__name__)
+        sent = False
+    else:
+        sent = True
+    with transaction() as session:
+        written = session.get(Notice, taken.notice_id, with_for_update=True)
+        if written is not None and written.tries == taken.number:
+            _after(written, sent=sent)
+    return sent
+
+
+def _tell_of_overdue(clinic: Organization) -> None:
+    text = (
+        f"{clinic.name} has not been brought in step with Cliniko for longer than its schedule "
+        "allows.\n\nLook at its last syncs, and whether workers run."
+    )
+    with transaction() as session:
+        session.refresh(clinic, with_for_update=True)  # of two that look at once one tells
+        if not _told_of_overdue(clinic):
+            put(clinic.id, NoticeKind.OVERDUE, f"{clinic.name} is not in step", text)
+
+
+def _told_of_overdue(clinic: Organization) -> bool:
+    last_synced = (
+        select(func.max(SyncLog.completed_at))
+        .where(
+            SyncLog.organization_id == clinic.id,
+            SyncLog.status == SyncStatus.COMPLETED,
+            BRINGS_IN_STEP,
+        )
+        .scalar_subquery()
+    )
+    told = select(Notice.id).where(
+        Notice.organization_id == clinic.id,
+        Notice.kind == NoticeKind.OVERDUE,
+        or_(last_synced.is_(None), Notice.created_at > last_synced),
+    )
+    return db.session.scalar(told.limit(1)) is not None
+
+
+def _failed_before(sync_log: SyncLog) -> bool:
+    """Whether the last sync before this one that ended by itself has failed."""
+    before = (
+        select(SyncLog.status)
+        .where(
+            SyncLog.organization_id == sync_log.organization_id,
+            SyncLog.id < sync_log.id,
+            SyncLog.status != SyncStatus.RUNNING,
+            BRINGS_IN_STEP,
+            func.coalesce(SyncLog.error_code, "").not_in(_ENDED_BY_SOMEBODY),
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
+    return db.session.scalar(before) == SyncStatus.FAILED
+
+
+def _take(notice_id: int, tries: int) -> Taken | None:
+    with transaction() as session:
+        number = session.scalar(
+            update(Notice)
+            .where(
+                Notice.id == notice_id,
+                Notice.tries == tries,
+                Notice.state == NoticeState.WAITING,
+            )
+            .values(tries=tries + 1, next_attempt_at=now() + TURN)
+            .returning(Notice.tries)
+            .execution_options(synchronize_session=False)
+        )
+        return None if number is None else Taken(notice_id, number)
+
+
+def _after(notice: Notice, *, sent: bool) -> None:
+    again = schedule.next_try(notice.created_at, notice.tries, now(), None)
+    if sent:
+        notice.state = NoticeState.SENT
+    elif again is None:
+        notice.state = NoticeState.FAILED
+    else:
+        notice.next_attempt_at = again
+
+
+def _one_line(text: str) -> str:
+    """Names may come from anywhere: nothing in them may begin another header."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:300]

@@ -1,0 +1,82 @@
+"""The messages of a clinic's webhooks, and what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from webapp.clock import now
+from webapp.errors import NotFound
+from webapp.extensions import db, transaction
+from webapp.models import (
+    DeliveryState,
+    Organization,
+    User,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from webapp.services import audit
+
+
+@dataclass(frozen=True)
+class DeliveryPage:
+    """Some messages, newest first, and how many match in all."""
+
+    deliveries: list[WebhookDelivery]
+    total: int
+
+
+def find(
+    endpoint: WebhookEndpoint,
+    *,
+    limit: int,
+    offset: int = 0,
+    state: DeliveryState | None = None,
+    event: WebhookEvent | None = None,
+) -> DeliveryPage:
+    """The messages of an endpoint that match, newest first."""
+    conditions = [WebhookDelivery.endpoint_id == endpoint.id]
+    if state is not None:
+        conditions.append(WebhookDelivery.state == state)
+    if event is not None:
+        conditions.append(WebhookDelivery.event == event)
+    matching = select(func.count()).select_from(WebhookDelivery).where(*conditions)
+    query = select(WebhookDelivery).where(*conditions).order_by(WebhookDelivery.id.desc())
+    found = list(db.session.scalars(query.limit(limit).offset(offset)))
+    return DeliveryPage(found, db.session.scalar(matching) or 0)
+
+
+def get(organization: Organization, delivery_id: int) -> WebhookDelivery:
+    """One message of this clinic. Raises NotFound for one that is none of the clinic's."""
+    delivery = db.session.get(WebhookDelivery, delivery_id)
+    if delivery is None or delivery.endpoint.organization_id != organization.id:
+        raise NotFound()
+    return delivery
+
+
+def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:
+    """Send a message again, under the same id and with all of its tries anew; to a paused endpoint
+    when it is resumed."""
+    with transaction() as session:
+        endpoint = session.get_one(WebhookEndpoint, delivery.endpoint_id, with_for_update=True)
+        session.refresh(delivery, with_for_update=True)
+        endpoint.rests_until = None
+        delivery.state = DeliveryState.WAITING
+        delivery.tries, delivery.first_tried_at, delivery.next_attempt_at = 0, None, now()
+        audit.record(
+            audit.Event.WEBHOOK_RESENT,
+            actor=actor,
+            organization_id=endpoint.organization_id,
+            subject=f"webhook {endpoint.id}",
+            message_id=delivery.message_id,
+        )
+
+
+def count_by_state() -> dict[str, int]:
+    """How many messages of all clinics stand how."""
+    counted = select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state)
+    counts = dict.fromkeys(map(str, DeliveryState), 0)
+    counts.update((state, count) for state, count in db.session.execute(counted))
+    return counts

@@ -1,0 +1,208 @@
+"""The endpoints of a clinic: whom it tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, update
+
+from webapp.clock import now
+from webapp.errors import NotFound, ValidationError
+from webapp.extensions import db, transaction
+from webapp.models import (
+    SUBSCRIBABLE,
+    DeliveryState,
+    Organization,
+    PauseReason,
+    User,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from webapp.services import audit
+from webapp.services.sealing import Purpose, seal, unseal
+from webapp.services.webhooks import addresses, outbox, signing
+
+MOST = 10  # of one clinic
+BOTH_SECRETS_FOR = timedelta(hours=24)
+_TEST = {"message": "This is a test. If you can read it and its signature holds, all is well."}
+
+
+def of(organization: Organization) -> list[WebhookEndpoint]:
+    """The endpoints of a clinic, in the order in which they were added."""
+    query = select(WebhookEndpoint).where(WebhookEndpoint.organization_id == organization.id)
+    return list(db.session.scalars(query.order_by(WebhookEndpoint.id)))
+
+
+def get(organization: Organization, endpoint_id: int) -> WebhookEndpoint:
+    """One endpoint of this clinic. Raises NotFound for one that is none of the clinic's."""
+    endpoint = db.session.get(WebhookEndpoint, endpoint_id)
+    if endpoint is None or endpoint.organization_id != organization.id:
+        raise NotFound()
+    return endpoint
+
+
+def stopped(organization: Organization) -> int:
+    """How many endpoints of a clinic were paused by us."""
+    return sum(endpoint.is_stopped for endpoint in of(organization))
+
+
+def last_deliveries(endpoints: Iterable[WebhookEndpoint]) -> dict[int, WebhookDelivery]:
+    """The newest message of each endpoint that has one, by the endpoint's id."""
+    ids = [endpoint.id for endpoint in endpoints]
+    newest = (
+        select(func.max(WebhookDelivery.id))
+        .where(WebhookDelivery.endpoint_id.in_(ids))
+        .group_by(WebhookDelivery.endpoint_id)
+    )
+    found = db.session.scalars(select(WebhookDelivery).where(WebhookDelivery.id.in_(newest)))
+    return {delivery.endpoint_id: delivery for delivery in found}
+
+
+def add(
+    organization: Organization, address: str, events: Iterable[str], *, actor: User | None
+) -> tuple[WebhookEndpoint, str]:
+    """Add an endpoint, and the secret with which its messages are signed: it is told this once.
+
+    Raises ValidationError for an address or events that cannot be, and for one too many.
+    """
+    address, events = addresses.checked(address), _checked(events)
+    secret = signing.new_secret()
+    with transaction() as session:
+        session.get_one(Organization, organization.id, with_for_update=True)
+        if len(of(organization)) >= MOST:
+            raise ValidationError(
+                f"A clinic has {MOST} webhooks at most. Delete one first.", parameter="address"
+            )
+        endpoint = WebhookEndpoint(
+            organization_id=organization.id,
+            address=address,
+            sealed_secret=seal(Purpose.WEBHOOK_SECRET, organization.id, secret),
+            events=events,
+        )
+        session.add(endpoint)
+        session.flush()
+        _record(audit.Event.WEBHOOK_ADDED, endpoint, actor)
+    return endpoint, secret
+
+
+def change(
+    endpoint: WebhookEndpoint,
+    *,
+    address: str | None = None,
+    events: Iterable[str] | None = None,
+    actor: User | None,
+) -> None:
+    """Give an endpoint another address or other events; None leaves what there is. What waits goes
+    to the new address. Raises ValidationError as `add` does."""
+    new_address = None if address is None else addresses.checked(address)
+    new_events = None if events is None else _checked(events)
+    with transaction():
+        changed = []
+        if new_address is not None and new_address != endpoint.address:
+            endpoint.address = new_address
+            _forget_failures(endpoint)
+            changed.append("address")
+        if new_events is not None and new_events != endpoint.events:
+            endpoint.events = new_events
+            changed.append("events")
+        if changed:
+            _record(audit.Event.WEBHOOK_CHANGED, endpoint, actor, changed)
+
+
+def pause(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
+    """Send nothing until somebody resumes it; what happens meanwhile waits."""
+    with transaction():
+        if endpoint.paused_at is None:
+            endpoint.paused_at, endpoint.paused_because = now(), PauseReason.PERSON
+            _record(audit.Event.WEBHOOK_PAUSED, endpoint, actor)
+
+
+def resume(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
+    """Send again, beginning with what waits, which has all of its tries anew."""
+    with transaction() as session:
+        if endpoint.paused_at is None:
+            return
+        endpoint.paused_at = endpoint.paused_because = None
+        _forget_failures(endpoint)
+        session.execute(
+            update(WebhookDelivery)
+            .where(
+                WebhookDelivery.endpoint_id == endpoint.id,
+                WebhookDelivery.state == DeliveryState.WAITING,
+            )
+            .values(tries=0, first_tried_at=None, next_attempt_at=now())
+        )
+        _record(audit.Event.WEBHOOK_RESUMED, endpoint, actor)
+
+
+def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
+    """Delete an endpoint with all of its messages, those that wait included."""
+    with transaction() as session:
+        session.refresh(endpoint, with_for_update=True)
+        _record(audit.Event.WEBHOOK_DELETED, endpoint, actor)
+        theirs = WebhookDelivery.endpoint_id == endpoint.id
+        session.execute(delete(WebhookDelivery).where(theirs))
+        session.delete(endpoint)
+
+
+def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
+    """Another secret, told this once; for a day messages are signed with the one before, too."""
+    secret = signing.new_secret()
+    with transaction() as session:
+        session.refresh(endpoint, with_for_update=True)
+        endpoint.sealed_previous_secret = endpoint.sealed_secret
+        endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR
+        endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
+        _record(audit.Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
+    return secret
+
+
+def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelivery:
+    """Put a test message in the outbox; it is sent like any other, but tried once only.
+
+    Raises ValidationError while the endpoint is paused.
+    """
+    with transaction():
+        if endpoint.paused_at is not None:
+            raise ValidationError("Resume the webhook first: it is paused.", parameter="webhook")
+        endpoint.rests_until = None
+        delivery = outbox.put_for(endpoint, WebhookEvent.TEST, _TEST)
+        _record(audit.Event.WEBHOOK_TESTED, endpoint, actor)
+        return delivery
+
+
+def secrets_of(endpoint: WebhookEndpoint) -> list[str]:
+    """What messages are signed with now, the newest first. Raises SecretUnreadable."""
+    sealed = [endpoint.sealed_secret]
+    if endpoint.sealed_previous_secret is not None and endpoint.old_secret_until:
+        sealed.append(endpoint.sealed_previous_secret)
+    return [unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, each) for each in sealed]
+
+
+def _checked(events: Iterable[str]) -> list[str]:
+    wanted = set(events)
+    if not wanted or wanted - set(SUBSCRIBABLE):
+        choices = ", ".join(SUBSCRIBABLE)
+        raise ValidationError(f"Choose one or more of: {choices}.", parameter="events")
+    return [str(event) for event in SUBSCRIBABLE if event in wanted]
+
+
+def _forget_failures(endpoint: WebhookEndpoint) -> None:
+    endpoint.failures_in_a_row, endpoint.rests_until = 0, None
+
+
+def _record(
+    event: audit.Event,
+    endpoint: WebhookEndpoint,
+    actor: User | None,
+    fields: list[str] | None = None,
+) -> None:
+    audit.record(
+        event,
+        actor=actor,
+        organization_id=endpoint.organization_id,
+        subject=f"webhook {endpoint.id}",
+        fields=fields,
+    )

@@ -1,0 +1,162 @@
+"""The line to a receiver: one message sent, and one of few outcomes, in the time allowed.
+
+What the receiver says beyond its status is not kept: nobody may read through us what an address of
+theirs leads to.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests_hardened.ip_filter import InvalidIPAddress
+from requests_hardened.ip_filter_adapter import IPFilterAdapter
+from urllib3.exceptions import HTTPError
+
+from webapp.cliniko.deadline import TimelyAdapter, answer_by
+from webapp.clock import now
+from webapp.errors import ValidationError
+from webapp.services.webhooks import addresses
+
+CONNECT_SECONDS = 5.0
+TOTAL_SECONDS = 15.0
+MOST_READ = 4 * 1024  # bytes of the answer, so that a polite receiver is not cut off
+GONE = 410
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    "User-Agent": "PatientSync-Webhooks/1",
+    "Accept-Encoding": "identity",
+}
+
+
+class Problem(StrEnum):
+    """Why a try had no status, or could have none."""
+
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+    UNKNOWN_NAME = "unknown_name"
+    INSECURE = "insecure"  # no TLS, or a certificate that does not hold
+    NOT_PUBLIC = "not_public"
+    NOT_ALLOWED = "not_allowed"  # the settings have changed since the address was saved
+    SECRET_UNREADABLE = "secret_unreadable"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a try: a status or a problem, and how long it took."""
+
+    status: int | None = None
+    problem: Problem | None = None
+    milliseconds: int = 0
+    asked: timedelta | None = None  # in how long the receiver wants to be asked again
+
+    @property
+    def is_delivered(self) -> bool:
+        """Only the statuses from 200 to 299 say so; a redirect is not followed, and a failure."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+_TROUBLE = (
+    *(addresses.NotPublic, ValidationError),
+    *(requests.RequestException, HTTPError, OSError, ValueError),
+)
+_MEANINGS: tuple[tuple[type[Exception], Problem], ...] = (
+    (addresses.NotPublic, Problem.NOT_PUBLIC),
+    (InvalidIPAddress, Problem.NOT_PUBLIC),
+    (ValidationError, Problem.NOT_ALLOWED),
+    (socket.gaierror, Problem.UNKNOWN_NAME),
+    (requests.exceptions.SSLError, Problem.INSECURE),
+    (requests.exceptions.Timeout, Problem.TIMED_OUT),
+    (TimeoutError, Problem.TIMED_OUT),
+)
+
+
+class _Guarded(TimelyAdapter, IPFilterAdapter):  # type: ignore[misc]
+    """Connects to the very address that was checked, under the name it was looked up by."""
+
+    def __init__(self) -> None:
+        IPFilterAdapter.__init__(self, is_https_proto=True)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(*args, **options)
+        if not addresses.is_public(ip_address(host["host"].strip("[]"))):
+            raise addresses.NotPublic
+        return host, pool
+
+
+class _Session(requests.Session):
+    """Follows no redirect: not even its body is read, as `requests` would do."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def post(address: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    """Send a message once. Raises nothing: whatever goes wrong is an outcome."""
+    begun = time.monotonic()
+    answer_by.set(begun + TOTAL_SECONDS)
+    try:
+        with _session_for(address) as session, _sent(session, address, body, headers) as response:
+            taken = _since(begun)
+            with suppress(requests.RequestException, HTTPError, OSError):
+                response.raw.read(MOST_READ)
+            return Outcome(response.status_code, None, taken, _asked(response.headers))
+    except _TROUBLE as error:
+        problem = next((each for kind, each in _MEANINGS if isinstance(error, kind)), None)
+        return Outcome(None, problem or Problem.UNREACHABLE, _since(begun))
+
+
+def _session_for(address: str) -> requests.Session:
+    """A session for this one call, in which only this kind of address can be called."""
+    addresses.checked(address)
+    name = urlsplit(address).hostname or ""
+    session = _Session()
+    session.trust_env = False  # no proxy and no .netrc of whoever runs this
+    session.adapters.clear()
+    if addresses.is_allowed_inside(name):
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, TimelyAdapter())
+    else:
+        addresses.check_public(name)
+        session.mount("https://", _Guarded())
+    return session
+
+
+def _sent(
+    session: requests.Session, address: str, body: bytes, headers: Mapping[str, str]
+) -> requests.Response:
+    return session.post(
+        address,
+        data=body,
+        headers={**_HEADERS, **headers},
+        timeout=(CONNECT_SECONDS, TOTAL_SECONDS),
+        allow_redirects=False,
+        stream=True,
+    )
+
+
+def _since(begun: float) -> int:
+    return round((time.monotonic() - begun) * 1000)
+
+
+def _asked(headers: Mapping[str, str]) -> timedelta | None:
+    """What `Retry-After` asks for, in seconds or as a date; None for nothing or nonsense."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return timedelta(seconds=int(text))
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,45 @@
+"""When a message is tried again. Pure, but for the dice."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+# From the first try; as Standard Webhooks proposes.
+_AFTER_FIRST = (
+    *(timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30)),
+    *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
+)
+MOST_TRIES = 1 + len(_AFTER_FIRST)
+
+_JITTER = 0.1
+_LONGEST_ASKED = timedelta(days=1)
+_SHORTEST_REST = timedelta(seconds=5)
+_LONGEST_REST = timedelta(minutes=5)
+
+
+def next_try(
+    first: datetime, tries: int, moment: datetime, asked: timedelta | None
+) -> datetime | None:
+    """When to try again after so many failures; None if that was the last. Up to a tenth later
+    than planned, so that many do not come at once, and never before what the receiver has `asked`
+    for, a day at most."""
+    if tries >= MOST_TRIES:
+        return None
+    planned = _AFTER_FIRST[tries - 1]
+    before = _AFTER_FIRST[tries - 2] if tries > 1 else timedelta()
+    due = first + planned + (planned - before) * _JITTER * random.random()
+    return max(due, moment + within_reason(asked))
+
+
+def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:
+    """For how long a receiver is left alone after a failure: from five seconds, twice as long each
+    time, up to five minutes. The messages of one that is dead must not take the places of others,
+    and a lone message is never held up by it."""
+    growing: timedelta = _SHORTEST_REST * 2 ** min(failures_in_a_row - 1, 10)
+    return max(min(growing, _LONGEST_REST), within_reason(asked))
+
+
+def within_reason(asked: timedelta | None) -> timedelta:
+    """What a receiver may ask of us: nothing in the past, and nothing beyond a day."""
+    return min(max(asked or timedelta(), timedelta()), _LONGEST_ASKED)

@@ -1,0 +1,84 @@
+"""The end of a sync: the one place where it gets its final status, and where others hear of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from webapp.clock import iso, now
+from webapp.durations import duration_words
+from webapp.extensions import db
+from webapp.models import (
+    ChangeKind,
+    PatientChange,
+    SyncLog,
+    SyncPhase,
+    SyncStatus,
+    WebhookEvent,
+)
+from webapp.services import notices
+from webapp.services.webhooks import outbox
+
+
+def complete(log: SyncLog) -> None:
+    """Close a sync as completed and tell of it, inside the caller's transaction."""
+    log.status = SyncStatus.COMPLETED
+    log.completed_at = now()
+    log.lease_expires_at = None
+    log.checkpoint = None
+    outbox.put(log.organization_id, WebhookEvent.SYNC_COMPLETED, _data(log))
+    counts = log.progress["changes"]
+    changes = {str(kind): counts[kind] for kind in ChangeKind}
+    if any(changes.values()):
+        news = {"changes": changes, "cursor": _before_its_changes(log)}
+        outbox.put(log.organization_id, WebhookEvent.PATIENTS_CHANGED, _data(log) | news)
+    notices.sync_ended(log)
+
+
+def fail(log: SyncLog, error_code: str, message: str, moment: datetime | None = None) -> None:
+    """Close a sync as failed and tell of it, inside the caller's transaction."""
+    show_failed(log, error_code, message, moment)
+    why = {"error_code": log.error_code, "message": message}
+    outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
+    notices.sync_ended(log)
+
+
+def show_failed(
+    log: SyncLog, error_code: str, message: str, moment: datetime | None = None
+) -> None:
+    """Give a row the looks of a failed sync: of one that is only shown, nobody is told."""
+    log.status = SyncStatus.FAILED
+    log.completed_at = moment or now()
+    log.error_code = str(error_code)
+    log.error_message = message
+    log.progress = {
+        **log.progress,
+        "phase": str(SyncPhase.FINISHED),
+        "estimated_remaining": None,
+        "estimated_remaining_seconds": None,
+        "waiting_until": None,
+        "requests_left": None,
+    }
+
+
+def _before_its_changes(log: SyncLog) -> int:
+    """The cursor behind which the feed tells of the changes of this sync."""
+    theirs = select(func.min(PatientChange.position)).where(PatientChange.sync_log_id == log.id)
+    return (db.session.scalar(theirs) or 1) - 1
+
+
+def _data(log: SyncLog) -> dict[str, Any]:
+    """What webhooks tell of a sync: the three keys that were promised first, then ours."""
+    assert log.completed_at is not None
+    return {
+        "patients_synced": log.records_success,
+        "duration": duration_words(log.seconds_so_far),
+        "success_rate": log.success_rate,
+        "sync_log_id": log.id,
+        "operation_type": log.operation_type,
+        "started_at": iso(log.started_at),
+        "completed_at": iso(log.completed_at),
+        "records_failed": log.records_failed,
+    }
