@@ -32,7 +32,10 @@ RETURN_TO = frozenset(
         "patient",
         "removals",
         "api_access",
+        "webhooks",
+        "webhook",
         "people",
+        "role",
         "account",
     )
 )
