@@ -13,6 +13,7 @@ from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, SyncStatus
 from webapp.services import organizations, schedules
 from webapp.services.time_zones import named_by_cliniko
+from webapp.sync import suspension
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,11 @@ def test_a_clinic_that_nobody_promised_anything_is_never_overdue(cast: Cast) -> 
     assert not schedules.overdue(cast.surf, later)
 
     schedules.save(cast.surf, changes_every=None, full_at=None, time_zone=None, actor=None)
+    assert not schedules.overdue(cast.surf, later)
+
+    schedules.save(cast.surf, changes_every=15, full_at=None, time_zone=None, actor=None)
+    assert schedules.overdue(cast.surf, later)
+    suspension.disable(cast.surf, actor=cast.alice)
     assert not schedules.overdue(cast.surf, later)
 
     keyless = organizations.add("Keyless")

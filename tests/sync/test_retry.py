@@ -15,7 +15,7 @@ from tests.sync.copies import copy_of
 from webapp.errors import SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Patient, SyncLog, SyncOrigin
-from webapp.sync import engine, failures, history
+from webapp.sync import engine, failures, forgotten, history
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
 
@@ -213,6 +213,21 @@ def test_the_records_of_another_clinic_are_not_looked_at(
 
     assert (log.status, log.records_processed) == ("completed", 0)
     assert len(failures.open_keys(cast.northside.id)) == 5
+
+
+def test_a_forgotten_patient_is_not_tried_again(
+    sync: Sync, retry: Callable[[], SyncLog], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    somebody = surf_account.ids(State.ACTIVE)[3]
+    surf_account.edit(somebody, **BAD)
+    sync()
+    row = db.session.scalars(db.select(Patient).where(Patient.cliniko_patient_id == somebody)).one()
+    forgotten.forget(cast.surf, row, actor=cast.alice)
+    surf_account.edit(somebody, **GOOD)
+
+    assert retry().records_processed == 0
+    assert somebody not in copy_of(cast.surf)
 
 
 def test_a_key_of_another_account_stores_nobody(

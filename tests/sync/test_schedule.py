@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, time, timedelta
@@ -29,7 +30,7 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import organizations, schedules
-from webapp.sync import recovery, schedule
+from webapp.sync import recovery, schedule, suspension
 from webapp.sync.schedule import start_due_syncs
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
@@ -171,6 +172,38 @@ def test_a_clinic_without_a_key_is_left_alone(cast: Cast) -> None:
 
     assert start_due_syncs() == []
     assert rows() == []
+
+
+def test_a_clinic_that_is_disabled_is_left_alone_until_it_is_enabled(cast: Cast) -> None:
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    (seen,) = schedule._due(now())
+    suspension.disable(cast.surf, actor=cast.alice)
+
+    assert start_due_syncs() == []
+    assert schedule._start(seen, now()) is None  # it was disabled after somebody looked
+    suspension.enable(cast.surf, actor=cast.alice)
+
+    assert len(start_due_syncs()) == 1
+
+
+def test_changes_are_read_once_everything_was_matched_and_at_least_weekly_everything(
+    cast: Cast, sync: Callable[..., SyncLog]
+) -> None:
+    def run() -> str:
+        make_due(cast.surf, next_changes_at=now() - MINUTE)
+        (log_id,) = start_due_syncs()
+        log = db.session.get_one(SyncLog, log_id)
+        operation_type = log.operation_type
+        end(log)
+        return operation_type
+
+    choose(cast.surf, changes=480)
+    assert run() == "full_patients"  # nothing was matched yet
+    sync()
+    assert run() == "changed_patients"
+    with time_machine.travel(now() + timedelta(days=8)):
+        assert run() == "full_patients"
 
 
 def test_a_schedule_that_is_off_starts_nothing(cast: Cast) -> None:

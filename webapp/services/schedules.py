@@ -87,7 +87,7 @@ def save(
         raise ValidationError("Choose one of the time zones.", parameter="time_zone")
     with transaction() as session:
         # The lock makes two who save at once one after the other, before there is a row to lock.
-        session.get_one(Organization, organization.id, with_for_update=True)
+        session.get_one(Organization, organization.id, with_for_update={"key_share": True})
         organization.time_zone = time_zone or organization.time_zone
         schedule = of(organization) or Schedule(organization_id=organization.id)
         session.add(schedule)
@@ -161,7 +161,7 @@ def is_overdue(
     moment: datetime,
 ) -> bool:
     """The same, of what is known already: the end of the last completed sync, or None."""
-    if schedule is None or not organization.is_configured:
+    if schedule is None or not organization.is_configured or organization.disabled_at is not None:
         return False
     gap = timetable(organization, schedule).longest_gap
     if gap is None:

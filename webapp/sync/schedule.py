@@ -33,6 +33,9 @@ from webapp.sync.start import admitted, running_sync
 # behind these few, and not behind a thousand clinics that chose the same hour.
 MOST_WAITING = 10
 
+# A page that is being stored wants to be sure that the clinic is there, and need not wait for us.
+_NOT_A_KEY_LOCK = {"key_share": True}
+
 
 @dataclass(frozen=True)
 class _Due:
@@ -71,7 +74,9 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
     """The row of the sync, in the transaction that moves the schedule on; None if another worker
     was quicker."""
     with transaction() as session:
-        organization = session.get_one(Organization, due.organization_id, with_for_update=True)
+        organization = session.get_one(
+            Organization, due.organization_id, with_for_update=_NOT_A_KEY_LOCK
+        )
         if not _may_run(organization) or not _moved_on(organization, due, moment):
             return None
         wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
@@ -85,7 +90,9 @@ def _may_run(organization: Organization) -> bool:
 
 def _skip(due: _Due, moment: datetime) -> None:
     with transaction() as session:
-        organization = session.get_one(Organization, due.organization_id, with_for_update=True)
+        organization = session.get_one(
+            Organization, due.organization_id, with_for_update=_NOT_A_KEY_LOCK
+        )
         running = running_sync(due.organization_id)
         if running is None or (due.full and running.operation_type != OperationType.FULL_PATIENTS):
             return
