@@ -34,6 +34,7 @@ ASKS = {
     "pages.people": "GET /people",
     "pages.invite": "POST /people",
     "pages.new_link": "POST /people/3/link",
+    "pages.role": "GET /people/3/role",
     "pages.change_role": "POST /people/3/role",
     "pages.reset_second_factor": "POST /people/3/reset-second-factor",
     "pages.sign_out_person": "POST /people/3/sign-out",
