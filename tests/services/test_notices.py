@@ -20,8 +20,16 @@ from tests.support.mailbox import Mailbox, mailbox
 from webapp.clock import now
 from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
-from webapp.models import Notice, NoticeKind, NoticeState, Organization, SyncLog, SyncStatus
-from webapp.services import mail, notices
+from webapp.models import (
+    Notice,
+    NoticeKind,
+    NoticeState,
+    OperationType,
+    Organization,
+    SyncLog,
+    SyncStatus,
+)
+from webapp.services import mail, notices, schedules
 from webapp.sync import ending
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -220,3 +228,34 @@ def test_the_password_goes_over_tls_alone(
         with pytest.raises(smtplib.SMTPNotSupportedError):
             mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
         assert (plain.logins, plain.mails) == ([], [])
+
+
+def test_what_is_only_read_again_and_the_end_of_a_clinic_are_no_news(cast: Cast) -> None:
+    completes(cast.surf)
+    fails(cast.surf, ErrorCode.ORGANIZATION_NOT_FOUND)
+    log = make_log(cast.surf, SyncStatus.RUNNING, operation_type=OperationType.RETRY_FAILED)
+    with transaction():
+        ending.fail(log, ErrorCode.CLINIKO_UNAVAILABLE, "Cliniko has trouble.")
+    completes(cast.surf)
+    assert kinds("bob@example.com") == []
+
+
+def test_a_clinic_that_is_overdue_is_told_of_once_until_it_is_in_step_again(cast: Cast) -> None:
+    schedules.save(
+        cast.surf, changes_every=15, full_at=None, time_zone="Australia/Sydney", actor=cast.bob
+    )
+    completes(cast.surf)
+    with time_machine.travel(now(), tick=False) as clock:
+        notices.look_for_overdue()
+        assert kinds("bob@example.com") == []
+        clock.shift(timedelta(days=1))
+        for _ in range(3):
+            notices.look_for_overdue()
+        assert kinds("bob@example.com") == [NoticeKind.OVERDUE]
+        log = make_log(cast.surf, started_at=now() - timedelta(minutes=5))  # in step again
+        assert log.completed_at is not None
+        notices.look_for_overdue()
+        clock.shift(timedelta(days=1))
+        notices.look_for_overdue()
+    assert kinds("bob@example.com") == [NoticeKind.OVERDUE] * 2
+    assert kinds("charlie@example.com") == []

@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
+from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import Cast
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
+    ChangeKind,
     OperationType,
     SyncLog,
     SyncOrigin,
@@ -23,6 +25,7 @@ from webapp.models import (
     WebhookDelivery,
 )
 from webapp.queue import web_connection
+from webapp.services import changes
 from webapp.services.webhooks import endpoints, outbox
 from webapp.sync import history, lease, recovery
 from webapp.sync.start import cancel_sync, start_sync
@@ -43,7 +46,7 @@ def told() -> list[dict[str, Any]]:
 
 def test_a_completed_sync_is_told_once(sync: Sync, cast: Cast) -> None:
     log = sync()
-    (message,) = told()
+    message, _ = told()
     assert message == {
         "event": "sync.completed",
         "organization_id": cast.surf.id,
@@ -58,6 +61,37 @@ def test_a_completed_sync_is_told_once(sync: Sync, cast: Cast) -> None:
             "records_failed": 0,
         },
     }
+
+
+def test_changes_are_told_with_a_cursor_that_leads_to_them(sync: Sync, cast: Cast) -> None:
+    sync()
+    _, message = told()
+    assert message["event"] == "patients.changed"
+    assert list(message["data"])[:3] == ["patients_synced", "duration", "success_rate"]
+    assert message["data"]["cursor"] == 0
+    counts = message["data"]["changes"]
+    assert set(counts) == set(ChangeKind)
+    following = changes.feed(cast.surf, cursor=message["data"]["cursor"], limit=1000)
+    assert len(following.rows) == sum(counts.values()) == 648
+
+
+def test_a_sync_that_changes_nobody_tells_of_no_changes(sync: Sync) -> None:
+    sync()
+    sync()
+    events = [message["event"] for message in told()]
+    assert events == ["sync.completed", "patients.changed", "sync.completed"]
+
+
+def test_a_second_sync_leads_to_its_own_changes(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    (patient_id, *_) = surf_account.ids()
+    surf_account.edit(patient_id, first_name="Anew")
+    sync()
+    message = told()[-1]
+    assert message["data"]["cursor"] == 648
+    assert sum(message["data"]["changes"].values()) == 1
 
 
 def test_a_failed_sync_is_told_with_its_reason(sync: Sync, cliniko: Simulator) -> None:
