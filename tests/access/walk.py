@@ -23,15 +23,8 @@ from webapp.models import Role
 GONE = 999  # no clinic has this id, though somebody still belongs to it
 NO_IDS = ("abc", "0", "-1", "\uff11\uff12\uff13", str(2**63))
 NO_CHILDREN = ("abc", "0", str(2**63))
-# What records a refusal: somebody entered a password that is not theirs.
-RECORDS_REFUSALS = (
-    "/sign-in",
-    "/account/password",
-    "/confirm",
-    "/account/second-factor",
-    "/account/second-factor/recovery-codes",
-    "/account/second-factor/remove",
-)
+# Whatever is asked for may be recorded, and every refusal is.
+AUDIT_TABLES = ("audit_chains", "audit_events")
 # What a reading request may change all the same: when the connection was last tried.
 CHANGES_BY_READING = "/api/v1/cliniko/test-connection/<org_id>"
 
@@ -112,18 +105,21 @@ class Walk:
         client = self.app.test_client(use_cookies=False)
         file, pristine = sqlite3.connect(self.database), sqlite3.connect(":memory:")
         file.backup(pristine)
-        version = _version(file)
+        version, content = _version(file), _content(file)
         for case in self.cases():
             self.redis.flushdb()
+            last = _last_event(file)
             answer = client.open(**self._request(case))
             self.tried += 1
-            changed = _version(file) != version
+            changed = _version(file) != version and _content(file) != content
             self._compare(case, answer)
             self.complaints += [f"{case}: {fault}" for fault in self._faults(case, answer, changed)]
+            if answer.status_code == 403 and _events_since(file, last) != ["access:denied"]:
+                self.complaints.append(f"{case}: the refusal was not recorded once")
             answer.close()
             if changed:
                 pristine.backup(file)
-                version = _version(file)
+            version = _version(file)
         file.close()
         pristine.close()
 
@@ -182,9 +178,7 @@ class Walk:
         if status != expected and not fragment:
             yield f"{status} in place of {expected}"
         may_change = case.method == "POST" or case.route.rule == CHANGES_BY_READING
-        records = case.method == "POST" and case.route.rule in RECORDS_REFUSALS
-        refused = status >= 400 or case.actor.role is None
-        if changed and not records and (refused or not may_change):
+        if changed and (status >= 400 or case.actor.role is None or not may_change):
             yield "the database was changed"
         no_store = answer.headers.get("Cache-Control") == "no-store"
         if case.route.door is not Door.OPEN and not no_store:
@@ -234,6 +228,25 @@ def _allowed(route: Route) -> set[str]:
 def _envelope(answer: TestResponse) -> bool:
     body = answer.get_json(silent=True) or {}
     return list(body) == ["error", "message", "error_code", "details"] and body["error"] is True
+
+
+def _content(file: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Everything but the audit trail."""
+    names = [
+        name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    ]
+    tables = sorted({*names} - {*AUDIT_TABLES, "sqlite_sequence"})
+    return [row for name in tables for row in file.execute(f"SELECT '{name}', * FROM {name}")]
+
+
+def _last_event(file: sqlite3.Connection) -> int:
+    number: int | None = file.execute("SELECT max(id) FROM audit_events").fetchone()[0]
+    return number or 0
+
+
+def _events_since(file: sqlite3.Connection, last: int) -> list[str]:
+    rows = file.execute("SELECT event FROM audit_events WHERE id > ?", (last,))
+    return [event for (event,) in rows]
 
 
 def _version(file: sqlite3.Connection) -> int:

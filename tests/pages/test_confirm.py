@@ -41,6 +41,7 @@ ASKS = {
     "pages.activate": "POST /people/3/activate",
     "pages.api_access": "GET /api-access",
     "pages.create_token": "POST /api-access",
+    "pages.export_patients": "POST /clinics/1/patient-export",
     "pages.confirm_removals": "POST /clinics/1/syncs/1/removals/confirm",
 }
 FIELDS = {

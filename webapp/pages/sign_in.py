@@ -33,6 +33,8 @@ RETURN_TO = frozenset(
         "removals",
         "api_access",
         "people",
+        "audit",
+        "clinic_audit",
         "account",
     )
 )

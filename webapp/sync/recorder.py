@@ -20,7 +20,7 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase, SyncStatus
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_account
-from webapp.sync import forgotten, held_rows, lease, watermark
+from webapp.sync import forgotten, held_rows, lease, trail, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
@@ -173,6 +173,7 @@ class Recorder:
             sync_log.completed_at = now()
             sync_log.lease_expires_at = None
             sync_log.checkpoint = None
+            trail.completed(sync_log, stored=progress.success, failed=progress.failed)
 
         self._in_transaction(write)
 

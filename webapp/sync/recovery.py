@@ -14,8 +14,10 @@ from sqlalchemy import ColumnElement, select, update
 from webapp.clock import now
 from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog, SyncPhase, SyncStatus
+from webapp.models import SyncLog, SyncPhase, SyncStatus, User
 from webapp.queue import enqueue_sync, is_queued, workers_connected
+from webapp.services.audit import Event, Result
+from webapp.sync import trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 
 MAX_INTERRUPTIONS = 3
@@ -95,7 +97,7 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
         moment = database_now()
         if interrupted:
             conditions.append(SyncLog.lease_expires_at <= moment)
-        given = session.scalar(
+        organization_id = session.scalar(
             update(SyncLog)
             .where(*conditions)
             .values(
@@ -104,11 +106,18 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
                 worker=None,
                 lease_expires_at=moment,
             )
-            .returning(SyncLog.id)
+            .returning(SyncLog.organization_id)
             .execution_options(synchronize_session=False)
         )
-        if given is None:
+        if organization_id is None:
             return False
+        trail.record(
+            Event.SYNC_HANDED_OVER,
+            sync_log_id,
+            organization_id,
+            attempt=attempt + 1,
+            interrupted=interrupted,
+        )
     enqueue_sync(sync_log_id, attempt + 1)
     return True
 
@@ -122,12 +131,34 @@ def settle(sync_log_id: int) -> Closing | None:
         moment = database_now()
         closing = closing_for(log, moment)
         if closing is not None:
-            close(log, closing.error_code, closing.message, moment)
+            fail(log, closing.error_code, closing.message, moment)
         return closing
 
 
+def fail(
+    log: SyncLog,
+    error_code: str,
+    message: str,
+    moment: datetime | None = None,
+    *,
+    actor: User | None = None,
+) -> None:
+    """Mark a sync failed and record it, as the last step of the caller's transaction. `actor` is
+    whoever made it end at this very moment."""
+    close(log, error_code, message, moment)
+    cancelled = error_code == ErrorCode.SYNC_CANCELLED
+    trail.record(
+        Event.SYNC_CANCELLED if cancelled else Event.SYNC_FAILED,
+        log.id,
+        log.organization_id,
+        actor=actor,
+        result=Result.OK if cancelled else Result.FAILED,
+        error_code=None if cancelled else str(error_code),
+    )
+
+
 def close(log: SyncLog, error_code: str, message: str, moment: datetime | None = None) -> None:
-    """Mark a sync failed, inside the caller's transaction (or on a row that is only shown)."""
+    """Make a row show a sync that has failed."""
     log.status = SyncStatus.FAILED
     log.completed_at = moment or now()
     log.error_code = str(error_code)

@@ -18,7 +18,7 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncStatus, User
 from webapp.services import audit, people
 from webapp.services.audit import Event
-from webapp.sync.recovery import close
+from webapp.sync.recovery import fail
 
 _DISABLED = "The clinic was disabled while this sync ran. What was stored until then is kept."
 _DELETED = "The clinic was deleted while this sync ran."
@@ -83,5 +83,5 @@ def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -
     )
     sync_log = db.session.scalar(running.with_for_update())
     if sync_log is not None:
-        close(sync_log, error_code, message)
         sync_log.lease_expires_at = None
+        fail(sync_log, error_code, message)
