@@ -216,6 +216,7 @@ CASES = [
         lambda stage: stage.at("bob").post("/confirm", current="not the password at all"),
         actor="bob",
         result="refused",
+        subject="person",
     ),
     Case(
         Event.SIGNED_OUT_EVERYWHERE,
@@ -258,6 +259,7 @@ CASES = [
         ),
         actor="bob",
         result="refused",
+        subject="clinic",
         details={"asked": "pages.start"},
     ),
     Case(
