@@ -64,8 +64,8 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed.
 
     With --changes it reads a few requests' worth, unless a full match is due: then it is one.
-    With --verify nothing is started or written: all patients in Cliniko are listed again and
-    compared with ours; exit code 1 tells that they are not the same.
+    With --verify nothing is started, and no patient is written: all patients in Cliniko are listed
+    again and compared with ours; exit code 1 tells that they are not the same.
     """
     organization = organizations.get(organization_id)
     if organization is None:
@@ -73,7 +73,9 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     if changes + active_only + compare > 1:
         raise click.UsageError("Choose one of --changes, --active-only and --verify.")
     if compare:
-        return _tell(verify.verify(organization))
+        verdict = verify.verify(organization)
+        audit.note(audit.Event.PATIENTS_COMPARED, organization_id=organization_id)
+        return _tell(verdict)
     operation_type = OperationType.FULL_PATIENTS
     if changes:
         operation_type = OperationType.CHANGED_PATIENTS

@@ -2,6 +2,7 @@
 
     AppError
     ├── ValidationError            a value that came in is not usable; names the parameter
+    │   └── SentByOthers           a page of another site made a browser send it
     ├── AuthenticationRequired     nobody is signed in, or the token does not hold
     ├── SecondFactorRequired       signed in, but one's role must set up a second factor first
     ├── InsufficientPermissions    signed in, but not allowed
@@ -12,7 +13,9 @@
     ├── NotFound                   any other thing that is not there
     │   └── RemovalsNotHeld        a later sync has made another list
     ├── RateLimited                too often; knows when again
+    │   └── SignInLimited          too many wrong passwords
     ├── QueueUnavailable           Redis cannot be reached
+    ├── AuditUnavailable           it cannot be recorded, so it does not happen
     ├── SyncAlreadyRunning         one sync a clinic; carries the running one
     ├── SyncNotRunning             nothing to cancel
     ├── ClinikoNotConfigured       the clinic has no API key
@@ -87,6 +90,15 @@ class ValidationError(AppError):
         self.parameter = parameter
 
 
+class SentByOthers(ValidationError):
+    def __init__(self) -> None:
+        super().__init__(
+            "This was sent by a page of another site, so nothing was done. Open the page here, "
+            "then repeat what you did.",
+            parameter="Origin",
+        )
+
+
 class AuthenticationRequired(AppError):
     error_code = ErrorCode.AUTHENTICATION_REQUIRED
     default_message = (
@@ -105,6 +117,11 @@ class SecondFactorRequired(AppError):
 class InsufficientPermissions(AppError):
     error_code = ErrorCode.INSUFFICIENT_PERMISSIONS
     default_message = "You do not have permission to do this. Ask an administrator of Patient Sync."
+
+    def __init__(self, asked: str | None = None, /, **details: object) -> None:
+        """`asked` is what was asked for, which the audit trail keeps and nobody is told."""
+        super().__init__(**details)
+        self.asked = asked
 
 
 class ProofRequired(InsufficientPermissions):
@@ -157,6 +174,10 @@ class RateLimited(AppError):
         self.retry_after = max(1, retry_after)
 
 
+class SignInLimited(RateLimited):
+    default_message = "Too many failed attempts to sign in."
+
+
 class QueueUnavailable(AppError):
     error_code = ErrorCode.QUEUE_UNAVAILABLE
     default_message = (
@@ -165,6 +186,18 @@ class QueueUnavailable(AppError):
 
     def __init__(self, message: str | None = None, /, **details: object) -> None:
         super().__init__(message, **details)
+        self.retry_after = 30
+
+
+class AuditUnavailable(AppError):
+    error_code = ErrorCode.DATABASE_UNAVAILABLE
+    default_message = (
+        "This cannot be recorded in the audit trail just now, so it was neither done nor shown. "
+        "Try again in a moment; if it stays, tell whoever runs Patient Sync."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
         self.retry_after = 30
 
 

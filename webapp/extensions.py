@@ -73,13 +73,14 @@ def transaction() -> Iterator[scoped_session[Any]]:
 
 
 @contextmanager
-def read_alone() -> Iterator[Connection]:
-    """A connection for one statement that only reads.
+def read_alone(engine: Engine | None = None) -> Iterator[Connection]:
+    """A connection for one statement that only reads; `engine` where the application's own cannot
+    be asked for, because the request has ended.
 
     PostgreSQL needs no transaction around it, which would be two more trips there and back.
     SQLite needs no trip; and its driver would forget that transactions are begun by us.
     """
-    with db.engine.connect() as connection:
+    with (engine or db.engine).connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection

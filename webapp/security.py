@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.wsgi import get_host
 
 from webapp import request_ids
-from webapp.errors import ValidationError
+from webapp.errors import SentByOthers, ValidationError
 from webapp.htmx import htmx_url
 
 csrf = CSRFProtect()
@@ -95,8 +95,4 @@ def _refuse_other_sites() -> None:
     else:
         ours = origin is None or urlsplit(origin).netloc == request.host
     if not ours:
-        raise ValidationError(
-            "This was sent by a page of another site, so nothing was done. Open the page here, "
-            "then repeat what you did.",
-            parameter="Origin",
-        )
+        raise SentByOthers()

@@ -23,11 +23,13 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        audit.origin.set(audit.Origin("command"))
+        way = audit.origin.set(audit.Origin("command"))
         try:
             return command(*args, **kwargs)
         except (AppError, ClinikoError) as error:
             raise click.ClickException(error.message) from error
+        finally:
+            audit.origin.reset(way)
 
     return run
 

@@ -27,15 +27,17 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
 import webapp.jobs  # noqa: F401  (loaded before the fork, so that no work-horse has to)
-from webapp.errors import QueueUnavailable
+from webapp.errors import AuditUnavailable, QueueUnavailable
 from webapp.extensions import db
 from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
-from webapp.services import retention
+from webapp.services import audit, retention
+from webapp.services.audit import Event, Result
 from webapp.sync import engine, lease, recovery, schedule
 
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5
+_LONGEST_NAME = 100  # of a function that a stranger has put into the queue
 _PR_SET_PDEATHSIG = 1
 _M_ARENA_MAX = -8
 _M_MMAP_THRESHOLD = -3
@@ -67,6 +69,9 @@ class SyncWorker(Worker):
         if job.func_name not in ALLOWED_JOBS:
             log.error("foreign_job_refused", job_id=job.id)
             job.delete()
+            with self._in_database():
+                named = str(job.func_name)[:_LONGEST_NAME]
+                audit.note(Event.FOREIGN_JOB_REFUSED, result=Result.REFUSED, function=named)
             return
         super().execute_job(job, queue)
 
@@ -129,7 +134,7 @@ class SyncWorker(Worker):
         with self._app.app_context():
             try:
                 yield
-            except (SQLAlchemyError, QueueUnavailable) as error:
+            except (SQLAlchemyError, QueueUnavailable, AuditUnavailable) as error:
                 log.warning("could_not_look_into_the_database", error=type(error).__name__)
             finally:
                 db.session.remove()

@@ -33,6 +33,8 @@ RECORDS_REFUSALS = (
     "/account/second-factor/recovery-codes",
     "/account/second-factor/remove",
 )
+# Whatever is asked for may be recorded, and every refusal is.
+AUDIT_TABLES = ("audit_chains", "audit_events")
 # What a reading request may change all the same: when the connection was last tried.
 CHANGES_BY_READING = "/api/v1/cliniko/test-connection/<org_id>"
 
@@ -113,18 +115,21 @@ class Walk:
         client = self.app.test_client(use_cookies=False)
         file, pristine = sqlite3.connect(self.database), sqlite3.connect(":memory:")
         file.backup(pristine)
-        version = _version(file)
+        version, content = _version(file), _content(file)
         for case in self.cases():
             self.redis.flushdb()
+            last = _last_event(file)
             answer = client.open(**self._request(case))
             self.tried += 1
-            changed = _version(file) != version
+            changed = _version(file) != version and _content(file) != content
             self._compare(case, answer)
             self.complaints += [f"{case}: {fault}" for fault in self._faults(case, answer, changed)]
+            if answer.status_code == 403 and _events_since(file, last) != ["access:denied"]:
+                self.complaints.append(f"{case}: the refusal was not recorded once")
             answer.close()
             if changed:
                 pristine.backup(file)
-                version = _version(file)
+            version = _version(file)
         file.close()
         pristine.close()
 
@@ -237,6 +242,25 @@ def _allowed(route: Route) -> set[str]:
 def _envelope(answer: TestResponse) -> bool:
     body = answer.get_json(silent=True) or {}
     return list(body) == ["error", "message", "error_code", "details"] and body["error"] is True
+
+
+def _content(file: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Everything but the audit trail."""
+    names = [
+        name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    ]
+    tables = sorted({*names} - {*AUDIT_TABLES, "sqlite_sequence"})
+    return [row for name in tables for row in file.execute(f"SELECT '{name}', * FROM {name}")]
+
+
+def _last_event(file: sqlite3.Connection) -> int:
+    number: int | None = file.execute("SELECT max(id) FROM audit_events").fetchone()[0]
+    return number or 0
+
+
+def _events_since(file: sqlite3.Connection, last: int) -> list[str]:
+    rows = file.execute("SELECT event FROM audit_events WHERE id > ?", (last,))
+    return [event for (event,) in rows]
 
 
 def _version(file: sqlite3.Connection) -> int:

@@ -26,6 +26,8 @@ def test_an_admin_may_do_everything(action: Action, organization_id: int | None)
     [
         (Action.VIEW_SYNCS, True, True),
         (Action.VIEW_PATIENTS, True, False),
+        (Action.EXPORT_PATIENTS, True, False),
+        (Action.VIEW_AUDIT, True, False),
         (Action.START_SYNC, True, False),
         (Action.CANCEL_SYNC, True, False),
         (Action.TEST_CONNECTION, True, False),

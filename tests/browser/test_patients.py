@@ -46,6 +46,19 @@ def test_a_state_is_chosen_at_once(bob: Visitor) -> None:
     bob.sees("No patient matches")
 
 
+def test_whoever_is_found_is_taken_along_as_a_file(bob: Visitor) -> None:
+    bob.page.get_by_role("searchbox").press_sequentially("nguyen 042")
+    with bob.page.expect_download() as download:
+        bob.press("Export 1 as CSV")
+    file = download.value
+    assert re.fullmatch(r"patients-\d{4}-\d{2}-\d{2}\.csv", file.suggested_filename)
+    lines = file.path().read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[2] for line in lines] == ["Last name", "Nguyen 042"]
+    bob.open("/clinics/1/audit")
+    bob.sees("exported patients", "searched the patients")
+    assert bob.complaints == []
+
+
 def test_nothing_of_a_patient_stays_in_the_browser(bob: Visitor) -> None:
     bob.page.get_by_role("searchbox").fill("olivia")
     bob.page.get_by_role("link", name="Olivia Nguyen 001").click()

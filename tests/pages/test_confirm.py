@@ -52,6 +52,7 @@ ASKS = {
     "pages.test_webhook": "POST /clinics/1/webhooks/1/test",
     "pages.delete_webhook": "POST /clinics/1/webhooks/1/delete",
     "pages.resend": "POST /clinics/1/deliveries/1/resend",
+    "pages.export_patients": "POST /clinics/1/patient-export",
     "pages.confirm_removals": "POST /clinics/1/syncs/1/removals/confirm",
 }
 FIELDS = {

@@ -92,7 +92,7 @@ def test_the_time_zone_is_what_cliniko_tells_until_somebody_says_otherwise(
     bob.post(path, changes_every="0", full_at="02:00", time_zone="")
     assert "Cliniko tells it when the connection is tested" in text_of(bob.get(path))
 
-    connection.test_connection(cast.surf)
+    connection.test_connection(cast.surf, actor=cast.bob)
     words = text_of(bob.get(path))
     assert "is not known" not in words
     assert "in the zone Australia/Sydney" in words
@@ -101,7 +101,7 @@ def test_the_time_zone_is_what_cliniko_tells_until_somebody_says_otherwise(
     assert row.next_full_at is not None
 
     bob.post(path, changes_every="0", full_at="02:00", time_zone="Australia/Perth")
-    connection.test_connection(cast.surf)
+    connection.test_connection(cast.surf, actor=cast.bob)
     assert "in the zone Australia/Perth" in text_of(bob.get(path))
 
 

@@ -48,7 +48,7 @@ def test_a_key_of_the_same_account_is_taken(
     bob: Visitor, path: str, cast: Cast, cliniko: Simulator
 ) -> None:
     cliniko.accounts[0].add_key("another-good-key-au1")
-    connection.test_connection(cast.surf)
+    connection.test_connection(cast.surf, actor=cast.bob)
 
     bob.post(f"{path}/api-key", api_key=" another-good-key-au1 ")
     assert stored_key(cast) == "another-good-key-au1"
@@ -56,7 +56,7 @@ def test_a_key_of_the_same_account_is_taken(
 
 
 def test_a_key_of_another_account_is_refused(bob: Visitor, path: str, cast: Cast) -> None:
-    connection.test_connection(cast.surf)
+    connection.test_connection(cast.surf, actor=cast.bob)
     answer = bob.post(f"{path}/api-key", api_key=NORTHSIDE_KEY)
     assert answer.status_code == 422
     assert "another Cliniko account" in text_of(answer)

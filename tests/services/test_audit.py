@@ -16,6 +16,7 @@ from webapp.services import audit, audit_check
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
+SURF = 4242  # a clinic's chain in which nothing stands that the cast has left
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 UNLOCK = {
@@ -31,11 +32,9 @@ UNLOCK = {
 def chain(app: Flask, cast: Cast) -> int:
     """Six events of Surf Rehab."""
     for number in range(1, 7):
-        audit.note(
-            Event.SIGNED_IN, actor=cast.bob, organization_id=cast.surf.id, subject=f"try {number}"
-        )
+        audit.note(Event.SIGNED_IN, actor=cast.bob, organization_id=SURF, subject=f"try {number}")
     db.session.rollback()
-    return cast.surf.id
+    return SURF
 
 
 def by_force(*statements: str) -> None:
@@ -48,7 +47,8 @@ def by_force(*statements: str) -> None:
 
 def events() -> list[AuditEvent]:
     db.session.rollback()
-    return list(db.session.scalars(select(AuditEvent).order_by(AuditEvent.id)))
+    chains = AuditEvent.chain.in_([0, SURF])
+    return list(db.session.scalars(select(AuditEvent).where(chains).order_by(AuditEvent.id)))
 
 
 @on_both
@@ -58,7 +58,7 @@ def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: C
         audit.note(
             Event.ACCESS_DENIED,
             actor=cast.bob,
-            organization_id=cast.surf.id,
+            organization_id=SURF,
             subject="clinic 9",
             result=audit.Result.REFUSED,
             asked="VIEW_PATIENTS",
@@ -68,7 +68,7 @@ def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: C
         audit.origin.reset(way)
 
     (event,) = events()
-    assert (event.chain, event.number) == (cast.surf.id, 1)
+    assert (event.chain, event.number) == (SURF, 1)
     assert (event.event, event.result) == ("access:denied", "refused")
     assert (event.actor_id, event.actor, event.role) == (cast.bob.id, cast.bob.email, "manager")
     assert (event.via, event.ip, event.request_id) == ("api", "192.0.2.7", "a-request")
@@ -104,11 +104,12 @@ def test_the_database_refuses_to_change_an_event(chain: int, statement: str) -> 
 
 @on_both
 def test_what_was_not_touched_is_found_to_be_as_it_was_written(chain: int) -> None:
+    before = audit_check.count()
     audit.note(Event.SIGNED_OUT)
     db.session.rollback()
 
     assert list(audit_check.verify()) == []
-    assert audit_check.count() == 7
+    assert audit_check.count() == before + 1
 
 
 @on_both
@@ -158,10 +159,10 @@ def test_a_tail_that_was_cut_off_is_found(chain: int) -> None:
 @on_both
 def test_a_tail_that_was_cut_off_with_its_traces_is_found_by_an_anchor(chain: int) -> None:
     fourth = events()[3]
-    ((_, length, last),) = audit.ends()
+    ((length, last),) = [end[1:] for end in audit.ends() if end[0] == SURF]
     by_force(
         "DELETE FROM audit_events WHERE number > 4",
-        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}'",
+        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}' WHERE chain = {SURF}",
     )
 
     assert list(audit_check.verify()) == []
@@ -189,19 +190,19 @@ def test_an_earlier_key_still_verifies_what_it_signed(app: Flask, chain: int) ->
     assert list(audit_check.verify()) == []
 
     app.config["AUDIT_KEYS"] = app.config["AUDIT_KEYS"][:1]
-    assert len(list(audit_check.verify())) == 6
+    assert len([each for each in audit_check.verify() if each.chain == SURF]) == 6
 
 
 @on_both
 def test_events_that_come_at_once_make_one_chain(app: Flask, cast: Cast) -> None:
-    surf, here = cast.surf.id, threading.Barrier(8)
+    here = threading.Barrier(8)
     db.session.rollback()
 
     def look() -> None:
         here.wait()
         with app.app_context():
             for _ in range(5):
-                audit.note(Event.SIGNED_IN, organization_id=surf)
+                audit.note(Event.SIGNED_IN, organization_id=SURF)
 
     watchers = [threading.Thread(target=look) for _ in range(8)]
     run_all(watchers)

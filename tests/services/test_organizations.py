@@ -39,7 +39,7 @@ def test_a_key_of_a_strange_form_is_refused_without_repeating_it(key: str, cast:
 def test_a_connection_test_tells_the_account_and_the_patients(
     cast: Cast, cliniko: Simulator
 ) -> None:
-    report = connection.test_connection(cast.surf)
+    report = connection.test_connection(cast.surf, actor=cast.bob)
 
     assert (report.account.id, report.account.name) == ("12345", "Surf Rehab")
     assert report.total_patients == 602
@@ -52,7 +52,7 @@ def test_a_wrong_key_is_remembered_with_its_reason(cast: Cast, cliniko: Simulato
     cliniko.accounts[0].users[0].keys[SURF_KEY] = KeyState.REVOKED
 
     with pytest.raises(AuthFailed):
-        connection.test_connection(cast.surf)
+        connection.test_connection(cast.surf, actor=cast.bob)
     db.session.expire_all()
     assert cast.surf.connection_error_code == "CLINIKO_AUTH_FAILED"
 
@@ -61,14 +61,14 @@ def test_a_key_without_rights_is_forbidden(cast: Cast, cliniko: Simulator) -> No
     cliniko.accounts[0].users[0].keys[SURF_KEY] = KeyState.FORBIDDEN
 
     with pytest.raises(Forbidden):
-        connection.test_connection(cast.surf)
+        connection.test_connection(cast.surf, actor=cast.bob)
 
 
 def test_a_connection_test_does_not_wait_for_the_limit(cast: Cast, cliniko: Simulator) -> None:
     cliniko.faults.add("rate_limited", retry_after=40, times=None)
 
     with pytest.raises(RateLimited) as refusal:
-        connection.test_connection(cast.surf)
+        connection.test_connection(cast.surf, actor=cast.bob)
     assert refusal.value.retry_after == 40
 
 
@@ -78,17 +78,17 @@ def test_trouble_of_cliniko_is_not_tried_again_while_somebody_watches(
     cliniko.faults.add("status", status=500, times=None)
 
     with pytest.raises(Unavailable):
-        connection.test_connection(cast.surf)
+        connection.test_connection(cast.surf, actor=cast.bob)
     assert len(cliniko.requests) == 1
 
 
 def test_a_clinic_without_a_key_cannot_be_tested(cast: Cast) -> None:
     with pytest.raises(ClinikoNotConfigured):
-        connection.test_connection(organizations.add("Keyless"))
+        connection.test_connection(organizations.add("Keyless"), actor=None)
 
 
 def test_the_key_of_another_account_is_refused(cast: Cast, cliniko: Simulator) -> None:
-    connection.test_connection(cast.surf)
+    connection.test_connection(cast.surf, actor=cast.bob)
     before = cast.surf.encrypted_api_key
 
     with pytest.raises(AccountMismatch):

@@ -154,7 +154,7 @@ def test_its_beginning_and_its_end_are_recorded(cast: Cast) -> None:
     assert told == [
         (cast.surf.id, "session:started", cast.bob.id, subject),
         (cast.surf.id, "session:ended", cast.bob.id, subject),
-        (cast.surf.id, "session:ended", cast.bob.id, f"person {cast.vera.id}"),
+        (cast.surf.id, "session:all_ended", cast.bob.id, f"person {cast.vera.id}"),
     ]
 
 

@@ -13,9 +13,10 @@ from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import WHOLE_NUMBER, Answer, Id, Moment, Query
 from webapp.auth.access import Action
+from webapp.auth.bearer import current_actor
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind, Organization
-from webapp.services import changes as changes_service
+from webapp.services import looks
 
 MOST = 500
 
@@ -96,7 +97,9 @@ EXAMPLE = Change(
     errors=(ErrorCode.VALIDATION_ERROR, ErrorCode.CURSOR_EXPIRED),
 )
 def changes(organization: Organization, query: ChangeQuery) -> ChangeFeed:
-    feed = changes_service.feed(organization, cursor=query.cursor, limit=query.limit)
+    feed = looks.at_feed(
+        organization, actor=current_actor(), cursor=query.cursor, limit=query.limit
+    )
     return ChangeFeed(
         changes=[_shaped(change, patient_id) for change, patient_id in feed.rows],
         next_cursor=feed.next_cursor,

@@ -10,6 +10,7 @@ from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import Answer, Count
 from webapp.auth.access import Action
+from webapp.auth.bearer import current_actor
 from webapp.errors import ErrorCode
 from webapp.models import Organization
 from webapp.services import connection
@@ -56,6 +57,6 @@ class Connection(Answer):
     ),
 )
 def test_connection(organization: Organization) -> Connection:
-    report = connection.test_connection(organization)
+    report = connection.test_connection(organization, actor=current_actor())
     account = ClinikoAccount(name=report.account.name, cliniko_id=report.account.id)
     return Connection(total_patients=report.total_patients, organization=account)

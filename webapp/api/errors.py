@@ -21,6 +21,7 @@ from webapp.auth.guards import organization_id_of
 from webapp.cliniko.errors import ClinikoError, TimedOut
 from webapp.clock import iso, now
 from webapp.errors import AppError, ErrorCode, InvalidOrganizationId, NotFound
+from webapp.limits import refusals
 
 log = structlog.get_logger()
 
@@ -95,6 +96,7 @@ def answer(error: Exception) -> Response:
 
 
 def _handle(error: Exception) -> ResponseReturnValue:
+    refusals.note(error)
     if is_api_request():
         return answer(error)
     page_errors = current_app.extensions.get("page_errors")

@@ -26,10 +26,11 @@ from webapp.api.shapes import (
     pagination,
 )
 from webapp.auth.access import Action
+from webapp.auth.bearer import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import ErrorCode
 from webapp.models import Organization, PatientSyncStatus
-from webapp.services import patients
+from webapp.services import looks, patients
 
 MOST = 500
 
@@ -166,7 +167,13 @@ EXAMPLE = Patient(
     errors=(ErrorCode.VALIDATION_ERROR,),
 )
 def active_patients(organization: Organization, query: PatientQuery) -> PatientPage:
-    page = patients.find(organization, query.criteria, limit=query.limit, offset=query.offset)
+    page = looks.at_list(
+        organization,
+        query.criteria,
+        actor=current_actor(),
+        limit=query.limit,
+        offset=query.offset,
+    )
     return PatientPage(
         patients=[_shaped(patient) for patient in page.patients],
         pagination=pagination(page.total, page.limit, page.offset, len(page.patients)),

@@ -162,7 +162,7 @@ def sync(organization: Organization) -> tuple[Moved, dict[str, str]]:
     errors=(ErrorCode.SYNC_NOT_RUNNING,),
 )
 def cancel(organization: Organization) -> Cancelled:
-    log = cancel_sync(organization)
+    log = cancel_sync(organization, actor=current_actor())
     told = "is asked to stop" if log.is_running else "was cancelled"
     return Cancelled(
         message=f"The sync of organization {log.organization_id} {told}",

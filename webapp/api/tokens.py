@@ -90,7 +90,7 @@ def issue_token(credentials: Credentials) -> Token:
         raise SecondFactorRequired()
     if user.second_factor_since is not None:
         _check_code(user, credentials.code)
-    token, expires = tokens.issue(user)
+    token, expires = tokens.issue(user, actor=user)
     return Token(access_token=token, expires_in=expires - int(now().timestamp()))
 
 

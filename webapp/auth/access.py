@@ -14,6 +14,7 @@ class Action(Enum):
     VIEW_SYNCS = auto()
     VIEW_PATIENTS = auto()
     FORGET_PATIENT = auto()
+    EXPORT_PATIENTS = auto()
     START_SYNC = auto()
     CANCEL_SYNC = auto()
     TEST_CONNECTION = auto()
@@ -25,18 +26,21 @@ class Action(Enum):
     MANAGE_TOKENS = auto()  # of other people; everybody manages their own
     MANAGE_PEOPLE = auto()
     RESET_SECOND_FACTOR = auto()  # of other people
+    VIEW_AUDIT = auto()
 
 
 _VIEWER = frozenset({Action.VIEW_SYNCS})
 _MANAGER = _VIEWER | {
     Action.VIEW_PATIENTS,
     Action.FORGET_PATIENT,
+    Action.EXPORT_PATIENTS,
     Action.START_SYNC,
     Action.CANCEL_SYNC,
     Action.TEST_CONNECTION,
     Action.MANAGE_ORGANIZATION,
     Action.MANAGE_WEBHOOKS,
     Action.MANAGE_PEOPLE,
+    Action.VIEW_AUDIT,
 }
 MATRIX: dict[Role, frozenset[Action]] = {
     Role.VIEWER: _VIEWER,

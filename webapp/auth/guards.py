@@ -40,12 +40,12 @@ def organization_for(user: User, org_id: str, action: Action) -> Organization:
     """
     organization_id = organization_id_of(org_id)
     if not may(user, action, organization_id):
-        raise InsufficientPermissions(organization_id=organization_id)
+        raise InsufficientPermissions(action.name, organization_id=organization_id)
     organization: Organization | None = db.session.scalar(_CLINIC, {"id": organization_id})
     if organization is None:
         if user.role == Role.ADMIN:
             raise OrganizationNotFound(organization_id=organization_id)
-        raise InsufficientPermissions(organization_id=organization_id)
+        raise InsufficientPermissions(action.name, organization_id=organization_id)
     return organization
 
 
@@ -68,6 +68,14 @@ def organization_id_of(org_id: str) -> int:
 def require(user: User, action: Action) -> None:
     """Raise InsufficientPermissions unless the person may do this at all, for any clinic."""
     if not may(user, action, user.organization_id):
+        raise InsufficientPermissions(action.name)
+
+
+def require_everywhere(user: User, action: Action) -> None:
+    """Raise InsufficientPermissions unless the person may do this with all clinics together."""
+    if not may(user, action):
+        raise InsufficientPermissions(action.name)
+
         raise InsufficientPermissions()
 
 

@@ -17,10 +17,11 @@ from flask_limiter.util import get_remote_address
 from limits import RateLimitItemPerMinute
 
 from webapp.durations import remaining_words
-from webapp.errors import RateLimited
-from webapp.limits import limiter
+from webapp.errors import RateLimited, SignInLimited
+from webapp.limits import limiter, refusals
 from webapp.models import User
 from webapp.services import people, second_factor
+from webapp.services.audit import Event
 from webapp.services.second_factor import Proof
 
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
@@ -67,7 +68,7 @@ def by_code(user: User, code: str) -> Proof | None:
 
 
 def check(email: str) -> None:
-    """Raise RateLimited if no more guesses are heard, for this account or from this address."""
+    """Raise SignInLimited if no more guesses are heard, for this account or from this address."""
     _each_within(limiter.limiter.test, email)
 
 
@@ -99,7 +100,8 @@ def _each_within(ask: Callable[..., bool], email: str) -> None:
 def _refusal(resets: float, of_what: str) -> RateLimited:
     seconds = max(1, ceil(resets - time.time()))
     words = f"Too many {of_what}. Try again in {remaining_words(seconds)}."
-    return RateLimited(words, retry_after=seconds)
+    refusals.note_event(Event.SIGN_IN_LIMITED)
+    return SignInLimited(words, retry_after=seconds)
 
 
 def _network(address: str) -> str:

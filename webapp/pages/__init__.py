@@ -8,11 +8,13 @@ from webapp.auth import sessions as auth_sessions
 from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints)
     account,
     api_access,
+    audit,
     changes,
     clinics,
     confirm,
     connection,
     errors,
+    export,
     health,
     invitation,
     metrics,

@@ -37,7 +37,8 @@ def create_token() -> ResponseReturnValue:
     try:
         if days not in LIFETIMES:
             raise ValidationError("Choose how long the token lives.", parameter="days")
-        token, _ = tokens.issue(current_actor(), name=name, lifetime=LIFETIMES[days][1])
+        actor = current_actor()
+        token, _ = tokens.issue(actor, name=name, lifetime=LIFETIMES[days][1], actor=actor)
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
     return _page(token=token)
@@ -47,7 +48,7 @@ def create_token() -> ResponseReturnValue:
 def revoke_token(token_id: str) -> ResponseReturnValue:
     actor = current_actor()
     owner = None if may(actor, Action.MANAGE_TOKENS) else actor
-    tokens.revoke(parameters.id_of(token_id), owner=owner)
+    tokens.revoke(parameters.id_of(token_id), owner=owner, actor=actor)
     flash("The token was revoked: it opens nothing any more.", "ok")
     return redirect(url_for("pages.api_access"), 303)
 

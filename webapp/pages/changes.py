@@ -12,7 +12,7 @@ from webapp.models import ChangeKind
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
-from webapp.services import changes as changes_service
+from webapp.services import looks
 from webapp.sync import history
 
 PER_PAGE = 50
@@ -26,7 +26,13 @@ def changes(org_id: str, sync_id: str) -> str:
         raise NotFound()
     page = parameters.page_number(request.args)
     kind = parameters.choice(request.args, "kind", ChangeKind)
-    found = changes_service.of_sync(log, kind=kind, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    found = looks.at_changes(
+        log,
+        actor=current_actor(),
+        kind=kind,
+        limit=PER_PAGE,
+        offset=(page - 1) * PER_PAGE,
+    )
     return render_clinic(
         "changes/index.html",
         organization,

@@ -53,7 +53,8 @@ def add_clinic() -> ResponseReturnValue:
     try:
         if not api_key.strip():
             raise ValidationError("Enter the API key of the clinic.", parameter="api_key")
-        organization = organizations.add(name, api_key, scheduled="scheduled" in request.form)
+        scheduled = "scheduled" in request.form
+        organization = organizations.add(name, api_key, scheduled=scheduled, actor=current_actor())
     except ValidationError as error:
         errors = {error.parameter: error.message}
         return render_template("clinics/new.html", name=name, errors=errors), 422

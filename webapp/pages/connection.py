@@ -30,7 +30,7 @@ def test_connection(org_id: str) -> ResponseReturnValue:
 
 def _problem_with(organization: Organization) -> str | None:
     try:
-        connection.test_connection(organization)
+        connection.test_connection(organization, actor=current_actor())
     except (AccountMismatch, ClinikoError, ClinikoNotConfigured, CredentialsUnreadable) as error:
         return error.message
     return None

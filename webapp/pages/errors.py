@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from webapp.auth import sessions
 from webapp.errors import (
     AppError,
+    AuditUnavailable,
     AuthenticationRequired,
     InsufficientPermissions,
     InvalidOrganizationId,
@@ -78,7 +79,8 @@ def answer(error: Exception) -> ResponseReturnValue:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page_failed", exc_info=error)
     words = _WORDS.get(status, _WORDS[400 if status < 500 else 500])
-    if isinstance(error, (OrganizationDisabled, RateLimited, ValidationError)):
+    told = (AuditUnavailable, OrganizationDisabled, RateLimited, ValidationError)
+    if isinstance(error, told):
         words = words._replace(text=error.message)
     return _show(status, words, _headers_of(error))
 
@@ -93,7 +95,7 @@ def _status_of(error: Exception) -> int:
             return HTTPStatus.BAD_REQUEST
         case RateLimited():
             return HTTPStatus.TOO_MANY_REQUESTS
-        case QueueUnavailable() | OperationalError() | NoConnectionFree():
+        case QueueUnavailable() | AuditUnavailable() | OperationalError() | NoConnectionFree():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case HTTPException(code=int(code)):
             return code

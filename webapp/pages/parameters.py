@@ -44,13 +44,11 @@ def choice(source: Source, name: str, kind: type[Choice]) -> Choice | None:
         raise ValidationError(f"{text!r} is none of the choices.", parameter=name) from error
 
 
-def search(source: Source) -> str:
+def search(source: Source, name: str = "search") -> str:
     """Words to look for."""
-    text = source.get("search", "")
+    text = source.get(name, "")
     if len(text) > MAX_TEXT or "\0" in text:
-        raise ValidationError(
-            f"Search for at most {MAX_TEXT} characters of text.", parameter="search"
-        )
+        raise ValidationError(f"Search for at most {MAX_TEXT} characters of text.", parameter=name)
     return text
 
 

@@ -14,7 +14,7 @@ from webapp.models import Organization, Patient
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
-from webapp.services import changes
+from webapp.services import changes, looks
 from webapp.services import patients as patients_service
 from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
@@ -30,23 +30,49 @@ _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when i
 def patients(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     page = parameters.page_number(request.form)
-    criteria = PatientFilter(
-        state=parameters.choice(request.form, "state", PatientState),
-        search=parameters.search(request.form),
-        last_synced_after=parameters.day(request.form, "synced_after"),
+    return page_of(organization, asked_for(request.form), page)
+
+
+def asked_for(form: parameters.Source) -> PatientFilter:
+    """Which patients a form asks for. Raises ValidationError."""
+    return PatientFilter(
+        state=parameters.choice(form, "state", PatientState),
+        search=parameters.search(form),
+        last_synced_after=parameters.day(form, "synced_after"),
     )
-    found = patients_service.find(
-        organization, criteria, limit=PER_PAGE, offset=(page - 1) * PER_PAGE
+
+
+def page_of(
+    organization: Organization,
+    criteria: PatientFilter,
+    page: int = 1,
+    *,
+    problem: str | None = None,
+) -> str:
+    """A page of the list; `problem` is what is said above it."""
+    found = looks.at_list(
+        organization,
+        criteria,
+        actor=current_actor(),
+        limit=PER_PAGE,
+        offset=(page - 1) * PER_PAGE,
     )
     return render_clinic(
-        "patients/index.html", organization, criteria=criteria, found=found, page=page
+        "patients/index.html",
+        organization,
+        criteria=criteria,
+        found=found,
+        page=page,
+        problem=problem,
     )
 
 
 @signed_in.get("/clinics/<org_id>/patients/<patient_id>")
 def patient(org_id: str, patient_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    found = _patient(organization, patient_id)
+    found = looks.at_patient(organization, parameters.id_of(patient_id), actor=current_actor())
+    if found is None:
+        raise NotFound()
     page, per_page = parameters.page_number(request.args), HISTORY_PER_PAGE
     return render_clinic(
         "patients/show.html",

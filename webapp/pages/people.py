@@ -119,7 +119,7 @@ def _place() -> tuple[Role, int | None]:
     if role is None:
         raise ValidationError("Choose what this person may do.", parameter="role")
     if role not in GRANTS[Role(actor.role)]:
-        raise InsufficientPermissions()
+        raise InsufficientPermissions(Action.MANAGE_PEOPLE.name)
     if role is Role.ADMIN:
         return role, None
     named = request.form.get("organization") or str(actor.organization_id or "")

@@ -30,7 +30,7 @@ def removals(org_id: str, sync_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     log = _sync(organization, sync_id)
     page = parameters.page_number(request.args)
-    found = held.find(log, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    found = held.look(log, actor=current_actor(), limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
     batches = held.batches(organization.id)
     return render_clinic(
         "removals/index.html",

@@ -12,7 +12,6 @@ from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AccountMismatch, ValidationError
-from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
@@ -69,12 +68,10 @@ def delete_clinic(org_id: str) -> ResponseReturnValue:
     return redirect(url_for("pages.clinics"), 303)
 
 
-def _save(
-    org_id: str, field: str, save: Callable[[Organization, str], None], done: str
-) -> ResponseReturnValue:
+def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
     try:
-        save(organization, request.form.get(field, ""))
+        save(organization, request.form.get(field, ""), actor=current_actor())
     except (AccountMismatch, ClinikoError, ValidationError) as error:
         errors = {field: error.message}
         return render_clinic("clinics/settings.html", organization, errors=errors), 422

@@ -36,6 +36,8 @@ RETURN_TO = frozenset(
         "webhook",
         "people",
         "role",
+        "audit",
+        "clinic_audit",
         "account",
     )
 )

@@ -19,6 +19,7 @@ from webapp.errors import (
     SyncAlreadyRunning,
     SyncNotRunning,
 )
+from webapp.limits import refusals
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
@@ -53,6 +54,7 @@ def _start(organization: Organization, operation_type: OperationType) -> Respons
     except (SyncAlreadyRunning, QueueUnavailable):
         pass  # the card shows the one that runs, or why the new one has failed
     except (ClinikoNotConfigured, OrganizationDisabled, RateLimited) as refusal:
+        refusals.note(refusal)
         return card_or_page(organization, notice=refusal.message)
     return card_or_page(organization)
 
@@ -63,7 +65,7 @@ def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
     # An old page must not cancel a newer sync; one that has ended meanwhile is shown as it is.
     if _sync(organization, sync_id).is_running:
         with suppress(SyncNotRunning):
-            cancel_sync(organization)
+            cancel_sync(organization, actor=current_actor())
     return card_or_page(organization)
 
 

@@ -24,6 +24,7 @@ def init_app(app: Flask) -> None:
         HTMX_INTEGRITY=HTMX_INTEGRITY,
         HTMX_URL=htmx_url(app),
         may=may,
+        may_everywhere=may_everywhere,
         picture=picture,
         seconds_left=seconds_left,
         signed_in_user=signed_in_user,
@@ -41,6 +42,11 @@ def seconds_left() -> int:
     """How long whoever looks stays signed in if they do nothing any more."""
     row = current_session()
     return sessions.seconds_left(row)[0] if row else 0
+
+
+def may_everywhere(action: Action) -> bool:
+    """Whether the person who looks may do this with all clinics together."""
+    return access.may(current_actor(), action)
 
 
 def render_clinic(template: str, organization: Organization, **context: object) -> str:

@@ -9,60 +9,32 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
+import structlog
 from flask import current_app
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
+from webapp.services.audit_events import Event as Event
+
+log = structlog.get_logger()
 
 Detail = int | str | bool | None | list[str]
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-class Event(StrEnum):
-    """Everything that is recorded: what it was about, and what happened."""
-
-    SIGNED_IN = "session:started"
-    SIGN_IN_FAILED = "session:refused"
-    SIGNED_OUT = "session:ended"
-    PROOF_FAILED = "session:unproved"  # the password was asked for again, and was another
-    ACCESS_DENIED = "access:denied"
-    ACCOUNT_LOCKED = "person:locked"
-    ADMIN_GRANTED = "person:admin_granted"
-    CODE_REFUSED = "second_factor:refused"
-    LINK_MADE = "person:link_made"
-    PASSWORD_CHANGED = "person:password_changed"
-    RECOVERY_CODES_MADE = "recovery_codes:made"
-    RECOVERY_CODE_USED = "recovery_code:used"
-    SCHEDULE_CHANGED = "schedule:changed"
-    SECOND_FACTOR_REMOVED = "second_factor:removed"
-    SECOND_FACTOR_RESET = "second_factor:reset"
-    SECOND_FACTOR_SET = "second_factor:set"
-    CLINIC_DISABLED = "clinic:disabled"
-    CLINIC_ENABLED = "clinic:enabled"
-    CLINIC_DELETED = "clinic:deleted"
-    PATIENT_FORGOTTEN = "patients:forgotten"
-    KEYS_ROTATED = "service:keys_rotated"
-    CLEANED_UP = "service:cleaned_up"
-    WEBHOOK_ADDED = "webhook:added"
-    WEBHOOK_CHANGED = "webhook:changed"
-    WEBHOOK_PAUSED = "webhook:paused"
-    WEBHOOK_RESUMED = "webhook:resumed"
-    WEBHOOK_DELETED = "webhook:deleted"
-    WEBHOOK_SECRET_ROTATED = "webhook:rotated"
-    WEBHOOK_TESTED = "webhook:tested"
-    WEBHOOK_RESENT = "webhook:resent"
 
 
 class Result(StrEnum):
@@ -101,11 +73,13 @@ def record(
 
     `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
     `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
+    Raises AuditUnavailable, and OperationalError where the database itself has trouble.
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
     told = _told(event, actor, subject, result, details)
-    append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
+    with _or_nothing():
+        append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
 
 
 def note(
@@ -118,10 +92,21 @@ def note(
     **details: Detail,
 ) -> None:
     """Record what changes nothing, such as a look at a patient, in a transaction of its own; call
-    it before the answer is sent. What the caller has loaded stays loaded."""
+    it before the answer is sent, and in no other transaction. What the caller has loaded stays
+    loaded. Raises what `record` does."""
     told = _told(event, actor, subject, result, details)
-    with db.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
+    immediate = db.engine.connect().execution_options(begin="IMMEDIATE")
+    with _or_nothing(), immediate as connection, connection.begin():
         append(connection, organization_id or SERVICE_CHAIN, told)
+
+
+def note_anyway(event: Event, **said: Any) -> None:
+    """Record what happens whether it can be written down or not, for the other would be worse: that
+    somebody is refused, or signs out. Takes what `note` takes."""
+    try:
+        note(event, **said)
+    except (AuditUnavailable, SQLAlchemyError):
+        log.exception("event_not_recorded", audit_event=str(event))
 
 
 def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
@@ -167,6 +152,18 @@ def ends() -> list[tuple[int, int, str]]:
 _SAID = tuple(
     column.key for column in AuditEvent.__table__.columns if column.key not in {"id", "hash"}
 )
+
+
+@contextmanager
+def _or_nothing() -> Iterator[None]:
+    """Trouble of the database passes and has words of its own; whatever else keeps an event from
+    being written must not be taken for a fault of the change that it tells of."""
+    try:
+        yield
+    except OperationalError:
+        raise
+    except DBAPIError as error:
+        raise AuditUnavailable() from error
 
 
 def _told(

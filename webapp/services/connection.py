@@ -11,11 +11,17 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.cliniko.shard import DEFAULT_API_URL, is_subdomain, patient_page
 from webapp.cliniko.throttle import AT_ONCE, PATIENT, RetryPolicy, SleepingWaiter, Waiter
 from webapp.clock import now
-from webapp.errors import AccountMismatch, ClinikoNotConfigured
+from webapp.errors import (
+    AccountMismatch,
+    AppError,
+    ClinikoNotConfigured,
+    CredentialsUnreadable,
+)
 from webapp.extensions import transaction
-from webapp.models import Organization
+from webapp.models import Organization, User
 from webapp.queue import redis_connection
-from webapp.services import credentials, schedules
+from webapp.services import audit, credentials, schedules
+from webapp.services.audit import Event, Result
 from webapp.services.budget import KEPT_FOR_TESTS, SharedBudget
 
 
@@ -60,7 +66,7 @@ def client_with(
     return client, budget
 
 
-def test_connection(organization: Organization) -> ConnectionReport:
+def test_connection(organization: Organization, *, actor: User | None) -> ConnectionReport:
     """Ask Cliniko who the stored key belongs to and how many active patients there are.
 
     The outcome is kept with the clinic, whichever it is. Raises ClinikoError, AccountMismatch,
@@ -73,10 +79,10 @@ def test_connection(organization: Organization) -> ConnectionReport:
             account = client.account()
             check_account(organization, account)
             report = ConnectionReport(account, client.count_active())
-    except (ClinikoError, AccountMismatch) as error:
-        _remember(organization_id, error_code=str(error.error_code))
+    except (ClinikoError, AppError) as error:
+        _remember(organization_id, actor, error=error)
         raise
-    _remember(organization_id, account=account, total_patients=report.total_patients)
+    _remember(organization_id, actor, account=account, total_patients=report.total_patients)
     return report
 
 
@@ -112,14 +118,24 @@ def check_account(organization: Organization, account: Account) -> None:
 
 def _remember(
     organization_id: int,
+    actor: User | None,
     *,
-    error_code: str | None = None,
+    error: ClinikoError | AppError | None = None,
     account: Account | None = None,
     total_patients: int | None = None,
 ) -> None:
     with transaction() as session:
         organization = session.get_one(Organization, organization_id)
-        organization.connection_checked_at = now()
-        organization.connection_error_code = error_code
+        if not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable)):  # it was asked
+            organization.connection_checked_at = now()
+            organization.connection_error_code = str(error.error_code) if error else None
         if account is not None:
             note_account(organization, account, patients=total_patients)
+        audit.record(
+            Event.CONNECTION_TESTED,
+            actor=actor,
+            organization_id=organization_id,
+            subject=f"clinic {organization_id}",
+            result=Result.FAILED if error else Result.OK,
+            error_code=str(error.error_code) if error else None,
+        )

@@ -20,8 +20,8 @@ from webapp.clock import now
 from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Invitation, Role, User
-from webapp.services import passwords, people
-from webapp.services.audit import Event
+from webapp.services import audit, passwords, people
+from webapp.services.audit import Event, Result
 
 PATH = "/invitation"
 LIFETIME = timedelta(days=1)  # of a new person's link
@@ -34,7 +34,8 @@ def invite(
     """Add a person who has no password yet, and the secret of their link.
 
     Raises ValidationError for an address that cannot be used or is known already or a role without
-    its clinic, OrganizationNotFound for a clinic that does not exist.
+    its clinic, OrganizationNotFound for a clinic that does not exist. Whoever may not see the
+    person that has the address is not told that there is one.
     """
     email = people.checked_email(email)
     nobodys = passwords.nobodys()  # so that guessing takes as long as ever
@@ -42,9 +43,11 @@ def invite(
         with transaction():
             user = people.add(email, nobodys, role=role, organization_id=organization_id)
             user.invited = True
-            return user, _link_for(user, actor)
+            secret = _link_for(user, actor)
+            people.record(Event.PERSON_INVITED, user, actor=actor, role=role)
+            return user, secret
     except IntegrityError as error:
-        raise people.known_already() from error
+        raise _known_already(email, actor) from error
 
 
 def renew(user: User, *, actor: User | None = None) -> str:
@@ -88,11 +91,29 @@ def accept(secret: str, password: str) -> User:
     if user is None:
         raise NotFound()
     password_hash = people.hashed_for(user, password)
-    with people.changing(user):  # of two who come at once, one finds the link gone
+    # Of two who come at once, one finds the link gone.
+    with people.changing(user, Event.LINK_USED, actor=user):
         if _living(secret) is None:
             raise NotFound()
         people.take_password(user, password_hash, actor=user)
         return user
+
+
+def _known_already(email: str, actor: User | None) -> ValidationError:
+    """Recorded, for this is how somebody would find out which addresses other clinics have."""
+    audit.note(
+        Event.INVITATION_REFUSED,
+        actor=actor,
+        organization_id=actor.organization_id if actor else None,
+        result=Result.REFUSED,
+        person=email,
+    )
+    if actor is None or any(user.email == email for user in people.visible_to(actor)):
+        return people.known_already()
+    return ValidationError(
+        "You cannot invite this address. Check it, or ask an administrator of Patient Sync.",
+        parameter="email",
+    )
 
 
 def _link_for(user: User, actor: User | None) -> str:

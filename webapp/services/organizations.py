@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import aliased, load_only
@@ -22,7 +23,8 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.services import connection, counts, credentials, names, schedules
+from webapp.services import audit, connection, counts, credentials, names, schedules
+from webapp.services.audit import Event
 
 MAX_NAME = 200
 
@@ -100,7 +102,13 @@ def get(organization_id: int) -> Organization | None:
     return db.session.scalar(_ONE, {"id": organization_id})
 
 
-def add(name: str, api_key: str | None = None, *, scheduled: bool = False) -> Organization:
+def add(
+    name: str,
+    api_key: str | None = None,
+    *,
+    scheduled: bool = False,
+    actor: User | None = None,
+) -> Organization:
     """Add a clinic, with its key if there is one already, and `scheduled` with the usual schedule.
 
     Raises ValidationError for a name or key that cannot be used.
@@ -115,17 +123,19 @@ def add(name: str, api_key: str | None = None, *, scheduled: bool = False) -> Or
             _store_key(organization, key)
         if scheduled:
             session.add(schedules.usual(organization))
+        _record(Event.CLINIC_ADDED, organization, actor, with_key=key is not None)
     return organization
 
 
-def rename(organization: Organization, name: str) -> None:
+def rename(organization: Organization, name: str, *, actor: User | None = None) -> None:
     """Give a clinic another name. Raises ValidationError for an empty or overlong one."""
     name = names.checked(name, of="clinic", most=MAX_NAME)
     with transaction():
         organization.name = name
+        _record(Event.CLINIC_RENAMED, organization, actor)
 
 
-def replace_key(organization: Organization, api_key: str) -> None:
+def replace_key(organization: Organization, api_key: str, *, actor: User | None = None) -> None:
     """Store a new key after asking Cliniko whose it is.
 
     If Cliniko cannot be asked the key is stored all the same: each sync asks again before it
@@ -151,6 +161,7 @@ def replace_key(organization: Organization, api_key: str) -> None:
         _store_key(organization, key)
         if account is not None:
             connection.note_account(organization, account)
+        _record(Event.KEY_SET, organization, actor)
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
@@ -178,6 +189,11 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
         )
         for organization in organizations
     ]
+
+
+def _record(event: Event, organization: Organization, actor: User | None, **details: Any) -> None:
+    subject = f"clinic {organization.id}"
+    audit.record(event, actor=actor, organization_id=organization.id, subject=subject, **details)
 
 
 def _store_key(organization: Organization, api_key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class PatientFilter:
     def picks(self) -> bool:
         """Whether more is asked for than a state, so that there may be few matches."""
         return bool(self.search or self.last_synced_after or self.changed_after)
+
+    @property
+    def words(self) -> str:
+        """All that is asked for, in one text: the same for the same question."""
+        days = (self.last_synced_after, self.changed_after)
+        asked = [str(self.state), sorted(search.terms(self.search)), *map(str, days)]
+        return json.dumps(asked)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,11 @@ def find(
     else:
         ids = _ids(conditions, limit, offset)
     return PatientPage(_in_this_order(ids), total, limit, offset)
+
+
+def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> list[int]:
+    """The ids of the patients that match, in the order of `find`, at most so many."""
+    return list(_ids(_conditions(organization, criteria), limit, 0))
 
 
 def get(organization: Organization, patient_id: int) -> Patient | None:

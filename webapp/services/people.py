@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import structlog
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
@@ -19,12 +18,17 @@ from webapp.models import ApiToken, Invitation, Organization, Role, User
 from webapp.services import audit, passwords, tries
 from webapp.services.audit import Event
 
-log = structlog.get_logger()
-
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
-def create(email: str, password: str, *, role: Role, organization_id: int | None = None) -> User:
+def create(
+    email: str,
+    password: str,
+    *,
+    role: Role,
+    organization_id: int | None = None,
+    actor: User | None = None,
+) -> User:
     """Add a person. Admins belong to no clinic, everybody else to one.
 
     Raises ValidationError for an e-mail address or password that cannot be used or a role without
@@ -36,7 +40,9 @@ def create(email: str, password: str, *, role: Role, organization_id: int | None
     password_hash = passwords.hashed(password, about=about)
     try:
         with transaction():
-            return add(email, password_hash, role=role, organization_id=organization_id)
+            user = add(email, password_hash, role=role, organization_id=organization_id)
+            record(Event.PERSON_ADDED, user, actor=actor, role=role)
+            return user
     except IntegrityError as error:
         raise known_already() from error
 
@@ -70,9 +76,8 @@ def hashed_for(user: User, password: str) -> str:
 
 def end_sessions(user: User, *, actor: User | None = None) -> None:
     """End all that a person has opened: sessions, tokens and links."""
-    with changing(user):
+    with changing(user, Event.SIGNED_OUT_EVERYWHERE, actor=actor):
         end_everything_of(user)
-        record(Event.SIGNED_OUT, user, actor=actor)
 
 
 def take_password(user: User, password_hash: str, *, actor: User | None) -> None:
@@ -85,19 +90,6 @@ def take_password(user: User, password_hash: str, *, actor: User | None) -> None
     record(Event.PASSWORD_CHANGED, user, actor=actor)
 
 
-def record(event: Event, user: User, *, actor: User | None, **details: Any) -> None:
-    """What was done with a person, in the chain of their clinic; as the last step of the caller's
-    transaction."""
-    audit.record(
-        event,
-        actor=actor,
-        organization_id=user.organization_id,
-        subject=f"person {user.id}",
-        person=user.email,
-        **details,
-    )
-
-
 def change_role(
     user: User, role: Role, organization_id: int | None, *, actor: User | None = None
 ) -> None:
@@ -106,7 +98,8 @@ def change_role(
     Raises ValidationError for a role without its clinic and for the last admin,
     OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
     """
-    with _changing(user, "role", actor):
+    place = {"role": str(role), "organization": organization_id}
+    with changing(user, Event.ROLE_CHANGED, actor=actor, **place):
         _check_place(role, organization_id)
         if role is not Role.ADMIN:
             _keep_an_admin(user)
@@ -117,7 +110,7 @@ def change_role(
 def deactivate(user: User, *, actor: User | None = None) -> None:
     """Let somebody in no more; their sessions, tokens and links end. Raises ValidationError for the
     last admin, NotFound if the person was made somebody else's meanwhile."""
-    with _changing(user, "deactivated", actor):
+    with changing(user, Event.PERSON_DEACTIVATED, actor=actor):
         _keep_an_admin(user)
         user.active = False
         end_everything_of(user)
@@ -126,14 +119,17 @@ def deactivate(user: User, *, actor: User | None = None) -> None:
 def activate(user: User, *, actor: User | None = None) -> None:
     """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does, and
     OrganizationNotFound if their clinic was deleted."""
-    with _changing(user, "activated", actor):
+    with changing(user, Event.PERSON_ACTIVATED, actor=actor):
         _check_place(Role(user.role), user.organization_id)
         user.active = True
 
 
 @contextmanager
-def changing(user: User) -> Iterator[None]:
-    """A transaction that begins with the person locked, and as they were when it was allowed.
+def changing(
+    user: User, event: Event | None = None, *, actor: User | None = None, **details: Any
+) -> Iterator[None]:
+    """A transaction that begins with the person locked, and as they were when it was allowed, and
+    ends with the event that tells of it; without one the caller records what is done.
 
     Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
     may not be any more.
@@ -144,6 +140,29 @@ def changing(user: User) -> Iterator[None]:
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
         yield
+        if event is not None:
+            record(event, user, actor=actor, left=allowed[1], **details)
+
+
+def record(
+    event: Event,
+    user: User,
+    *,
+    actor: User | None,
+    left: int | None = None,
+    **details: Any,
+) -> None:
+    """What was done with a person, in the chain of their clinic; as the last step of the caller's
+    transaction. `left` is the clinic that they belonged to until now: it is told, not the new one.
+    """
+    audit.record(
+        event,
+        actor=actor,
+        organization_id=left or user.organization_id,
+        subject=f"person {user.id}",
+        person=user.email,
+        **details,
+    )
 
 
 def visible_to(actor: User) -> list[User]:
@@ -227,15 +246,6 @@ def _keep_an_admin(user: User) -> None:
         raise ValidationError(
             "This is the last admin. Make somebody else an admin first.", parameter="role"
         )
-
-
-@contextmanager
-def _changing(user: User, what: str, actor: User | None) -> Iterator[None]:
-    """The same, and a line in the log that says who did it."""
-    user_id, actor_id = user.id, actor.id if actor else None
-    with changing(user):
-        yield
-    log.info("person_changed", what=what, person_id=user_id, user_id=actor_id)
 
 
 def end_everything_of(user: User) -> None:

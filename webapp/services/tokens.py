@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import contains_eager
 
-from webapp.clock import now
+from webapp.clock import iso, now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
-from webapp.services import names, signing
+from webapp.services import audit, names, signing
+from webapp.services.audit import Event
 from webapp.services.signing import MAX_LIFETIME, Claims
 
 LIFETIME = timedelta(hours=1)
@@ -31,7 +32,11 @@ log = structlog.get_logger()
 
 
 def issue(
-    user: User, *, name: str | None = None, lifetime: timedelta = LIFETIME
+    user: User,
+    *,
+    name: str | None = None,
+    lifetime: timedelta = LIFETIME,
+    actor: User | None = None,
 ) -> tuple[str, int]:
     """A token for a person, which is stored nowhere, and the Unix time at which it ends.
 
@@ -56,6 +61,8 @@ def issue(
         )
         session.add(row)
         claims = Claims(user_id, row.jti, user.session_epoch, row.expires_at)
+        session.flush()
+        _record(Event.TOKEN_ISSUED, row, user, actor)
     return signing.sign(claims), int(claims.expires_at.timestamp())
 
 
@@ -94,7 +101,7 @@ def of_others(user: User) -> list[ApiToken]:
     return list(db.session.scalars(query.order_by(ApiToken.id.desc()).limit(MOST_SHOWN)))
 
 
-def revoke(token_id: int, *, owner: User | None) -> None:
+def revoke(token_id: int, *, owner: User | None, actor: User | None = None) -> None:
     """End a token at once. Raises NotFound, also for one that is not the owner's; `owner` None
     stands for somebody who may revoke anybody's."""
     owner_id = owner and owner.id
@@ -102,7 +109,20 @@ def revoke(token_id: int, *, owner: User | None) -> None:
         row = session.get(ApiToken, token_id)
         if row is None or owner_id not in (None, row.user_id):
             raise NotFound()
-        row.revoked_at = row.revoked_at or now()
+        if row.revoked_at is None:
+            row.revoked_at = now()
+            _record(Event.TOKEN_REVOKED, row, row.user, actor)
+
+
+def _record(event: Event, row: ApiToken, user: User, actor: User | None) -> None:
+    audit.record(
+        event,
+        actor=actor,
+        organization_id=user.organization_id,
+        subject=f"token {row.id}",
+        person=user.email,
+        ends=iso(row.expires_at),
+    )
 
 
 def _note_use(token_id: int) -> None:

@@ -16,14 +16,16 @@ from webapp.models import (
     SyncLog,
     SyncPhase,
     SyncStatus,
+    User,
     WebhookEvent,
 )
 from webapp.services import notices
 from webapp.services.webhooks import outbox
+from webapp.sync import trail
 
 
 def complete(log: SyncLog) -> None:
-    """Close a sync as completed and tell of it, inside the caller's transaction."""
+    """Close a sync as completed and tell of it, as the last step of the caller's transaction."""
     log.status = SyncStatus.COMPLETED
     log.completed_at = now()
     log.lease_expires_at = None
@@ -35,14 +37,24 @@ def complete(log: SyncLog) -> None:
         news = {"changes": changes, "cursor": _before_its_changes(log)}
         outbox.put(log.organization_id, WebhookEvent.PATIENTS_CHANGED, _data(log) | news)
     notices.sync_ended(log)
+    trail.completed(log)
 
 
-def fail(log: SyncLog, error_code: str, message: str, moment: datetime | None = None) -> None:
-    """Close a sync as failed and tell of it, inside the caller's transaction."""
+def fail(
+    log: SyncLog,
+    error_code: str,
+    message: str,
+    moment: datetime | None = None,
+    *,
+    actor: User | None = None,
+) -> None:
+    """Close a sync as failed and tell of it, as the last step of the caller's transaction. `actor`
+    is whoever made it end at this very moment."""
     show_failed(log, error_code, message, moment)
     why = {"error_code": log.error_code, "message": message}
     outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
     notices.sync_ended(log)
+    trail.failed(log, actor=actor)
 
 
 def show_failed(

@@ -52,7 +52,8 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """Bring one clinic in step, or close the sync with the reason why not.
 
     Does nothing if another worker has the sync, or has had this attempt already. The sync's row
-    says how it ended; what is raised is only DBAPIError, of a database that is away for long.
+    says how it ended; what is raised is only DBAPIError, of a database that is away for long, and
+    AuditUnavailable, where the end cannot be recorded.
     """
     structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
     try:
@@ -139,8 +140,8 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
     def close() -> None:
         sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
-            ending.fail(sync_log, error_code, message)
             sync_log.lease_expires_at = None
+            ending.fail(sync_log, error_code, message)
 
     patiently(close)
 

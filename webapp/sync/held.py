@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import UpdateBase, delete, func, select, update
 
 from webapp.cliniko.records import PatientState
@@ -26,12 +25,17 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.sync import changes
+from webapp.services import audit
+from webapp.services.audit import Event
+from webapp.sync import changes, trail
 from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.held_rows import SAME_PATIENT, still_gone
 from webapp.sync.start import refuse_second
 
-log = structlog.get_logger()
+_EVENTS = {
+    RemovalsDecision.CONFIRMED: Event.REMOVALS_CONFIRMED,
+    RemovalsDecision.DISMISSED: Event.REMOVALS_DISMISSED,
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,20 @@ def batches(organization_id: int) -> list[Batch]:
     return [Batch(*row) for row in db.session.execute(query)]
 
 
+def look(sync_log: SyncLog, *, actor: User, limit: int, offset: int = 0) -> HeldPage:
+    """What `find` finds, for somebody to look at, which is recorded."""
+    page = find(sync_log, limit=limit, offset=offset)
+    audit.note(
+        Event.REMOVALS_LISTED,
+        actor=actor,
+        organization_id=sync_log.organization_id,
+        subject=f"sync {sync_log.id}",
+        count=page.total,
+        shown=len(page.rows),
+    )
+    return page
+
+
 def find(sync_log: SyncLog, *, limit: int, offset: int = 0) -> HeldPage:
     """The patients whose removal this sync held and who are still gone, by name."""
     held = (
@@ -83,7 +101,7 @@ def confirm(organization: Organization, sync_log: SyncLog, *, actor: User) -> in
     Patients that any sync has seen since stay as they are. Raises SyncAlreadyRunning, and
     RemovalsNotHeld if a later sync has made another list; a second press marks nobody.
     """
-    return _decide(organization.id, sync_log.id, RemovalsDecision.CONFIRMED, actor.id)
+    return _decide(organization.id, sync_log.id, RemovalsDecision.CONFIRMED, actor)
 
 
 def dismiss(organization: Organization, sync_log: SyncLog, *, actor: User) -> int:
@@ -92,12 +110,10 @@ def dismiss(organization: Organization, sync_log: SyncLog, *, actor: User) -> in
 
     Raises SyncAlreadyRunning, and RemovalsNotHeld if a later sync has made another list.
     """
-    return _decide(organization.id, sync_log.id, RemovalsDecision.DISMISSED, actor.id)
+    return _decide(organization.id, sync_log.id, RemovalsDecision.DISMISSED, actor)
 
 
-def _decide(
-    organization_id: int, sync_log_id: int, decision: RemovalsDecision, actor_id: int
-) -> int:
+def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, actor: User) -> int:
     with transaction() as session:
         # A start locks the same row: no sync begins meanwhile, and a second press waits. Not a key
         # lock, for which a sync that stores a patient of this clinic would have to wait as well.
@@ -122,13 +138,8 @@ def _decide(
             "removals_decided_at": iso(moment),
         }
         organization.patients_changed_at = moment
-    log.info(
-        f"removals_{decision}",
-        organization_id=organization_id,
-        sync_log_id=sync_log_id,
-        user_id=actor_id,
-        patients=patients,
-    )
+        event = _EVENTS[decision]
+        trail.record(event, sync_log_id, organization_id, actor=actor, count=patients)
     return patients
 
 

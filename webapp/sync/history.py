@@ -15,6 +15,7 @@ from sqlalchemy.orm import joinedload, make_transient
 from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db
 from webapp.models import (
     BRINGS_IN_STEP,
@@ -201,7 +202,7 @@ def _as_it_is(log: SyncLog) -> SyncLog:
     try:
         recovery.settle(log_id)
         return db.session.get_one(SyncLog, log_id)
-    except OperationalError:
+    except (OperationalError, AuditUnavailable):
         db.session.rollback()
         shown = db.session.get_one(SyncLog, log_id)
         if inspect(shown).persistent:

@@ -15,7 +15,8 @@ from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
 from webapp.queue import enqueue_sync, is_queued, workers_connected
-from webapp.sync import ending
+from webapp.services.audit import Event
+from webapp.sync import ending, trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 
 MAX_INTERRUPTIONS = 3
@@ -95,7 +96,7 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
         moment = database_now()
         if interrupted:
             conditions.append(SyncLog.lease_expires_at <= moment)
-        given = session.scalar(
+        organization_id = session.scalar(
             update(SyncLog)
             .where(*conditions)
             .values(
@@ -104,11 +105,18 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
                 worker=None,
                 lease_expires_at=moment,
             )
-            .returning(SyncLog.id)
+            .returning(SyncLog.organization_id)
             .execution_options(synchronize_session=False)
         )
-        if given is None:
+        if organization_id is None:
             return False
+        trail.record(
+            Event.SYNC_HANDED_OVER,
+            sync_log_id,
+            organization_id,
+            attempt=attempt + 1,
+            interrupted=interrupted,
+        )
     enqueue_sync(sync_log_id, attempt + 1)
     return True
 

@@ -28,7 +28,8 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync
-from webapp.sync import ending, history, window
+from webapp.services.audit import Event
+from webapp.sync import ending, history, trail, window
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import closing_for
 from webapp.sync.watermark import needs_full_match
@@ -77,8 +78,7 @@ def start_once(
                 earlier = _started_with(key, organization_id, actor_id)
                 if earlier is not None:
                     return earlier, False
-            log = admitted(organization, operation_type, origin=origin)
-            log.started_by_id, log.idempotency_key = actor_id, key
+            log = admitted(organization, operation_type, origin=origin, actor=actor, key=key)
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
         refuse_second(organization_id, details)
@@ -92,9 +92,15 @@ def start_once(
 
 
 def admitted(
-    organization: Organization, operation_type: OperationType, *, origin: SyncOrigin
+    organization: Organization,
+    operation_type: OperationType,
+    *,
+    origin: SyncOrigin,
+    actor: User | None = None,
+    key: str | None = None,
 ) -> SyncLog:
-    """The row of a new sync, inside the caller's transaction, which has locked the clinic.
+    """The row of a new sync, as the last step of the caller's transaction, which has locked the
+    clinic: it is recorded too. `key` is a digest of what the client has called it.
 
     Where a full match is due, a sync of what changed becomes one.
     Raises OrganizationNotFound for a clinic that was deleted, OrganizationDisabled,
@@ -120,15 +126,25 @@ def admitted(
         organization_id=organization.id,
         operation_type=operation_type,
         origin=origin,
+        started_by_id=actor.id if actor else None,
+        idempotency_key=key,
         expected_duration=history.expected_duration(organization, operation_type),
         started_at=now(),
         progress=Progress(operation_type, changed_since=since).metadata(),
     )
     db.session.add(log)
+    db.session.flush()
+    trail.record(
+        Event.SYNC_STARTED,
+        log.id,
+        log.organization_id,
+        actor=actor,
+        operation_type=str(operation_type),
+    )
     return log
 
 
-def cancel_sync(organization: Organization) -> SyncLog:
+def cancel_sync(organization: Organization, *, actor: User | None = None) -> SyncLog:
     """Ask the running sync to stop; one that no worker has begun is closed at once.
 
     Raises SyncNotRunning.
@@ -137,9 +153,12 @@ def cancel_sync(organization: Organization) -> SyncLog:
         log = running_sync(organization.id, lock=True)
         if log is None:
             raise SyncNotRunning(organization_id=organization.id)
-        log.cancel_requested_at = log.cancel_requested_at or now()
         if log.worker is None:
-            ending.fail(log, ErrorCode.SYNC_CANCELLED, CANCELLED)
+            log.cancel_requested_at = now()
+            ending.fail(log, ErrorCode.SYNC_CANCELLED, CANCELLED, actor=actor)
+        elif log.cancel_requested_at is None:
+            log.cancel_requested_at = now()
+            trail.record(Event.SYNC_CANCEL_ASKED, log.id, log.organization_id, actor=actor)
     return log
 
 
@@ -157,7 +176,6 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
     closing = closing_for(log, now())
     if closing is not None:
         ending.fail(log, closing.error_code, closing.message)
-        db.session.flush()
         return
     error = SyncAlreadyRunning(
         **details,
@@ -194,5 +212,5 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
 def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:
     with transaction():
         if log.is_running and log.worker is None:
-            ending.fail(log, error.error_code, error.message)
             log.idempotency_key = None  # nothing was started: the key is good for another try
+            ending.fail(log, error.error_code, error.message)

@@ -83,5 +83,5 @@ def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -
     )
     sync_log = db.session.scalar(running.with_for_update())
     if sync_log is not None:
-        ending.fail(sync_log, error_code, message)
         sync_log.lease_expires_at = None
+        ending.fail(sync_log, error_code, message)

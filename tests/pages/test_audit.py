@@ -1,0 +1,201 @@
+"""GET /audit and /clinics/<id>/audit: who did and saw what"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from tests.api.rows import record, store
+from tests.cast import Cast
+from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import db, transaction
+from webapp.models import AuditEvent
+from webapp.services import audit
+from webapp.services.audit import Event, Result
+
+
+@pytest.fixture
+def path(cast: Cast) -> str:
+    return f"/clinics/{cast.surf.id}/audit"
+
+
+@pytest.fixture
+def looks(cast: Cast) -> None:
+    """Bob and Alice have looked at patients of Surf Rehab, Charlie at one of his own clinic, and
+    Vera was refused."""
+    surf, north = cast.surf.id, cast.northside.id
+    people = ((cast.bob, surf, 1), (cast.alice, surf, 2), (cast.charlie, north, 3))
+    for person, clinic, patient in people:
+        subject = f"patient {patient}"
+        audit.note(Event.PATIENT_VIEWED, actor=person, organization_id=clinic, subject=subject)
+    audit.note(
+        Event.ACCESS_DENIED,
+        actor=cast.vera,
+        organization_id=surf,
+        result=Result.REFUSED,
+        asked="VIEW_PATIENTS",
+    )
+    db.session.rollback()
+
+
+def rows_of(answer: TestResponse) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(answer.get_data().decode("utf-8-sig"), newline="")))
+
+
+@pytest.mark.usefixtures("looks")
+def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
+    alice: Visitor, bob: Visitor, vera: Visitor, charlie: Visitor, path: str
+) -> None:
+    words = text_of(alice.get("/audit"))
+    for person in ("alice", "bob", "charlie", "vera"):
+        assert f"{person}@example.com" in words
+    assert "Northside Physio" in words
+    words = text_of(bob.get(path))
+    assert "bob@example.com manager looked at a patient: patient 1" in words
+    assert "alice@example.com admin looked at a patient: patient 2" in words
+    assert "vera@example.com viewer was denied access asked VIEW_PATIENTS" in words
+    assert "charlie@example.com" not in words
+    assert bob.get("/audit").status_code == 403
+    assert vera.get(path).status_code == charlie.get(path).status_code == 403
+    assert "Audit" in text_of(bob.get("/clinics/1"))
+    assert "Audit" not in text_of(vera.get("/clinics/1"))
+    assert "Audit" not in text_of(bob.get("/clinics"))
+
+
+@pytest.mark.usefixtures("looks")
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", ["alice", "bob", "charlie", "vera"]),
+        ("who=BOB@", ["bob"]),
+        ("who=%25", []),
+        ("event=patients:viewed", ["alice", "bob", "charlie"]),
+        ("result=refused", ["vera"]),
+        ("clinic=2", ["charlie"]),
+        ("clinic=2&who=bob", []),
+        ("clinic=0", ["alice"]),  # who belongs to none, signing in
+        ("since={tomorrow}", []),
+        ("since={today}&until={today}", ["alice", "bob", "charlie", "vera"]),
+        ("until={yesterday}", []),
+    ],
+)
+def test_it_is_narrowed_by_who_what_result_day_and_clinic(
+    alice: Visitor, query: str, shown: list[str]
+) -> None:
+    days = {"yesterday": -1, "today": 0, "tomorrow": 1}
+    dates = {name: (now() + timedelta(days=n)).date() for name, n in days.items()}
+    page = alice.get(f"/audit?{query.format(**dates)}")
+    table = text_of(page).partition("Result By way of")[2]
+    assert [name for name in ("alice", "bob", "charlie", "vera") if f"{name}@" in table] == shown
+    assert ("Nothing matches" in text_of(page)) == (not shown)
+
+
+@pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
+def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
+    assert alice.get(f"/audit?{query}").status_code == 400
+
+
+def test_what_is_recorded_meanwhile_moves_no_page(bob: Visitor, cast: Cast, path: str) -> None:
+    for number in range(1, 121):
+        subject = f"patient {number}"
+        audit.note(
+            Event.PATIENT_VIEWED, actor=cast.bob, organization_id=cast.surf.id, subject=subject
+        )
+    seen: list[str] = []
+    address = f"{path}?event=patients:viewed"
+    while address:
+        page = Parsed(bob.get(address).text)
+        links = (found.get("href") or "" for tag, found in page.tags if tag == "a")
+        seen += [href.rpartition("/")[2] for href in links if "/patients/" in href]
+        audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject="patient 999")
+        address = next((found["href"] or "" for found in page.having(rel="next")), "")
+    assert seen == [str(number) for number in range(120, 0, -1)]
+
+
+def test_a_page_keeps_what_was_asked_for(alice: Visitor, cast: Cast) -> None:
+    for _ in range(51):
+        audit.note(Event.SIGNED_IN, actor=cast.bob, organization_id=cast.surf.id)
+    page = Parsed(alice.get("/audit?who=bob&event=session:started&clinic=1").text)
+    (older,) = page.having(rel="next")
+    assert {"who=bob", "event=session:started", "clinic=1"} <= set(
+        (older["href"] or "").partition("?")[2].replace("%3A", ":").split("&")
+    )
+    assert page.having(name="who", value="bob", type_="search")
+    hidden = {found["name"]: found["value"] for found in page.having(type_="hidden")}
+    assert hidden.items() >= {"who": "bob", "event": "session:started", "clinic": "1"}.items()
+
+
+def test_before_anything_happened_it_says_so(bob: Visitor, cast: Cast) -> None:
+    with transaction() as session:
+        session.execute(db.text("DROP TRIGGER audit_events_refuse_delete"))
+        session.execute(db.text("DELETE FROM audit_events"))
+    words = text_of(bob.get(f"/clinics/{cast.surf.id}/audit"))
+    assert "Nothing recorded yet" in words
+    assert "Export as CSV" not in words
+
+
+@pytest.mark.usefixtures("looks")
+def test_a_file_holds_what_the_page_asked_for_and_is_recorded_first(
+    bob: Visitor, alice: Visitor, path: str
+) -> None:
+    answer = bob.post(f"{path}/export", event="patients:viewed")
+    heads, *rows = rows_of(answer)
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="audit-')
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    who, what = heads.index("Who"), heads.index("What")
+    assert [(row[who], row[what]) for row in rows] == [
+        ("alice@example.com", "looked at a patient"),
+        ("bob@example.com", "looked at a patient"),
+    ]
+    db.session.rollback()
+    last = db.session.scalar(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1))
+    assert last is not None
+    assert (last.event, last.actor) == ("audit:exported", "bob@example.com")
+    assert last.details == {"filters": ["event"]}
+    assert len(rows_of(alice.post("/audit/export", result="refused"))) == 2
+
+
+def test_a_file_of_many_is_whole(bob: Visitor, cast: Cast, path: str) -> None:
+    with transaction():
+        for _ in range(2_345):
+            audit.record(Event.SIGNED_IN, actor=cast.bob, organization_id=cast.surf.id)
+    heads, *rows = rows_of(bob.post(f"{path}/export"))
+    numbers = [int(row[heads.index("Number in its chain")]) for row in rows]
+    assert numbers == [*range(2_346, 0, -1)]
+
+
+def test_an_event_of_another_release_is_shown_as_it_is(
+    bob: Visitor, cast: Cast, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transaction() as session:
+        session.add(
+            AuditEvent(
+                chain=cast.surf.id,
+                number=99,
+                at=now(),
+                event="room:booked",
+                via="page",
+                result="odd",
+                details={"names": ["a", "b"], "paid": False},
+                hash="",
+            )
+        )
+    words = text_of(bob.get(path))
+    assert "Somebody who is not signed in room:booked names a b, paid no odd Dashboard" in words
+
+
+def test_patients_that_were_looked_at_lead_to_their_page(
+    bob: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    bob.get(f"/clinics/{cast.surf.id}/patients/1")
+    page = bob.get(path)
+    assert Parsed(page.text).having(href=f"/clinics/{cast.surf.id}/patients/1")
+    assert "Nguyen" not in page.text

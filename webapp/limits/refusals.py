@@ -1,0 +1,73 @@
+"""Refusals in the audit trail: who was denied what, who came too often, whose form was forged.
+
+They cost whoever sends them nothing, so a flood of them must not become one of writes: so many a
+minute are recorded of each kind for each person, and for all strangers together; the last of them
+says that there may be more. The log has every one.
+"""
+
+from __future__ import annotations
+
+import structlog
+from flask import g, request
+from flask_wtf.csrf import CSRFError
+from limits import RateLimitItemPerMinute
+
+from webapp.auth import sessions
+from webapp.errors import InsufficientPermissions, RateLimited, SentByOthers, SignInLimited
+from webapp.limits import limiter
+from webapp.models import User
+from webapp.services import audit
+from webapp.services.audit import Event, Result
+
+RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
+
+log = structlog.get_logger()
+
+
+def note(error: Exception) -> None:
+    """Record this error if it is a refusal; it stands whether that can be written down or not."""
+    match error:
+        case InsufficientPermissions():
+            note_event(Event.ACCESS_DENIED, asked=error.asked or request.endpoint)
+        case SignInLimited():
+            pass  # recorded where it was raised, for the form to sign in has an answer of its own
+        case RateLimited():
+            note_event(Event.RATE_LIMITED, asked=request.endpoint)
+        case CSRFError() | SentByOthers():
+            note_event(Event.FORGERY_REFUSED, asked=request.endpoint)
+
+
+def note_event(event: Event, **details: str | None) -> None:
+    """Record a refusal to whoever asks, unless there were too many of its kind in this minute.
+
+    It stands in the chain of their own clinic, whichever they asked for: what exists is told to
+    nobody, and no chain begins because somebody has invented a number.
+    """
+    actor = _whoever_asks()
+    log.warning("refused", audit_event=str(event), **details)
+    whose = str(actor.id) if actor else "strangers"
+    if not limiter.limiter.hit(RECORDED, str(event), whose):
+        return
+    left = limiter.limiter.get_window_stats(RECORDED, str(event), whose).remaining
+    audit.note_anyway(
+        event,
+        actor=actor,
+        organization_id=actor.organization_id if actor else None,
+        subject=_subject(),
+        result=Result.REFUSED,
+        more_may_follow=True if left == 0 else None,
+        **details,
+    )
+
+
+def _whoever_asks() -> User | None:
+    if audit.origin.get().via == "api":
+        actor: User | None = g.get("actor")
+        return actor
+    return sessions.signed_in_user()
+
+
+def _subject() -> str | None:
+    """What the address names: the clinic, and only where it is a plain number."""
+    org_id = (request.view_args or {}).get("org_id", "")
+    return f"clinic {org_id}" if org_id.isascii() and org_id.isdecimal() else None

@@ -1,0 +1,118 @@
+"""The audit trail: who did and saw what, of one clinic or of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from flask import render_template, request
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import organization_for, require_everywhere
+from webapp.auth.sessions import current_actor
+from webapp.clock import iso
+from webapp.models import Organization
+from webapp.pages import audit_words, csv_file, parameters
+from webapp.pages.blueprints import signed_in
+from webapp.pages.templating import render_clinic
+from webapp.services import audit_trail, organizations
+from webapp.services.audit import Event, Result
+from webapp.services.audit_trail import TrailFilter
+
+PER_PAGE = 50
+NO_CLINIC = 0
+HEADS = (
+    *("Time", "Who", "Role", "What", "Result", "Clinic id", "To what", "Details", "By way of"),
+    *("Address", "Request", "Event", "Number in its chain", "Hash"),
+)
+
+
+@signed_in.get("/audit")
+def audit() -> str:
+    require_everywhere(current_actor(), Action.VIEW_AUDIT)
+    clinics = organizations.visible_to(current_actor())
+    names = {NO_CLINIC: "No clinic"} | {each.id: each.name for each in clinics}
+    chain = _chain(request.args)
+    chosen = {} if chain is None else {"clinic": chain}
+    render = partial(render_template, "audit/index.html", clinics=names)
+    return _page(render, _asked_for(request.args, chain), chosen)
+
+
+@signed_in.post("/audit/export")
+def export_audit() -> ResponseReturnValue:
+    require_everywhere(current_actor(), Action.VIEW_AUDIT)
+    return _file(_asked_for(request.form, _chain(request.form)))
+
+
+@signed_in.get("/clinics/<org_id>/audit")
+def clinic_audit(org_id: str) -> str:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
+    return _page(partial(render_clinic, "audit/clinic.html", organization), _of(organization), {})
+
+
+@signed_in.post("/clinics/<org_id>/audit/export")
+def export_clinic_audit(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
+    return _file(_of(organization))
+
+
+def _page(render: Callable[..., str], asked: TrailFilter, chosen: Mapping[str, object]) -> str:
+    before = parameters.number(request.args, "before") or None
+    return render(
+        asked=asked,
+        found=audit_trail.find(asked, limit=PER_PAGE, before=before),
+        before=before,
+        fields={**_fields(asked), **chosen},
+        events={each: audit_words.choice_words(each) for each in Event},
+        words=audit_words,
+    )
+
+
+def _file(asked: TrailFilter) -> ResponseReturnValue:
+    rows = audit_trail.export(asked, actor=current_actor())
+    return csv_file.attachment("audit", HEADS, map(_cells, rows))
+
+
+def _of(organization: Organization) -> TrailFilter:
+    return _asked_for(request.values, organization.id)
+
+
+def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
+    until = parameters.day(source, "until")
+    return TrailFilter(
+        chain=chain,
+        who=parameters.search(source, "who"),
+        event=parameters.choice(source, "event", Event),
+        result=parameters.choice(source, "result", Result),
+        since=parameters.day(source, "since"),
+        until=until and until + timedelta(days=1),
+    )
+
+
+def _chain(source: parameters.Source) -> int | None:
+    return parameters.number(source, "clinic") if source.get("clinic") else None
+
+
+def _fields(asked: TrailFilter) -> dict[str, object]:
+    """What a form or an address says that asks for the same again."""
+    last = asked.until and asked.until - timedelta(days=1)
+    fields = {
+        "who": asked.who,
+        "event": asked.event,
+        "result": asked.result,
+        "since": asked.since and asked.since.date(),
+        "until": last and last.date(),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _cells(row: Any) -> list[str]:
+    return [
+        *(iso(row.at), audit_words.who(row), row.role or "", audit_words.what(row), row.result),
+        *(str(row.chain or ""), row.subject or "", audit_words.details(row)),
+        *(audit_words.WAYS.get(row.via, row.via), row.ip or "", row.request_id or ""),
+        *(row.event, str(row.number), row.hash),
+    ]

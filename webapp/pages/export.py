@@ -1,0 +1,59 @@
+"""Patients as a file for a spreadsheet: those that the list shows, on all of its pages."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from webapp.auth.access import Action
+from webapp.auth.guards import fresh, organization_for
+from webapp.auth.sessions import current_actor
+from webapp.clock import iso
+from webapp.errors import ValidationError
+from webapp.limits import exports
+from webapp.pages import csv_file, patients
+from webapp.pages.blueprints import signed_in
+from webapp.services import patient_export
+
+HEADS = (
+    *("Cliniko id", "First name", "Last name", "Preferred first name", "Born", "E-mail"),
+    *("Phone", "All phones", "State", "Created in Cliniko", "Updated in Cliniko", "Archived"),
+    *("Merged", "Merged into", "Deleted", "Last synced"),
+)
+
+
+# Posted, as a search is: its words stand in no address.
+@signed_in.post("/clinics/<org_id>/patient-export")
+@fresh
+def export_patients(org_id: str) -> ResponseReturnValue:
+    organization = organization_for(current_actor(), org_id, Action.EXPORT_PATIENTS)
+    criteria = patients.asked_for(request.form)
+    try:
+        export = patient_export.choose(organization, criteria)
+    except ValidationError as error:
+        return patients.page_of(organization, criteria, problem=error.message), 422
+    exports.count(current_actor())
+    patient_export.begin(export, actor=current_actor())
+    return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))
+
+
+def _cells(row: Any) -> list[str]:
+    numbers = (f"{each['type']}: {each['number']}".removeprefix(": ") for each in row.phones)
+    return [
+        *(row.cliniko_patient_id, row.first_name, row.last_name, row.preferred_first_name),
+        *(_day(row.date_of_birth), row.email, row.phone, "; ".join(numbers), row.state),
+        *(_moment(row.cliniko_created_at), _moment(row.cliniko_updated_at)),
+        *(_moment(row.archived_at), _moment(row.merged_at), row.merged_into or ""),
+        *(_moment(row.deleted_at), _moment(row.last_synced)),
+    ]
+
+
+def _day(value: date | None) -> str:
+    return value.isoformat() if value else ""
+
+
+def _moment(value: datetime | None) -> str:
+    return iso(value) if value else ""

@@ -1,0 +1,102 @@
+"""Reading the audit trail: a page of it, or all of it for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, select
+
+from webapp.extensions import db, read_alone
+from webapp.models import AuditEvent, User
+from webapp.services import audit
+from webapp.services.audit import Event, Result
+
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class TrailFilter:
+    """Which events are asked for. `chain` is a clinic's id, 0 what belongs to none, None all."""
+
+    chain: int | None = None
+    who: str = ""  # a part of the address of whoever did it
+    event: Event | None = None
+    result: Result | None = None
+    since: datetime | None = None
+    until: datetime | None = None  # and no longer
+
+    @property
+    def names(self) -> list[str]:
+        """What narrows it, apart from the clinic."""
+        every = ("who", "event", "result", "since", "until")
+        return [name for name in every if getattr(self, name)]
+
+
+@dataclass(frozen=True)
+class TrailPage:
+    """Some events, the newest first; the next older ones are `before` this place, if any."""
+
+    events: list[AuditEvent]
+    before: int | None
+
+
+def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> TrailPage:
+    """The newest events that match, of those before a place that an earlier page told. What is
+    recorded meanwhile moves nothing from one page to the next."""
+    rows = db.session.scalars(_asked(select(AuditEvent), criteria, before).limit(limit + 1)).all()
+    events = list(rows[:limit])
+    return TrailPage(events, _place(criteria, events[-1]) if len(rows) > limit else None)
+
+
+def export(criteria: TrailFilter, *, actor: User) -> Iterator[Any]:
+    """All events that match, the newest first, read while they are sent. That somebody takes them
+    along is recorded first. Raises what `audit.note` does."""
+    newest = find(criteria, limit=1).events
+    last = _place(criteria, newest[0]) + 1 if newest else 0
+    audit.note(
+        Event.AUDIT_EXPORTED,
+        actor=actor,
+        organization_id=criteria.chain,
+        filters=criteria.names,
+    )
+    return _rows(criteria, last, db.engine)
+
+
+def _rows(criteria: TrailFilter, before: int, engine: Engine) -> Iterator[Any]:
+    while True:
+        query = _asked(select(AuditEvent.__table__), criteria, before).limit(_AT_ONCE)
+        with read_alone(engine) as connection:
+            rows = connection.execute(query).all()
+        yield from rows
+        if len(rows) < _AT_ONCE:
+            return
+        before = _place(criteria, rows[-1])
+
+
+def _asked(query: Select[Any], criteria: TrailFilter, before: int | None) -> Select[Any]:
+    place = AuditEvent.id if criteria.chain is None else AuditEvent.number
+    conditions: list[ColumnElement[bool]] = []
+    if before is not None:
+        conditions.append(place < before)
+    if criteria.chain is not None:
+        conditions.append(AuditEvent.chain == criteria.chain)
+    if criteria.who:
+        conditions.append(AuditEvent.actor.contains(criteria.who.lower(), autoescape=True))
+    if criteria.event is not None:
+        conditions.append(AuditEvent.event == str(criteria.event))
+    if criteria.result is not None:
+        conditions.append(AuditEvent.result == str(criteria.result))
+    if criteria.since is not None:
+        conditions.append(AuditEvent.at >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(AuditEvent.at < criteria.until)
+    return query.where(*conditions).order_by(place.desc())
+
+
+def _place(criteria: TrailFilter, event: Any) -> int:
+    """Where an event stands: of one chain by its number there, for which there is an index."""
+    place: int = event.id if criteria.chain is None else event.number
+    return place

@@ -1,0 +1,74 @@
+"""Somebody looks at patients: nothing is shown before it is recorded who looks at what.
+
+Of a search the trail holds how many it found and a fingerprint, never a word of it.
+"""
+
+from __future__ import annotations
+
+from webapp.models import ChangeKind, Organization, Patient, SyncLog, User
+from webapp.services import audit, changes, patients
+from webapp.services.audit import Event
+from webapp.services.changes import ChangePage, Feed
+from webapp.services.patients import PatientFilter, PatientPage
+
+
+def at_list(
+    organization: Organization,
+    criteria: PatientFilter,
+    *,
+    actor: User,
+    limit: int,
+    offset: int = 0,
+) -> PatientPage:
+    """What `patients.find` finds, for somebody to see. Raises what `audit.note` does."""
+    page = patients.find(organization, criteria, limit=limit, offset=offset)
+    audit.note(
+        Event.PATIENTS_SEARCHED if criteria.picks else Event.PATIENTS_LISTED,
+        actor=actor,
+        organization_id=organization.id,
+        count=page.total,
+        shown=len(page.patients),
+        filter=audit.fingerprint(criteria.words),
+    )
+    return page
+
+
+def at_patient(organization: Organization, patient_id: int, *, actor: User) -> Patient | None:
+    """What `patients.get` gets, for somebody to see. Raises what `audit.note` does."""
+    patient = patients.get(organization, patient_id)
+    if patient is not None:
+        audit.note(
+            Event.PATIENT_VIEWED,
+            actor=actor,
+            organization_id=organization.id,
+            subject=f"patient {patient.id}",
+        )
+    return patient
+
+
+def at_changes(
+    sync_log: SyncLog, *, actor: User, kind: ChangeKind | None, limit: int, offset: int = 0
+) -> ChangePage:
+    """What `changes.of_sync` finds, for somebody to see. Raises what `audit.note` does."""
+    page = changes.of_sync(sync_log, kind=kind, limit=limit, offset=offset)
+    audit.note(
+        Event.CHANGES_LISTED,
+        actor=actor,
+        organization_id=sync_log.organization_id,
+        subject=f"sync {sync_log.id}",
+        count=page.total,
+        shown=len(page.rows),
+    )
+    return page
+
+
+def at_feed(organization: Organization, *, actor: User, cursor: int | None, limit: int) -> Feed:
+    """What `changes.feed` tells, for somebody's program. Raises what that and `audit.note` do."""
+    feed = changes.feed(organization, cursor=cursor, limit=limit)
+    audit.note(
+        Event.CHANGES_LISTED,
+        actor=actor,
+        organization_id=organization.id,
+        shown=len(feed.rows),
+    )
+    return feed
