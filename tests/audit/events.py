@@ -629,4 +629,5 @@ SHOWN_ELSEWHERE = {
     },
     "tests/services/test_schedules.py": {Event.SCHEDULE_CHANGED},
     "tests/services/test_retention.py": {Event.CLEANED_UP},
+    "tests/pages/test_webhooks.py": {event for event in Event if event.startswith("webhook:")},
 }
