@@ -168,7 +168,8 @@ def test_a_file_of_many_is_whole(bob: Visitor, cast: Cast, path: str) -> None:
             audit.record(Event.SIGNED_IN, actor=cast.bob, organization_id=cast.surf.id)
     heads, *rows = rows_of(bob.post(f"{path}/export"))
     numbers = [int(row[heads.index("Number in its chain")]) for row in rows]
-    assert numbers == [*range(2_346, 0, -1)]
+    assert len(numbers) > 2_345
+    assert numbers == [*range(len(numbers), 0, -1)]
 
 
 def test_an_event_of_another_release_is_shown_as_it_is(
