@@ -104,11 +104,8 @@ def test_who_changed_a_schedule_and_how_is_in_the_audit_trail(cast: Cast) -> Non
     schedules.save(
         cast.surf, changes_every=30, full_at=time(2, 5), time_zone="Europe/London", actor=cast.bob
     )
-    event = db.session.scalars(db.select(AuditEvent)).one()
+    theirs = db.select(AuditEvent).where(AuditEvent.event == "schedule:changed")
+    event = db.session.scalars(theirs).one()
 
-    assert (event.event, event.chain, event.actor) == (
-        "schedule:changed",
-        cast.surf.id,
-        "bob@example.com",
-    )
+    assert (event.chain, event.actor) == (cast.surf.id, "bob@example.com")
     assert event.details == {"changes_every": 30, "full_at": "02:05", "time_zone": "Europe/London"}
