@@ -136,7 +136,8 @@ def changing(
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
-        session.refresh(user, with_for_update=True)
+        # "of": they may have been loaded with their clinic, which PostgreSQL does not lock.
+        session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
         yield

@@ -46,7 +46,7 @@ def issue(
     user_id, moment = user.id, now()
     with transaction() as session:
         # Locked: neither a second token of this name nor another password comes in between.
-        session.get_one(User, user_id, with_for_update=True)
+        session.get_one(User, user_id, with_for_update={"of": User})
         session.execute(delete(ApiToken).where(ApiToken.user_id == user_id, _of_no_interest()))
         if name is not None and session.scalar(
             select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name, _living())

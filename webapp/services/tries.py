@@ -32,7 +32,7 @@ def failed(user: User | None, *, again: bool) -> None:
     user_id = user.id if user else 0
     try:
         with transaction() as session:
-            person = session.get(User, user_id, with_for_update=True)
+            person = session.get(User, user_id, with_for_update={"of": User})
             if person is None:
                 audit.record(Event.SIGN_IN_FAILED, result=Result.REFUSED)
             else:
@@ -71,7 +71,7 @@ def succeeded(user: User, password: str) -> None:
     anew = passwords.hashed_anew(password) if outdated else stored
     try:
         with transaction() as session:
-            session.refresh(user, with_for_update=True)
+            session.refresh(user, with_for_update={"of": User})
             if user.password_hash == stored:  # else they have chosen another one meanwhile
                 user.password_hash = anew
             if forget:
