@@ -37,7 +37,7 @@ class _Body(BaseModel):
 
 
 @open_to_all.post(REPORTS)
-@csrf.exempt
+@csrf.exempt  # type: ignore[untyped-decorator]
 def csp_report() -> ResponseReturnValue:
     """204 whatever it says: nobody reads the answer. Browsers send no token; nothing changes."""
     request.max_content_length = LONGEST
