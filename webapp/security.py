@@ -65,7 +65,7 @@ def init_app(app: Flask) -> None:
         response.headers["Content-Security-Policy"] = policy
         if production:
             response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-        if request.endpoint != "static":
+        if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
             response.vary.add("HX-Request")  # a fragment is no page
         return response
