@@ -80,7 +80,7 @@ def test_neither_files_nor_other_ways_of_writing_an_address_are_there(
     with production.test_client().get(path) as answer:
         assert answer.status_code == 404
         assert "Location" not in answer.headers
-        assert "Werkzeug" not in answer.text
+        assert "Werkzeug" not in answer.get_data(as_text=True)
 
 
 def test_no_method_is_there_that_nobody_needs(production: Flask) -> None:

@@ -31,7 +31,7 @@ ADDRESSES = [
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_the_headers_are_on_every_answer(client: FlaskClient, address: str) -> None:
     with client.get(address) as answer:
-        assert list(wrong_headers(answer)) == []
+        assert list(wrong_headers(answer, address)) == []
 
 
 def test_the_headers_are_on_a_file_that_has_not_changed(client: FlaskClient) -> None:
@@ -39,7 +39,7 @@ def test_the_headers_are_on_a_file_that_has_not_changed(client: FlaskClient) -> 
         known = {"If-None-Match": first.headers["ETag"]}
     with client.get("/static/app.css", headers=known) as again:
         assert again.status_code == 304
-        assert list(wrong_headers(again)) == []
+        assert list(wrong_headers(again, "/static/app.css")) == []
 
 
 @pytest.mark.parametrize("path", ["/clinics", "/api/v1/organizations"])
@@ -55,7 +55,7 @@ def test_the_headers_are_on_our_own_mistakes(
     answer = Visitor(app).signed_in(cast.bob).get(path) if "api" not in path else program.get(path)
 
     assert answer.status_code == 500
-    assert list(wrong_headers(answer)) == []
+    assert list(wrong_headers(answer, path)) == []
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ class Walk:
             yield f"Allow is {answer.headers.get('Allow')}"
         if status >= 400 and case.route.is_api and case.method != "HEAD" and not _envelope(answer):
             yield "the refusal has another shape"
-        yield from wrong_headers(answer)
+        yield from wrong_headers(answer, answer.request.path)
         yield from self._told(case, answer)
 
     def _told(self, case: Case, answer: TestResponse) -> Iterator[str]:

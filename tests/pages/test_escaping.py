@@ -61,8 +61,10 @@ def write_everywhere(text: str) -> None:
         )
         session.query(HeldRemoval).update({"deleted_at": None})
         phones = [{"type": text, "number": text}]
-        names = ("first_name", "last_name", "preferred_first_name", "email", "phone")
-        session.query(Patient).update(dict.fromkeys(names, text) | {"phones": phones})
+        session.query(Patient).update({"phones": phones, "email": text, "phone": text})
+        session.query(Patient).update(
+            {"first_name": text, "last_name": text, "preferred_first_name": text}
+        )
     db.session.remove()
 
 
