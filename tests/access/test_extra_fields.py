@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import Context
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -21,13 +20,14 @@ from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from tests.support.sqlite_state import Cells, SqliteState
 from webapp.clock import now
-from webapp.extensions import Base
+from webapp.extensions import Base, db
 from webapp.models import User
 from webapp.services import invitations, tokens
 
 NEW_PASSWORD = "four words that only Bob has"
 # What each form takes. One that is not here is sent empty, with everything else beside it.
 FORMS = {
+    "/confirm": {"password": PASSWORD},
     "/account/password": {"current": PASSWORD, "password": NEW_PASSWORD},
     "/api-access": {"name": "Night report", "days": "30"},
     "/clinics/new": {"name": "Third clinic", "api_key": NORTHSIDE_KEY},
@@ -81,7 +81,7 @@ class Sender:
         self._programs = {user.id: as_user(app, user) for user in (cast.alice, cast.bob)}
         self._state = SqliteState(database_url)
         self.before = self._state.cells()
-        self.places: dict[str, Any] = {"org_id": cast.surf.id, "user_id": cast.vera.id}
+        self.places = {"org_id": cast.surf.id, "user_id": cast.vera.id, "session_id": 1}
         self.secret = ""
 
     def send(
@@ -89,6 +89,7 @@ class Sender:
     ) -> tuple[TestResponse, Cells]:
         """The answer, and what the database holds afterwards."""
         self._state.restore()
+        db.session.rollback()  # what this test has read until now is old
         self._redis.flushdb()
         extra = extra or {}
         fields = FORMS.get(rule.rule, {})

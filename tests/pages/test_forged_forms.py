@@ -104,7 +104,8 @@ def places(cast: Cast) -> dict[str, Any]:
     """Something for every id in an address, so that only the token stands in the way."""
     held = hold(cast.surf, 3)
     tokens.issue(cast.alice, name="Morning report")
-    return {"org_id": cast.surf.id, "sync_id": held.id, "user_id": cast.vera.id, "token_id": 1}
+    ids = {"org_id": cast.surf.id, "sync_id": held.id, "user_id": cast.vera.id}
+    return ids | {"token_id": 1, "session_id": 1}
 
 
 @pytest.fixture
