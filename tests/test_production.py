@@ -53,6 +53,7 @@ def production(environment: dict[str, str]) -> Flask:
         "SECRET_KEY": "Zq3vX9kLm2Rt7Yw1Bn5Hs8Jd4Fg6Pc0A",
         "AUDIT_KEYS": "Wp8cV2nQx5Lk7Tz4Ry1Hd9Gs3Jm6Fb0E",
         "CLINIKO_API_URL": "https://cliniko.test/v1",
+        "PUBLIC_URL": "https://sync.example",
     }
     return create_app(load(environment | settings))
 

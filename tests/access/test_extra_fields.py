@@ -28,6 +28,7 @@ NEW_PASSWORD = "four words that only Bob has"
 # What each form takes. One that is not here is sent empty, with everything else beside it.
 FORMS = {
     "/confirm": {"password": PASSWORD},
+    "/account/second-factor": {"current": PASSWORD},
     "/account/password": {"current": PASSWORD, "password": NEW_PASSWORD},
     "/api-access": {"name": "Night report", "days": "30"},
     "/clinics/new": {"name": "Third clinic", "api_key": NORTHSIDE_KEY},
