@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.fernet import Fernet
 from flask import Flask
 
 from config import load
@@ -51,6 +52,7 @@ def production(environment: dict[str, str]) -> Flask:
     settings = {
         "ENV": "production",
         "SECRET_KEY": "Zq3vX9kLm2Rt7Yw1Bn5Hs8Jd4Fg6Pc0A",
+        "CREDENTIALS_KEYS": Fernet.generate_key().decode(),
         "AUDIT_KEYS": "Wp8cV2nQx5Lk7Tz4Ry1Hd9Gs3Jm6Fb0E",
         "CLINIKO_API_URL": "https://cliniko.test/v1",
         "PUBLIC_URL": "https://sync.example",

@@ -33,6 +33,12 @@ FORMS = {
     "/api-access": {"name": "Night report", "days": "30"},
     "/clinics/new": {"name": "Third clinic", "api_key": NORTHSIDE_KEY},
     "/clinics/<org_id>/patients": {"search": "Olivia", "state": "active", "page": "1"},
+    "/clinics/<org_id>/schedule": {
+        "changes_every": "60",
+        "full_at": "02:30",
+        "time_zone": "Australia/Sydney",
+    },
+    "/clinics/<org_id>/settings/delete": {"confirmation": "Surf Rehab"},
     "/clinics/<org_id>/settings/api-key": {"api_key": SURF_KEY},
     "/clinics/<org_id>/settings/name": {"name": "Renamed"},
     "/invitation": {"password": NEW_PASSWORD},
@@ -82,7 +88,7 @@ class Sender:
         self._programs = {user.id: as_user(app, user) for user in (cast.alice, cast.bob)}
         self._state = SqliteState(database_url)
         self.before = self._state.cells()
-        self.places = {"org_id": cast.surf.id, "user_id": cast.vera.id, "session_id": 1}
+        self.places = {"org_id": cast.surf.id, "user_id": cast.vera.id, "patient_id": 1}
         self.secret = ""
 
     def send(
@@ -117,7 +123,7 @@ def sender(app: Flask, cast: Cast, redis_url: str, database_url: str) -> Iterato
     secret = invitations.renew(cast.vera)
     redis = Redis.from_url(redis_url)
     sender = Sender(app, cast, redis, database_url)
-    sender.places |= {"sync_id": held.id, "token_id": 1}
+    sender.places |= {"sync_id": held.id, "token_id": 1, "session_id": 1}
     sender.secret = secret
     with time_machine.travel(now(), tick=False):  # else any moment could be another one
         yield sender

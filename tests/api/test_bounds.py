@@ -33,7 +33,7 @@ NO_NUMBERS = [
     "\u0661",
 ]
 LONG = "1" * 10_000
-SOON = 0.5  # seconds; a busy machine included
+SOON = 0.05  # seconds of work
 
 
 def limited(app: Flask, cast: Cast) -> list[tuple[str, set[str]]]:
@@ -59,9 +59,9 @@ def redis(redis_url: str) -> Redis:
 def refused(alice: FlaskClient, redis: Redis, path: str, **query: str | list[str]) -> None:
     redis.flushdb()  # so that no limit is met
     (name,) = query
-    began = time.monotonic()
+    began = time.thread_time()
     answer = alice.get(path, query_string=query)
-    assert time.monotonic() - began < SOON, (path, name)
+    assert time.thread_time() - began < SOON, (path, name)
     assert details_of(answer, 400, "VALIDATION_ERROR")["parameter"] == name, (path, query)
 
 
@@ -72,8 +72,9 @@ def test_what_is_no_number_is_refused(
         for name in names & {"limit", "offset"}:
             for value in [*NO_NUMBERS, "-" + LONG, LONG + "x"]:
                 refused(alice, redis, path, **{name: value})
-        refused(alice, redis, path, offset=LONG)
         refused(alice, redis, path, limit="0")
+        if "offset" in names:
+            refused(alice, redis, path, offset=LONG)
 
 
 def test_a_limit_of_ten_thousand_digits_is_the_highest(

@@ -105,7 +105,7 @@ def places(cast: Cast) -> dict[str, Any]:
     held = hold(cast.surf, 3)
     tokens.issue(cast.alice, name="Morning report")
     ids = {"org_id": cast.surf.id, "sync_id": held.id, "user_id": cast.vera.id}
-    return ids | {"token_id": 1, "session_id": 1}
+    return ids | {"token_id": 1, "session_id": 1, "patient_id": 1}
 
 
 @pytest.fixture

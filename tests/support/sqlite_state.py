@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-Cells = dict[tuple[str, int, str], Any]  # by table, row and column
+Cells = dict[tuple[str, int, str], Any]  # by table, place and column
 
 
 class SqliteState:
@@ -33,9 +33,9 @@ class SqliteState:
                 for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             ]
             return {
-                (name, row["_row"], column): row[column]
+                (name, place, column): row[column]
                 for name in names
-                for row in file.execute(f"SELECT rowid AS _row, * FROM {name}")
+                for place, row in enumerate(file.execute(f"SELECT * FROM {name}"))
                 for column in row.keys()  # noqa: SIM118
             }
 
