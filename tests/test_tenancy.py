@@ -19,17 +19,25 @@ ROOT = Path(__file__).resolve().parent.parent / "webapp"
 OF_A_CLINIC = {
     "ForgottenPatient": "organization_id",
     "HeldRemoval": "organization_id",
+    "Notice": "organization_id",
     "Patient": "organization_id",
     "PatientChange": "organization_id",
     "Schedule": "organization_id",
     "SyncFailure": "sync_log_id",
     "SyncLog": "organization_id",
+    "WebhookDelivery": "endpoint_id",
+    "WebhookEndpoint": "organization_id",
 }
 STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query", "select_from"}
 # Functions that ask without naming the clinic, each looked at.
 OTHERWISE = {
     # By conditions that `_conditions` has made for a clinic, or by ids that were found with them.
     "services/patients.py": {"_beginning", "_ids", "_count", "_in_this_order"},
+    # Whatever is due, of all clinics, for the process that sends.
+    "services/notices.py": {"_take", "send", "take_due"},
+    "services/webhooks/sending.py": {"_take", "_write_down", "send"},
+    # For the figures of all clinics together.
+    "services/webhooks/deliveries.py": {"count_by_state"},
     # Whatever has been gone for long enough, of all clinics.
     "services/retention.py": {"_purge_patients"},
     # By the clinic itself, whose id is that of the row.
@@ -59,6 +67,7 @@ FOR_EVERYBODY = {
     "second_factor_qr",
     "session",
     "sign_out_everywhere",
+    "want_notices",
 }
 ASKS = {"organization_for", "person_for", "require"}
 
@@ -105,7 +114,7 @@ def tables(node: ast.AST) -> set[str]:
 def is_scoped(node: ast.AST, table: str) -> bool:
     """Whether it names the clinic, or the sync of a clinic."""
     text = ast.unparse(node)
-    return OF_A_CLINIC[table] in text or "sync_log_id" in text
+    return any(name in text for name in (OF_A_CLINIC[table], "organization_id", "sync_log_id"))
 
 
 def test_every_statement_names_its_clinic_or_was_looked_at() -> None:

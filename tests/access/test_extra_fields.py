@@ -23,12 +23,15 @@ from webapp.clock import now
 from webapp.extensions import Base, db
 from webapp.models import User
 from webapp.services import invitations, tokens
+from webapp.services.webhooks import endpoints
 
+WEBHOOK = "https://receiver.example.com/syncs"
 NEW_PASSWORD = "four words that only Bob has"
 # What each form takes. One that is not here is sent empty, with everything else beside it.
 FORMS = {
     "/confirm": {"password": PASSWORD},
     "/account/second-factor": {"current": PASSWORD},
+    "/account/notices": {"notices": "1"},
     "/account/password": {"current": PASSWORD, "password": NEW_PASSWORD},
     "/api-access": {"name": "Night report", "days": "30"},
     "/clinics/new": {"name": "Third clinic", "api_key": NORTHSIDE_KEY},
@@ -41,6 +44,8 @@ FORMS = {
     "/clinics/<org_id>/settings/delete": {"confirmation": "Surf Rehab"},
     "/clinics/<org_id>/settings/api-key": {"api_key": SURF_KEY},
     "/clinics/<org_id>/settings/name": {"name": "Renamed"},
+    "/clinics/<org_id>/webhooks": {"address": WEBHOOK, "events": "sync.failed"},
+    "/clinics/<org_id>/webhooks/<webhook_id>": {"address": WEBHOOK, "events": "sync.completed"},
     "/invitation": {"password": NEW_PASSWORD},
     "/people": {"email": "nina@example.com", "role": "viewer", "organization": "1"},
     "/people/<user_id>/role": {"role": "viewer", "organization": "1"},
@@ -119,11 +124,19 @@ def sender(app: Flask, cast: Cast, redis_url: str, database_url: str) -> Iterato
     """Everything that an address can name is there: a sync, held removals, a patient, a token."""
     store(cast.surf, record(1001, "Olivia", "Nguyen"))
     held = hold(cast.surf, 3)
+    webhook, _ = endpoints.add(cast.surf, WEBHOOK, ["sync.failed"], actor=None)
+    endpoints.send_test(webhook, actor=None)
     tokens.issue(cast.vera, name="Morning report")
     secret = invitations.renew(cast.vera)
     redis = Redis.from_url(redis_url)
     sender = Sender(app, cast, redis, database_url)
-    sender.places |= {"sync_id": held.id, "token_id": 1, "session_id": 1}
+    sender.places |= {
+        "sync_id": held.id,
+        "token_id": 1,
+        "session_id": 1,
+        "webhook_id": 1,
+        "delivery_id": 1,
+    }
     sender.secret = secret
     with time_machine.travel(now(), tick=False):  # else any moment could be another one
         yield sender
@@ -144,7 +157,9 @@ def test_nothing_that_a_form_does_not_ask_for_changes_anything(
                 planted.pop(name, None)
             answer, found = sender.send(rule, user, planted)
 
-            if rule.rule == "/api/v1/auth/token":  # unknown keys of JSON are refused
+            if (
+                rule.rule.startswith("/api/") and rule.rule in FORMS
+            ):  # JSON: unknown keys are refused
                 assert (answer.status_code, found) == (400, sender.before), where
                 continue
             assert answer.status_code == plain.status_code, where

@@ -21,7 +21,9 @@ from tests.support.sqlite_state import SqliteState
 from webapp import create_app
 from webapp.security import REPORTS
 from webapp.services import tokens
+from webapp.services.webhooks import endpoints
 
+WEBHOOK = "https://receiver.example.com/syncs"
 FIELDS = {"name": "Forged", "email": "mallory@example.com", "role": "admin", "days": "30"}
 
 
@@ -103,9 +105,17 @@ def known(
 def places(cast: Cast) -> dict[str, Any]:
     """Something for every id in an address, so that only the token stands in the way."""
     held = hold(cast.surf, 3)
+    webhook, _ = endpoints.add(cast.surf, WEBHOOK, ["sync.failed"], actor=None)
+    endpoints.send_test(webhook, actor=None)
     tokens.issue(cast.alice, name="Morning report")
     ids = {"org_id": cast.surf.id, "sync_id": held.id, "user_id": cast.vera.id}
-    return ids | {"token_id": 1, "session_id": 1, "patient_id": 1}
+    return ids | {
+        "token_id": 1,
+        "session_id": 1,
+        "webhook_id": 1,
+        "delivery_id": 1,
+        "patient_id": 1,
+    }
 
 
 @pytest.fixture
