@@ -33,6 +33,8 @@ STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query",
 OTHERWISE = {
     # By conditions that `_conditions` has made for a clinic, or by ids that were found with them.
     "services/patients.py": {"_beginning", "_ids", "_count", "_in_this_order"},
+    # The clinic is added where it is used.
+    "services/patient_export.py": {"_ROWS"},
     # Whatever is due, of all clinics, for the process that sends.
     "services/notices.py": {"_take", "send", "take_due"},
     "services/webhooks/sending.py": {"_take", "_write_down", "send"},
@@ -69,7 +71,7 @@ FOR_EVERYBODY = {
     "sign_out_everywhere",
     "want_notices",
 }
-ASKS = {"organization_for", "person_for", "require"}
+ASKS = {"organization_for", "person_for", "require", "require_everywhere"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -27,6 +27,7 @@ from webapp.services.webhooks import endpoints
 
 WEBHOOK = "https://receiver.example.com/syncs"
 NEW_PASSWORD = "four words that only Bob has"
+TRAIL = dict.fromkeys(("who", "event", "result", "since", "until", "clinic"), "")
 # What each form takes. One that is not here is sent empty, with everything else beside it.
 FORMS = {
     "/confirm": {"password": PASSWORD},
@@ -34,6 +35,9 @@ FORMS = {
     "/account/notices": {"notices": "1"},
     "/account/password": {"current": PASSWORD, "password": NEW_PASSWORD},
     "/api-access": {"name": "Night report", "days": "30"},
+    "/audit/export": TRAIL,
+    "/clinics/<org_id>/audit/export": TRAIL,
+    "/clinics/<org_id>/patient-export": {"search": "", "state": "active"},
     "/clinics/new": {"name": "Third clinic", "api_key": NORTHSIDE_KEY},
     "/clinics/<org_id>/patients": {"search": "Olivia", "state": "active", "page": "1"},
     "/clinics/<org_id>/schedule": {

@@ -24,6 +24,8 @@ from webapp.services import tokens
 from webapp.services.webhooks import endpoints
 
 WEBHOOK = "https://receiver.example.com/syncs"
+# Refusals are recorded, and that somebody is there.
+NOTED = ("audit_", "sqlite_", "user_sessions")
 FIELDS = {"name": "Forged", "email": "mallory@example.com", "role": "admin", "days": "30"}
 
 
@@ -129,13 +131,13 @@ def test_every_form_without_its_own_token_is_refused_and_changes_nothing(
 ) -> None:
     assert len(paths) == len(forms(app)) > 15
     state = SqliteState(database_url)
-    before = state.cells()
+    before = state.cells(but_for=NOTED)
     let_in = []
     for path in paths:
         for name, forgery in FORGERIES.items():
             if ask(alice.client, path, **forgery(known)) != 400:
                 let_in.append((path, name))
-        assert state.cells() == before, path
+        assert state.cells(but_for=NOTED) == before, path
     assert let_in == []
 
 
@@ -150,7 +152,7 @@ def test_no_other_method_reaches_what_a_form_does(
     alice: Visitor, paths: list[str], known: Tokens, database_url: str
 ) -> None:
     state = SqliteState(database_url)
-    before = state.cells()
+    before = state.cells(but_for=NOTED)
     override = {"X-HTTP-Method-Override": "POST", "X-CSRFToken": known.good}
     for path in paths:
         for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
@@ -158,7 +160,7 @@ def test_no_other_method_reaches_what_a_form_does(
             Context().run(
                 alice.client.open, path, method=method, query_string=query, headers=override
             )
-        assert state.cells() == before, path
+        assert state.cells(but_for=NOTED) == before, path
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,12 @@ class SqliteState:
         with self._file() as file:
             self._kept.backup(file)
 
-    def cells(self) -> Cells:
-        """Every value that is there now."""
+    def cells(self, *, but_for: tuple[str, ...] = ()) -> Cells:
+        """Every value that is there now, but for tables whose names begin like this."""
         with self._file() as file:
             file.row_factory = sqlite3.Row
-            names = [
-                row["name"]
-                for row in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            ]
+            tables = file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            names = [row["name"] for row in tables if not row["name"].startswith(but_for)]
             return {
                 (name, place, column): row[column]
                 for name in names
