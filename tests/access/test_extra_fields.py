@@ -45,6 +45,7 @@ FORMS = {
         "full_at": "02:30",
         "time_zone": "Australia/Sydney",
     },
+    "/clinics/<org_id>/syncs": {"operation_type": "full_patients"},
     "/clinics/<org_id>/settings/delete": {"confirmation": "Surf Rehab"},
     "/clinics/<org_id>/settings/api-key": {"api_key": SURF_KEY},
     "/clinics/<org_id>/settings/name": {"name": "Renamed"},
