@@ -17,10 +17,8 @@ control_socket_disable = True  # it would leave files in the home folder
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 
-# No query string and no referrer: a search holds patients' names.
 accesslog = "-"
-logger_class = "script.web_log.WebLog"  # without the polls of open dashboards
-access_log_format = "%(t)s %(h)s %(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"
+logger_class = "script.web_log.WebLog"
 
 
 def when_ready(server: Any) -> None:

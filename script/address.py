@@ -24,7 +24,7 @@ class Address:
 
     def url(self) -> str:
         """What a person at this machine types into the browser."""
-        here = self.host in ("127.0.0.1", "0.0.0.0", "::", "::1")
+        here = self.host in ("127.0.0.1", "0.0.0.0", "::", "::1")  # nosec B104  # not bound to here
         return f"http://localhost:{self.port}" if here else f"http://{self}"
 
     def check(self) -> None:
@@ -44,7 +44,7 @@ class Address:
 
     def is_healthy(self, *, called: str | None = None) -> bool:
         """Whether a web server there says that it is alive, called by this name or by its own."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104  # not bound to here
         host = everywhere.get(self.host, self.host)
         connection = http.client.HTTPConnection(host, self.port, timeout=5)
         try:

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def create_app(settings: Settings | None = None) -> Flask:
     """The whole application: web pages, JSON API and commands.
 
-    Raises config.ConfigError for settings that cannot be used.
+    Raises config.ConfigError for settings that cannot be used; LookupError for a route that says
+    nowhere who may come.
     """
     app = create_core(settings)
 
@@ -28,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app)
     api.init_app(app)
     cli.init_app(app)
+    security.require_doors(app, *api.DOORS, *pages.DOORS)
     return app
 
 

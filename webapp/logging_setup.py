@@ -14,30 +14,23 @@ class _JsonLines(logging.StreamHandler[TextIO]):
     """Our own handler, told from those of a test runner."""
 
 
+_SHARED: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
 def init_app(app: Flask) -> None:
     """Send everything that is logged, ours and the libraries', to standard error as JSON lines."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = _JsonLines(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
+    handler.setFormatter(json_lines())
     root = logging.getLogger()
     # A second application in the same process, as in tests, replaces the handler of the first.
     root.handlers = [other for other in root.handlers if not isinstance(other, _JsonLines)]
@@ -47,3 +40,15 @@ def init_app(app: Flask) -> None:
     # chatter.
     for name in ("urllib3", "werkzeug", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def json_lines() -> logging.Formatter:
+    """Writes whatever was logged, by us or by a library, as one JSON object in one line."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )

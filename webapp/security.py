@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from flask import Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask_wtf import CSRFProtect
 from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.wsgi import get_host
@@ -15,7 +15,8 @@ from webapp.htmx import htmx_url
 
 csrf = CSRFProtect()
 
-_SOURCES = "; ".join(
+REPORTS = "/csp-report"  # where browsers tell of what the policy refused
+_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'{htmx}",
@@ -23,9 +24,12 @@ _SOURCES = "; ".join(
         "img-src 'self'",
         "font-src 'self'",
         "connect-src 'self'",
+        "manifest-src 'self'",
+        "object-src 'none'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
+        f"report-uri {REPORTS}",
     )
 )
 _SWITCHED_OFF = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
@@ -52,7 +56,7 @@ def init_app(app: Flask) -> None:
     production = app.config["ENV"] == "production"
     # By its whole address: the bare CDN would allow every package that anybody publishes there.
     url = htmx_url(app)
-    policy = _SOURCES.format(htmx="" if url.startswith("/") else f" {url}")
+    policy = _POLICY.format(htmx="" if url.startswith("/") else f" {url}")
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -61,9 +65,19 @@ def init_app(app: Flask) -> None:
         response.headers["Content-Security-Policy"] = policy
         if production:
             response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-        if request.endpoint != "static":
+        if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
+            response.vary.add("HX-Request")  # a fragment is no page
         return response
+
+
+def require_doors(app: Flask, *doors: Blueprint) -> None:
+    """Raise LookupError for a route that stands beside every door, so that the application does
+    not start with it: a door says whom it lets in, and whoever asks nobody lets in everybody."""
+    known = {door.name for door in doors}
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint != "static" and rule.endpoint.rpartition(".")[0] not in known:
+            raise LookupError(f"{rule} stands beside every door: put it into a blueprint")
 
 
 def _refuse_other_hosts() -> None:

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from tests.access.actors import Actor
 from tests.access.clinics import Clinic
+from tests.access.headers import wrong_headers
 from tests.access.table import METHODS, Door, Route
 from tests.pages.visitor import text_of
 from webapp.models import Role
@@ -205,6 +206,7 @@ class Walk:
             yield f"Allow is {answer.headers.get('Allow')}"
         if status >= 400 and case.route.is_api and case.method != "HEAD" and not _envelope(answer):
             yield "the refusal has another shape"
+        yield from wrong_headers(answer, answer.request.path)
         yield from self._told(case, answer)
 
     def _told(self, case: Case, answer: TestResponse) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,19 +13,13 @@ from script.address import Address, free_port
 from script.processes import tethered
 from tests.support.processes import wait_until
 
-# Which process has answered, before what it writes in any case.
-_CONFIGURED = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["access_log_format"]
-ACCESS_LOG = f"process %(p)s answered %(s)s: {_CONFIGURED}"
-
 
 @contextmanager
 def gunicorn(environment: Mapping[str, str], log: Path, *options: str) -> Iterator[Address]:
     """As gunicorn.conf.py has it but for these options, on a port of its own; all that its
     processes say goes to a file."""
     address = Address("127.0.0.1", free_port())
-    command = tethered(
-        "-m", "gunicorn", "--bind", str(address), "--access-logformat", ACCESS_LOG, *options
-    )
+    command = tethered("-m", "gunicorn", "--bind", str(address), *options)
     with log.open("w") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, env=tether.environ(environment), stdout=file, stderr=file

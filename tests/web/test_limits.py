@@ -35,7 +35,7 @@ def test_of_200_reads_at_once_exactly_60_pass(web: Web) -> None:
         answers = list(threads.map(read, range(200)))
 
     assert Counter(answer.status_code for answer in answers) == {200: 60, 429: 140}
-    assert len(set(re.findall(r"process <(\d+)>", web.log.read_text()[before:]))) == 2
+    assert len(set(re.findall(r'"process": (\d+)', web.log.read_text()[before:]))) == 2
     for answer in answers:
         assert answer.headers["X-RateLimit-Limit"] == "60"
         assert 0 <= int(answer.headers["X-RateLimit-Remaining"]) < 60

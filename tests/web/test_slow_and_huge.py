@@ -64,7 +64,7 @@ def test_slow_clients_are_cut_off_and_hold_nobody_up_for_longer(web: Web) -> Non
             connection.close()
 
         assert [each.result() for each in asked] == [404] * 4
-        wait_until(lambda: "answered 200" in web.log.read_text()[before:], seconds=PATIENCE)
+        wait_until(lambda: '"status": 200' in web.log.read_text()[before:], seconds=PATIENCE)
         assert time.monotonic() < began + PATIENCE
         head, _, body = b"".join(iter(lambda: takes_nothing.recv(65536), b"")).partition(
             b"\r\n\r\n"

@@ -24,6 +24,8 @@ from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprin
 from webapp.api.blueprints import documents, guarded, open_to_all
 from webapp.api.openapi import document
 
+DOORS = (guarded, open_to_all, documents)
+
 
 def init_app(app: Flask) -> None:
     """Register the endpoints, the one shape of errors, and the description of it all.
@@ -32,7 +34,7 @@ def init_app(app: Flask) -> None:
     """
     assert isinstance(app.json, DefaultJSONProvider)
     app.json.sort_keys = False  # the description reads in the order in which it was written
-    for blueprint in (guarded, open_to_all, documents):
+    for blueprint in DOORS:
         app.register_blueprint(blueprint)
     errors.init_app(app)
     app.extensions["openapi"] = document(app)

@@ -13,6 +13,7 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     clinics,
     confirm,
     connection,
+    csp_reports,
     errors,
     export,
     health,
@@ -33,12 +34,14 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
 from webapp.pages.blueprints import open_to_all, signed_in
 from webapp.pages.glance import Glance
 
+DOORS = (signed_in, open_to_all)
+
 
 def init_app(app: Flask) -> None:
     """Register the pages, the words of the templates and the answers to errors."""
     auth_sessions.init_app(app)
     templating.init_app(app)
-    app.register_blueprint(signed_in)
-    app.register_blueprint(open_to_all)
+    for blueprint in DOORS:
+        app.register_blueprint(blueprint)
     app.extensions["page_errors"] = errors.answer
     app.wsgi_app = Glance(app)  # type: ignore[method-assign]

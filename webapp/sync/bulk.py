@@ -103,7 +103,7 @@ def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
 def _statement(values: str) -> str:
     changed = (f"{name} = excluded.{name}" for name in COLUMNS if name not in _UNIQUE)
     return (
-        f"INSERT INTO patients ({', '.join(COLUMNS)}) {values}"
+        f"INSERT INTO patients ({', '.join(COLUMNS)}) {values}"  # nosec B608  # our own words alone
         f" ON CONFLICT ({', '.join(_UNIQUE)}) DO UPDATE SET {', '.join(changed)}"
     )
 
@@ -115,7 +115,7 @@ def _values_in_json() -> str:
     values = {name: name for name in COLUMNS} | in_utc | {"phones": "phones::json"}
     columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
     return (
-        f"SELECT {', '.join(values.values())}"
+        f"SELECT {', '.join(values.values())}"  # nosec B608  # our own words alone
         f" FROM json_to_recordset(convert_from(%b, 'UTF8')::json) AS told ({columns})"
     )
 

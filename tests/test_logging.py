@@ -1,0 +1,59 @@
+"""What is logged is one JSON object a line, whatever stands in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+import structlog
+from flask import Flask
+
+from tests.corpus import HOSTILE
+from webapp.logging_setup import json_lines
+
+MANY = 10_000
+
+
+@pytest.fixture
+def written(app: Flask) -> Iterator[io.StringIO]:
+    """What the root logger writes, in the form of every log of ours."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(json_lines())
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def test_ten_thousand_hostile_lines_stay_ten_thousand_objects(written: io.StringIO) -> None:
+    ours, theirs = structlog.get_logger("ours"), logging.getLogger("theirs")
+    texts = [HOSTILE[number % len(HOSTILE)] for number in range(MANY)]
+    for number, text in enumerate(texts):
+        if number % 2:
+            ours.info(text, name=text)
+        else:
+            theirs.warning("%s", text)
+
+    lines = [json.loads(line) for line in written.getvalue().split("\n")[:-1]]
+    assert [line["event"] for line in lines] == texts
+    assert {line["level"] for line in lines} == {"info", "warning"}
+    for line in lines:
+        assert datetime.fromisoformat(line["timestamp"]).tzname() == "UTC"
+    # Neither the escapes of a terminal nor other signs that end a line somewhere.
+    assert written.getvalue().replace("\n", "").isascii()
+    assert written.getvalue().replace("\n", "").isprintable()
+
+
+def test_an_error_keeps_to_its_line_with_its_whole_trace(written: io.StringIO) -> None:
+    try:
+        raise ValueError('\n{"event": "forged"}')
+    except ValueError:
+        logging.getLogger("theirs").exception("it failed")
+
+    (line,) = written.getvalue().splitlines()
+    assert json.loads(line)["event"] == "it failed"
+    assert "Traceback" in json.loads(line)["exception"]
