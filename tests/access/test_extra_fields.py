@@ -28,6 +28,7 @@ from webapp.services.webhooks import endpoints
 WEBHOOK = "https://receiver.example.com/syncs"
 NEW_PASSWORD = "four words that only Bob has"
 TRAIL = dict.fromkeys(("who", "event", "result", "since", "until", "clinic"), "")
+MESSAGES = {"page": "1", "state": "", "event": ""}
 # What each form takes. One that is not here is sent empty, with everything else beside it.
 FORMS = {
     "/confirm": {"password": PASSWORD},
@@ -49,8 +50,9 @@ FORMS = {
     "/clinics/<org_id>/settings/delete": {"confirmation": "Surf Rehab"},
     "/clinics/<org_id>/settings/api-key": {"api_key": SURF_KEY},
     "/clinics/<org_id>/settings/name": {"name": "Renamed"},
-    "/clinics/<org_id>/webhooks": {"address": WEBHOOK, "events": "sync.failed"},
+    "/clinics/<org_id>/webhooks": {"address": WEBHOOK, "events": "sync.failed"} | MESSAGES,
     "/clinics/<org_id>/webhooks/<webhook_id>": {"address": WEBHOOK, "events": "sync.completed"},
+    "/clinics/<org_id>/webhooks/<webhook_id>/rotate": MESSAGES,
     "/invitation": {"password": NEW_PASSWORD},
     "/people": {"email": "nina@example.com", "role": "viewer", "organization": "1"},
     "/people/<user_id>/role": {"role": "viewer", "organization": "1"},
