@@ -15,6 +15,7 @@ from tests.cast import Cast
 from tests.conftest import as_user
 from tests.corpus import HOSTILE
 from webapp.api.openapi import operations
+from webapp.services.webhooks import endpoints
 
 OTHER_DIGITS = ["\uff11\uff10", "\u0661"]
 NO_NUMBERS = [
@@ -38,9 +39,12 @@ SOON = 0.05  # seconds of work
 
 def limited(app: Flask, cast: Cast) -> list[tuple[str, set[str]]]:
     """Every endpoint that takes parameters, with their names."""
-    sync = make_log(cast.surf).id
+    webhook, _ = endpoints.add(
+        cast.surf, "https://receiver.example.com/syncs", ["sync.failed"], actor=None
+    )
+    ids = {"orgId": cast.surf.id, "syncLogId": make_log(cast.surf).id, "webhookId": webhook.id}
     return [
-        (path.format(orgId=cast.surf.id, syncLogId=sync), set(definition.query.model_fields))
+        (path.format_map(ids), set(definition.query.model_fields))
         for path, _, _, definition in operations(app)
         if definition.query is not None
     ]
