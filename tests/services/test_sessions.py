@@ -147,9 +147,7 @@ def test_its_beginning_and_its_end_are_recorded(cast: Cast) -> None:
         sessions.end(row.id, owner=cast.bob)
     people.end_sessions(cast.vera, actor=cast.bob)
     told = db.session.execute(
-        select(
-            AuditEvent.chain, AuditEvent.event, AuditEvent.actor_id, AuditEvent.subject
-        )
+        select(AuditEvent.chain, AuditEvent.event, AuditEvent.actor_id, AuditEvent.subject)
         .where(AuditEvent.event.like("session:%"))
         .order_by(AuditEvent.id)
     ).all()
