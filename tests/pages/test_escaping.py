@@ -44,8 +44,8 @@ def paths(cast: Cast) -> list[str]:
     tokens.issue(cast.vera, name="of Vera")
     make_log(cast.surf, SyncStatus.FAILED, error_code="INTERNAL_ERROR")
     base, other = f"/clinics/{cast.surf.id}", f"/clinics/{cast.northside.id}"
-    own = ("", "/patients", "/patients/1", f"/syncs/{refused.id}", "/syncs")
-    own = (*own, "/settings", "/schedule", "/webhooks")
+    own = ["", "/patients", "/patients/1", f"/syncs/{refused.id}", "/syncs"]
+    own += ["/settings", "/schedule", "/webhooks"]
     everybodys = ("/clinics", "/people", "/account", "/api-access")
     return [*everybodys, *(base + path for path in own), f"{other}/syncs/{held.id}/removals"]
 
