@@ -74,6 +74,13 @@ def test_a_new_one_shows_its_secret_once(bob: Visitor, path: str) -> None:
     assert audited() == ["webhook:added"]
 
 
+def test_the_secret_is_shown_whatever_stands_in_the_address(bob: Visitor, path: str) -> None:
+    added = bob.post(f"{path}?page=x&state=nonsense", address=ADDRESS, events="sync.failed")
+
+    assert added.status_code == 200
+    assert SECRET.search(added.text)
+
+
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
 
 from webapp.auth.access import Action
 from webapp.auth.guards import fresh, organization_for
@@ -155,9 +156,11 @@ def _one(
     secret: str | None = None,
     errors: dict[str, str] | None = None,
 ) -> str:
-    page = parameters.page_number(request.args)
-    state = parameters.choice(request.args, "state", DeliveryState)
-    event = parameters.choice(request.args, "event", WebhookEvent)
+    # What was saved just now is shown whatever stands in the address.
+    asked = request.args if request.method == "GET" else MultiDict[str, str]()
+    page = parameters.page_number(asked)
+    state = parameters.choice(asked, "state", DeliveryState)
+    event = parameters.choice(asked, "event", WebhookEvent)
     found = deliveries.find(
         endpoint, limit=PER_PAGE, offset=(page - 1) * PER_PAGE, state=state, event=event
     )
