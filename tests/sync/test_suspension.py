@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from flask import Flask
+from sqlalchemy import func, select, text
 
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
@@ -15,10 +19,10 @@ from webapp.errors import (
     OrganizationNotFound,
     ValidationError,
 )
-from webapp.extensions import db
+from webapp.extensions import db, read_alone
 from webapp.models import Organization, Patient, Role, SyncLog, SyncStatus, User
 from webapp.services import organizations, people, tokens
-from webapp.sync import engine, recovery, suspension
+from webapp.sync import engine, recorder, recovery, suspension
 
 Sync = Callable[..., SyncLog]
 
@@ -76,6 +80,42 @@ def test_a_sync_that_runs_ends_and_stores_nobody_any_more(
 
     assert (log.status, log.error_code) == (SyncStatus.FAILED, error_code)
     assert 0 < patients_of(cast.surf) == stored[0] < 648
+
+
+def until_somebody_waits_for_a_lock(app: Flask) -> None:
+    with app.app_context(), read_alone() as connection:
+        while not connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            pass
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite has one lock for all
+def test_who_disables_a_clinic_waits_for_the_page_that_is_being_stored(
+    app: Flask, cast: Cast, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lock the clinic's row and the sync's: in another order each would wait for the other."""
+    surf_id, alice_id = cast.surf.id, cast.alice.id
+    told: list[Future[None]] = []
+    store_pages, first = recorder.store_pages, chain([True], iter(lambda: False, None))
+
+    def press() -> None:
+        with app.app_context():
+            surf = db.session.get_one(Organization, surf_id)
+            suspension.disable(surf, actor=db.session.get_one(User, alice_id))
+            db.session.remove()
+
+    def store_slowly(*args: Any, **kwargs: Any) -> recorder.Stored:
+        if next(first):
+            told.append(pool.submit(press))
+            until_somebody_waits_for_a_lock(app)
+        return store_pages(*args, **kwargs)
+
+    monkeypatch.setattr(recorder, "store_pages", store_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        log = sync()
+        told[0].result(30)
+
+    assert (log.status, log.error_code) == (SyncStatus.FAILED, "SYNC_CANCELLED")
+    assert patients_of(cast.surf) > 0  # the page at hand was stored
 
 
 def test_one_that_waits_in_the_queue_is_not_begun(cast: Cast, begin: Sync) -> None:

@@ -29,7 +29,7 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.services import mail, schedules
+from webapp.services import locks, mail, schedules
 from webapp.services.webhooks import schedule
 
 log = structlog.get_logger()
@@ -161,8 +161,8 @@ def _tell_of_overdue(clinic: Organization) -> None:
         f"{clinic.name} has not been brought in step with Cliniko for longer than its schedule "
         "allows.\n\nLook at its last syncs, and whether workers run."
     )
-    with transaction() as session:
-        session.refresh(clinic, with_for_update=True)  # of two that look at once one tells
+    with transaction():
+        locks.clinic(clinic.id)  # of two that look at once one tells
         if not _told_of_overdue(clinic):
             put(clinic.id, NoticeKind.OVERDUE, f"{clinic.name} is not in step", text)
 

@@ -19,7 +19,7 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.services import audit, time_zones
+from webapp.services import audit, locks, time_zones
 from webapp.services.timetable import Run, Timetable
 
 CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
@@ -87,7 +87,7 @@ def save(
         raise ValidationError("Choose one of the time zones.", parameter="time_zone")
     with transaction() as session:
         # The lock makes two who save at once one after the other, before there is a row to lock.
-        session.get_one(Organization, organization.id, with_for_update={"key_share": True})
+        locks.clinic(organization.id)
         organization.time_zone = time_zone or organization.time_zone
         schedule = of(organization) or Schedule(organization_id=organization.id)
         session.add(schedule)

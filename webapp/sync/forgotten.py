@@ -30,7 +30,7 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.services import audit, changes
+from webapp.services import audit, changes, locks
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_second
 from webapp.sync.upsert import RecordPage
@@ -90,7 +90,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
     organization_id, patient_id = organization.id, patient.id
     with transaction() as session:
         # As for a decision about held removals: no sync begins meanwhile.
-        clinic = session.get_one(Organization, organization_id, with_for_update={"key_share": True})
+        clinic = locks.clinic(organization_id)
         refuse_second(organization_id, {"organization_id": organization_id})
         row = session.get(Patient, patient_id, with_for_update=True)
         if row is None:

@@ -25,7 +25,7 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.services import audit
+from webapp.services import audit, locks
 from webapp.services.audit import Event
 from webapp.sync import changes, trail
 from webapp.sync.changes import Change, ChangeCounts
@@ -115,11 +115,8 @@ def dismiss(organization: Organization, sync_log: SyncLog, *, actor: User) -> in
 
 def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, actor: User) -> int:
     with transaction() as session:
-        # A start locks the same row: no sync begins meanwhile, and a second press waits. Not a key
-        # lock, for which a sync that stores a patient of this clinic would have to wait as well.
-        organization = session.get_one(
-            Organization, organization_id, with_for_update={"key_share": True}
-        )
+        # A start locks the same row: no sync begins meanwhile, and a second press waits.
+        organization = locks.clinic(organization_id)
         refuse_second(organization_id, {"organization_id": organization_id})
         sync_log = session.get_one(SyncLog, sync_log_id)
         if sync_log.progress.get("removals_decision") == decision:

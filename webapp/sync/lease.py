@@ -73,9 +73,9 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
 
 
 def prove(sync_log_id: int, attempt: int) -> Standing:
-    """First thing in a transaction that stores patients: from here to its end nobody else can write
-    to this sync. What it returns is what was committed, and not what this process believes: the
-    answer to a commit can get lost.
+    """First thing in a transaction that stores patients, behind the clinic's lock: from here to its
+    end nobody else can write to this sync. What it returns is what was committed, and not what this
+    process believes: the answer to a commit can get lost.
 
     Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
     cancelled.

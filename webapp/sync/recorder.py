@@ -18,6 +18,7 @@ from webapp.cliniko.listing import PER_PAGE
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
+from webapp.services import locks
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_account
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
@@ -86,10 +87,7 @@ class Recorder:
         )
 
         def write() -> None:
-            # The clinic's row before the sync's, as everybody who locks both does.
-            organization = db.session.get_one(
-                Organization, self.target.organization_id, with_for_update={"key_share": True}
-            )
+            organization = locks.clinic(self.target.organization_id)
             self._write()
             note_account(organization, account, patients=active)
             organization.connection_checked_at = now()
@@ -108,6 +106,7 @@ class Recorder:
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write() -> tuple[Stored, Progress, Tally]:
+            locks.clinic(self.target.organization_id)
             standing = lease.prove(self.target.sync_log_id, self._attempt)
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
@@ -149,6 +148,7 @@ class Recorder:
         what we hold, and close the sync as completed: one transaction."""
 
         def write() -> None:
+            locks.clinic(self.target.organization_id)
             standing = lease.prove(self.target.sync_log_id, self._attempt)
             withheld = told_of(self.target, [*removals.held, *removals.kept])
             marks = RecordPage(self.progress.current_page, removals.marks)

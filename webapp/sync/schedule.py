@@ -26,15 +26,12 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.queue import enqueue_sync
-from webapp.services import schedules
+from webapp.services import locks, schedules
 from webapp.sync.start import admitted, running_sync
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
 # behind these few, and not behind a thousand clinics that chose the same hour.
 MOST_WAITING = 10
-
-# A page that is being stored wants to be sure that the clinic is there, and need not wait for us.
-_NOT_A_KEY_LOCK = {"key_share": True}
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,8 @@ def start_due_syncs() -> list[int]:
 def _start(due: _Due, moment: datetime) -> SyncLog | None:
     """The row of the sync, in the transaction that moves the schedule on; None if another worker
     was quicker."""
-    with transaction() as session:
-        organization = session.get_one(
-            Organization, due.organization_id, with_for_update=_NOT_A_KEY_LOCK
-        )
+    with transaction():
+        organization = locks.clinic(due.organization_id)
         if not _may_run(organization) or not _moved_on(organization, due, moment):
             return None
         wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
@@ -89,10 +84,8 @@ def _may_run(organization: Organization) -> bool:
 
 
 def _skip(due: _Due, moment: datetime) -> None:
-    with transaction() as session:
-        organization = session.get_one(
-            Organization, due.organization_id, with_for_update=_NOT_A_KEY_LOCK
-        )
+    with transaction():
+        organization = locks.clinic(due.organization_id)
         running = running_sync(due.organization_id)
         if running is None or (due.full and running.operation_type != OperationType.FULL_PATIENTS):
             return

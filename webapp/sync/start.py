@@ -28,6 +28,7 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync
+from webapp.services import locks
 from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
 from webapp.sync.progress import Progress
@@ -71,9 +72,9 @@ def start_once(
     actor_id = actor.id if actor else None
     details = {"organization_id": organization_id, "operation_type": str(operation_type)}
     try:
-        with transaction() as session:
+        with transaction():
             # The lock makes "is one running" and "when was the last" one question on PostgreSQL.
-            session.get_one(Organization, organization_id, with_for_update=True)
+            locks.clinic(organization_id)
             if key is not None:
                 earlier = _started_with(key, organization_id, actor_id)
                 if earlier is not None:

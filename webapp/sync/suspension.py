@@ -1,7 +1,7 @@
 """Disabling, enabling and deleting a clinic; a sync that runs ends at once.
 
 Its worker is not asked: the sync is closed, so that the worker's next write finds nothing to write
-to. Whatever page it was storing is stored before, for both lock the sync's row.
+to. Whatever page it was storing is stored before, for both lock the clinic's row first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from sqlalchemy import select
 from webapp.clock import now
 from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog, SyncStatus, User
-from webapp.services import audit, people
+from webapp.models import Organization, User
+from webapp.services import audit, locks, people
 from webapp.services.audit import Event
 from webapp.sync import ending
+from webapp.sync.start import running_sync
 
 _DISABLED = "The clinic was disabled while this sync ran. What was stored until then is kept."
 _DELETED = "The clinic was deleted while this sync ran."
@@ -67,9 +68,8 @@ def _changing(organization: Organization, event: Event, actor: User) -> Iterator
     """A transaction that begins with the clinic locked, so that no sync of it starts meanwhile, and
     ends with the event."""
     organization_id = organization.id
-    with transaction() as session:
-        # Not a key lock: a page that is being stored wants to be sure that the clinic is there.
-        clinic = session.get_one(Organization, organization_id, with_for_update={"key_share": True})
+    with transaction():
+        clinic = locks.clinic(organization_id)
         if clinic.deleted_at is not None:
             raise OrganizationNotFound(organization_id=organization_id)
         yield clinic
@@ -78,10 +78,7 @@ def _changing(organization: Organization, event: Event, actor: User) -> Iterator
 
 
 def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -> None:
-    running = select(SyncLog).where(
-        SyncLog.organization_id == organization.id, SyncLog.status == SyncStatus.RUNNING
-    )
-    sync_log = db.session.scalar(running.with_for_update())
+    sync_log = running_sync(organization.id, lock=True)
     if sync_log is not None:
         sync_log.lease_expires_at = None
         ending.fail(sync_log, error_code, message)

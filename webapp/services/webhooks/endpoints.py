@@ -20,7 +20,7 @@ from webapp.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from webapp.services import audit
+from webapp.services import audit, locks
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.services.webhooks import addresses, outbox, signing
 
@@ -70,7 +70,7 @@ def add(
     address, events = addresses.checked(address), _checked(events)
     secret = signing.new_secret()
     with transaction() as session:
-        session.get_one(Organization, organization.id, with_for_update=True)
+        locks.clinic(organization.id)
         if len(of(organization)) >= MOST:
             raise ValidationError(
                 f"A clinic has {MOST} webhooks at most. Delete one first.", parameter="address"

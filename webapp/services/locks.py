@@ -1,0 +1,16 @@
+"""The lock of a clinic: who decides about it has it to the end of the transaction.
+
+Whoever locks a clinic and one of its syncs locks the clinic first, and the audit trail last: in
+another order two would wait for each other.
+"""
+
+from __future__ import annotations
+
+from webapp.extensions import db
+from webapp.models import Organization
+
+
+def clinic(organization_id: int) -> Organization:
+    """The clinic, locked and as it is now, inside the caller's transaction."""
+    # Not as a key: who only wants to be sure that the clinic is there need not wait for us.
+    return db.session.get_one(Organization, organization_id, with_for_update={"key_share": True})
