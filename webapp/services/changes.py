@@ -13,10 +13,19 @@ from webapp.extensions import db, transaction
 from webapp.models import ChangeKind, Organization, Patient, PatientChange, SyncLog
 
 KEPT = timedelta(days=400)
-_AT_ONCE = 10_000  # rows that one transaction deletes
+_AT_ONCE = 10_000  # rows that one transaction deletes at most
 
 _SAME_PATIENT = (Patient.organization_id == PatientChange.organization_id) & (
     Patient.cliniko_patient_id == PatientChange.cliniko_patient_id
+)
+
+# Of each clinic, found by the key: few rows are looked at, however many changes are kept.
+_oldest_at = (
+    select(PatientChange.at)
+    .where(PatientChange.organization_id == Organization.id)
+    .order_by(PatientChange.position)
+    .limit(1)
+    .scalar_subquery()
 )
 
 
@@ -90,22 +99,26 @@ def of_patient(patient: Patient, *, limit: int, offset: int = 0) -> ChangePage:
 
 
 def delete_old(before: datetime) -> int:
-    """Delete the changes from before a moment, of every clinic; says how many.
-
-    Some at a time, each a transaction of its own that also moves the first cursor that is good.
-    """
-    deleted = 0
-    for organization_id in list(db.session.scalars(select(Organization.id))):
-        last = _last_before(organization_id, before)
-        while (count := _drop(organization_id, last)) > 0:
-            deleted += count
-    return deleted
+    """Delete some of the changes from before a moment, of one clinic, in one transaction that also
+    moves the first cursor that is good; says how many, 0 when no clinic has any."""
+    some = select(Organization.id).where(_oldest_at < before).order_by(Organization.id).limit(1)
+    organization_id = db.session.scalar(some)
+    if organization_id is None:
+        return 0
+    return _drop(organization_id, _last_before(organization_id, before))
 
 
-def delete_some(organization_id: int) -> int:
-    """Delete some of all the changes of a clinic, in one transaction; says how many."""
-    recorded = select(Organization.changes_recorded).where(Organization.id == organization_id)
-    return _drop(organization_id, db.session.scalar(recorded) or 0)
+def delete_of_deleted() -> int:
+    """Delete some of the changes of one clinic that was deleted, in one transaction; says how many,
+    0 when none is left."""
+    deleted = Organization.deleted_at.is_not(None)
+    some = select(Organization.id).where(deleted, _oldest_at.is_not(None)).limit(1)
+    organization_id = db.session.scalar(some)
+    if organization_id is None:
+        return 0
+    theirs = PatientChange.organization_id == organization_id
+    newest = db.session.scalar(select(func.max(PatientChange.position)).where(theirs))
+    return _drop(organization_id, newest or 0)
 
 
 def forget_patient(organization_id: int, cliniko_patient_id: str) -> None:

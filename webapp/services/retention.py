@@ -162,7 +162,7 @@ def _purge_clinics(_before: datetime) -> int:
         or _delete_some(HeldRemoval, HeldRemoval.organization_id.in_(clinics))
         or _delete_some(SyncFailure, SyncFailure.sync_log_id.in_(syncs))
         or _delete_some(ForgottenPatient, ForgottenPatient.organization_id.in_(clinics))
-        or sum(map(changes.delete_some, list(db.session.scalars(clinics))))
+        or changes.delete_of_deleted()
         or _delete_some(WebhookDelivery, WebhookDelivery.endpoint_id.in_(endpoints))
         or _delete_some(WebhookEndpoint, WebhookEndpoint.organization_id.in_(clinics))
         or _delete_some(Notice, Notice.organization_id.in_(clinics))
