@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.support.locks import until_somebody_waits
 from webapp.errors import (
     AuthenticationRequired,
     OrganizationDisabled,
     OrganizationNotFound,
     ValidationError,
 )
-from webapp.extensions import db, read_alone
+from webapp.extensions import db
 from webapp.models import Organization, Patient, Role, SyncLog, SyncStatus, User
 from webapp.services import organizations, people, tokens
 from webapp.sync import engine, recorder, recovery, suspension
@@ -82,12 +83,6 @@ def test_a_sync_that_runs_ends_and_stores_nobody_any_more(
     assert 0 < patients_of(cast.surf) == stored[0] < 648
 
 
-def until_somebody_waits_for_a_lock(app: Flask) -> None:
-    with app.app_context(), read_alone() as connection:
-        while not connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-            pass
-
-
 @pytest.mark.parametrize("database", ["postgresql"])  # SQLite has one lock for all
 def test_who_disables_a_clinic_waits_for_the_page_that_is_being_stored(
     app: Flask, cast: Cast, sync: Sync, monkeypatch: pytest.MonkeyPatch
@@ -106,7 +101,8 @@ def test_who_disables_a_clinic_waits_for_the_page_that_is_being_stored(
     def store_slowly(*args: Any, **kwargs: Any) -> recorder.Stored:
         if next(first):
             told.append(pool.submit(press))
-            until_somebody_waits_for_a_lock(app)
+            with app.app_context():
+                until_somebody_waits()
         return store_pages(*args, **kwargs)
 
     monkeypatch.setattr(recorder, "store_pages", store_slowly)

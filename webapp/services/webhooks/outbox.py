@@ -21,7 +21,10 @@ def put(organization_id: int, event: WebhookEvent, data: Mapping[str, Any]) -> N
     """Write down one message for each endpoint of the clinic that wants this event, paused ones
     included, inside the caller's transaction."""
     endpoints = select(WebhookEndpoint).where(WebhookEndpoint.organization_id == organization_id)
-    for endpoint in db.session.scalars(endpoints.order_by(WebhookEndpoint.id)):
+    # One that is being deleted is waited for: its message would have nowhere to belong to, and what
+    # it tells of would not have happened.
+    there = endpoints.order_by(WebhookEndpoint.id).with_for_update(read=True, key_share=True)
+    for endpoint in db.session.scalars(there):
         if event in endpoint.events:
             put_for(endpoint, event, data)
 
