@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -182,6 +183,25 @@ def test_the_watermark_is_the_start_by_clinikos_clock_less_the_overlap(
     ]
     assert log.progress["changed_since"] == iso(first)
     assert through_of(cast) >= first
+
+
+def test_the_watermark_is_no_later_than_the_first_answer_of_each_list(
+    synced: SyncLog, sync: Sync, cast: Cast, cliniko: Simulator
+) -> None:
+    """All are asked at once; one that needs a second try must not hide what changed meanwhile."""
+    lists: list[datetime] = []
+
+    def between(_path: str, params: dict[str, list[str]], _number: int) -> None:
+        if "q[]" in params:
+            lists.append(now())
+        elif params.get("per_page") == ["1"]:  # the count takes its time
+            while len(lists) < 3 or now() < max(lists) + timedelta(seconds=2):
+                time.sleep(0.01)
+
+    cliniko.before_request = between
+    sync(CHANGED)
+
+    assert through_of(cast) + watermark.OVERLAP <= max(lists) + timedelta(seconds=1)
 
 
 def test_a_sync_that_fails_never_moves_the_watermark(

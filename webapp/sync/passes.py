@@ -105,11 +105,11 @@ class Passes:
         asked = [reader.put(partial(read_on, self._client, part, 0)) for part in parts]
         account, counted = reader.answer(whose), reader.answer(counting)
         self._look_up(partial(check_account, organization, account))
-        self._note_start(counted)
         try:
             firsts = [reader.answer(each) for each in asked]
         except OrderIgnored:
             firsts = []
+        self._note_start(counted, *firsts)
         to_read = [first.total_entries for first in firsts]
         self._recorder.connected(account, active=counted.total_entries, to_read=to_read)
         if firsts:
@@ -133,9 +133,9 @@ class Passes:
         self._read(Listing.ACTIVE, first)
         self._mark_done("active")
 
-    def _note_start(self, first: Page | IdPage) -> None:
-        """By Cliniko's clock; one that runs ahead must not hide what changes meanwhile."""
-        begun_at = min(first.served_at or now(), now())
+    def _note_start(self, *answers: Page | IdPage) -> None:
+        """The first of these, by Cliniko's clock; one that runs ahead must not hide what changes."""
+        begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
     def _read_others(self) -> None:
