@@ -15,7 +15,7 @@ from tests.sync.copies import copy_of
 from webapp.errors import SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Patient, SyncLog, SyncOrigin
-from webapp.sync import engine, failures, forgotten, history
+from webapp.sync import engine, failures, forgotten, held, history
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
 
@@ -123,6 +123,22 @@ def test_who_stands_in_no_list_any_more_is_left_to_a_sync_of_all(
     sync()
     assert copy_of(cast.surf)[somebody].state == "deleted"
     assert open_keys(cast) == []
+
+
+def test_whose_removal_is_held_goes_on_being_held(
+    sync: Sync, retry: Callable[[], SyncLog], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[:60]
+    surf_account.edit(gone[0], **BAD)
+    sync()
+    surf_account.delete(*gone)
+    holding = sync(OperationType.CHANGED_PATIENTS)
+
+    assert retry().status == "completed"
+
+    assert held.confirm(cast.surf, holding, actor=cast.alice) == 60
+    assert copy_of(cast.surf)[gone[0]].state == "deleted"
 
 
 def test_a_full_sync_that_stores_them_settles_them_too(

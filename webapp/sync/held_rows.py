@@ -28,6 +28,12 @@ def still_gone() -> ColumnElement[bool]:
     )
 
 
+def keys(organization_id: int) -> set[str]:
+    """Cliniko's ids of all patients whose removal is held, whatever was decided."""
+    theirs = HeldRemoval.organization_id == organization_id
+    return set(db.session.scalars(select(HeldRemoval.cliniko_patient_id).where(theirs)))
+
+
 def kept_keys(organization_id: int) -> set[str]:
     """Cliniko's ids of the patients that somebody has decided to keep."""
     query = select(HeldRemoval.cliniko_patient_id).where(

@@ -134,7 +134,7 @@ class Passes:
         self._mark_done("active")
 
     def _note_start(self, *answers: Page | IdPage) -> None:
-        """The first of these, by Cliniko's clock; one that runs ahead must not hide what changes."""
+        """When the first of these came, by Cliniko's clock; one that runs ahead must not count."""
         begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 

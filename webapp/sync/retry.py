@@ -17,6 +17,7 @@ from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
 from webapp.cliniko.records import parse_patient
 from webapp.models import Organization, SyncPhase
 from webapp.services.connection import check_account
+from webapp.sync import held_rows
 from webapp.sync.failures import Refusal, open_keys
 from webapp.sync.passes import parsed
 from webapp.sync.reader import Part, Reader
@@ -38,8 +39,8 @@ def read_failed(
 ) -> None:
     """Read the open failures of a clinic again, store what can be stored now, and close the sync.
 
-    Whoever has none of the lists any more stays a failure: whether they are deleted is for a sync
-    of all patients to find out. Raises BadResponse if Cliniko answers with other patients.
+    Who stands in none of the lists any more stays a failure: whether they are deleted is for a sync
+    of all patients to find out, or for whoever decides about a removal that is held. Raises BadResponse if Cliniko answers with other patients.
     """
     account = reader.answer(reader.put(client.account))
     recorder.look_up(partial(check_account, organization, account))
@@ -69,8 +70,12 @@ def read_failed(
         ) from None
     if unseen:
         number = recorder.progress.current_page
-        gone = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in unseen.values()]
-        recorder.store([RecordPage(number, [], gone)])
+        # Of whom it is known that they are gone nothing new was found out: a note would look like
+        # a sign of them.
+        held = recorder.look_up(partial(held_rows.keys, organization.id))
+        gone = [key for key in unseen.values() if key not in held]
+        refusals = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in gone]
+        recorder.store([RecordPage(number, [], refusals)])
     recorder.finish(Outcome([], [], []))
 
 
