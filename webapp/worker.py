@@ -27,7 +27,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
 import webapp.jobs  # noqa: F401  (loaded before the fork, so that no work-horse has to)
-from webapp.errors import AuditUnavailable, QueueUnavailable
+from webapp.errors import AppError
 from webapp.extensions import db
 from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
 from webapp.services import audit, retention
@@ -134,7 +134,7 @@ class SyncWorker(Worker):
         with self._app.app_context():
             try:
                 yield
-            except (SQLAlchemyError, QueueUnavailable, AuditUnavailable) as error:
+            except (SQLAlchemyError, AppError) as error:
                 log.warning("could_not_look_into_the_database", error=type(error).__name__)
             finally:
                 db.session.remove()

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 from flask import current_app
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 
 from webapp.clock import now
 from webapp.errors import ErrorCode
@@ -168,20 +168,12 @@ def _tell_of_overdue(clinic: Organization) -> None:
 
 
 def _told_of_overdue(clinic: Organization) -> bool:
-    last_synced = (
-        select(func.max(SyncLog.completed_at))
-        .where(
-            SyncLog.organization_id == clinic.id,
-            SyncLog.status == SyncStatus.COMPLETED,
-            BRINGS_IN_STEP,
-        )
-        .scalar_subquery()
-    )
     told = select(Notice.id).where(
-        Notice.organization_id == clinic.id,
-        Notice.kind == NoticeKind.OVERDUE,
-        or_(last_synced.is_(None), Notice.created_at > last_synced),
+        Notice.organization_id == clinic.id, Notice.kind == NoticeKind.OVERDUE
     )
+    last_synced = schedules.last_in_step(clinic)
+    if last_synced is not None:
+        told = told.where(Notice.created_at > last_synced)
     return db.session.scalar(told.limit(1)) is not None
 
 

@@ -70,10 +70,19 @@ _WAITING = (
     )
     .distinct()
 )
-_ENDS = (
-    select(SyncLog.organization_id, func.max(SyncLog.completed_at))
-    .where(_THEIRS, SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
-    .group_by(SyncLog.organization_id)
+_LAST_END = (
+    select(SyncLog.completed_at)
+    .where(
+        SyncLog.organization_id == Organization.id,
+        SyncLog.status == SyncStatus.COMPLETED,
+        BRINGS_IN_STEP,
+    )
+    .order_by(SyncLog.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_ENDS = select(Organization.id, _LAST_END).where(
+    Organization.id.in_(bindparam("ids", expanding=True))
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 
 from webapp.clock import now
 from webapp.errors import ValidationError
@@ -143,15 +143,22 @@ def last_run(organization: Organization) -> SyncLog | None:
 
 def overdue(organization: Organization, moment: datetime) -> bool:
     """Whether a clinic has not been in step for longer than its schedule allows."""
-    schedule = of(organization)
-    last_synced = db.session.scalar(
-        select(func.max(SyncLog.completed_at)).where(
+    return is_overdue(organization, of(organization), last_in_step(organization), moment)
+
+
+def last_in_step(organization: Organization) -> datetime | None:
+    """When a sync has last brought a clinic in step. The newest is looked for, not the latest of
+    all: with a schedule a clinic has ten thousands of them in a year."""
+    return db.session.scalar(
+        select(SyncLog.completed_at)
+        .where(
             SyncLog.organization_id == organization.id,
             SyncLog.status == SyncStatus.COMPLETED,
             BRINGS_IN_STEP,
         )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
     )
-    return is_overdue(organization, schedule, last_synced, moment)
 
 
 def is_overdue(

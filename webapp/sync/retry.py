@@ -40,7 +40,8 @@ def read_failed(
     """Read the open failures of a clinic again, store what can be stored now, and close the sync.
 
     Who stands in none of the lists any more stays a failure: whether they are deleted is for a sync
-    of all patients to find out, or for whoever decides about a removal that is held. Raises BadResponse if Cliniko answers with other patients.
+    of all patients to find out, or for whoever decides about a removal that is held. Raises
+    BadResponse if Cliniko answers with other patients.
     """
     account = reader.answer(reader.put(client.account))
     recorder.look_up(partial(check_account, organization, account))
