@@ -76,8 +76,6 @@ def require_everywhere(user: User, action: Action) -> None:
     if not may(user, action):
         raise InsufficientPermissions(action.name)
 
-        raise InsufficientPermissions()
-
 
 def fresh(view: Callable[P, R]) -> Callable[P, R]:
     """Decorate a page of the dashboard, below its route, that shows or takes what could do harm: it
