@@ -97,6 +97,12 @@ def test_it_is_narrowed_by_who_what_result_day_and_clinic(
     assert ("Nothing matches" in text_of(page)) == (not shown)
 
 
+def test_what_can_be_chosen_is_written_as_names_are(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    assert "Set the Cliniko API key" in words
+    assert "Signed somebody out everywhere" in words
+
+
 @pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
 def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
     assert alice.get(f"/audit?{query}").status_code == 400
