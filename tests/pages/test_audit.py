@@ -83,6 +83,7 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
         ("since={tomorrow}", []),
         ("since={today}&until={today}", ["alice", "bob", "charlie", "vera"]),
         ("until={yesterday}", []),
+        ("until=9999-12-31", ["alice", "bob", "charlie", "vera"]),  # no day comes after it
     ],
 )
 def test_it_is_narrowed_by_who_what_result_day_and_clinic(
@@ -94,6 +95,12 @@ def test_it_is_narrowed_by_who_what_result_day_and_clinic(
     table = text_of(page).partition("Result By way of")[2]
     assert [name for name in ("alice", "bob", "charlie", "vera") if f"{name}@" in table] == shown
     assert ("Nothing matches" in text_of(page)) == (not shown)
+
+
+def test_what_can_be_chosen_is_written_as_names_are(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    assert "Set the Cliniko API key" in words
+    assert "Signed somebody out everywhere" in words
 
 
 @pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
@@ -190,6 +197,21 @@ def test_an_event_of_another_release_is_shown_as_it_is(
         )
     words = text_of(bob.get(path))
     assert "Somebody who is not signed in room:booked names a b, paid no odd Dashboard" in words
+
+
+def test_a_patient_who_was_forgotten_and_a_clinic_that_was_deleted_lead_nowhere(
+    alice: Visitor, bob: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    patient = f"/clinics/{cast.surf.id}/patients/1"
+    assert bob.post(f"{patient}/forget").status_code == 303
+    assert "had a patient forgotten patient 1" in text_of(bob.get(path))
+    assert Parsed(bob.get(path).text).having(href=patient) == []
+    audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject="patient 2")
+    patient = f"/clinics/{cast.surf.id}/patients/2"
+    assert Parsed(alice.get("/audit").text).having(href=patient)
+    alice.post(f"/clinics/{cast.surf.id}/settings/delete", confirmation="Surf Rehab")
+    assert Parsed(alice.get("/audit").text).having(href=patient) == []
 
 
 def test_patients_that_were_looked_at_lead_to_their_page(

@@ -134,6 +134,15 @@ def test_it_asks_and_changes_nothing(alice: Visitor, page: str) -> None:
     assert everything() == before
 
 
+def test_to_be_asked_is_no_refusal(alice: Visitor) -> None:
+    ask(alice, "GET /people")
+    ask(alice, "POST /people/3/deactivate")
+    db.session.rollback()
+    events = list(db.session.scalars(select(AuditEvent.event)))
+    assert "session:started" in events
+    assert "access:denied" not in events
+
+
 @each_page
 def test_a_fragment_leads_the_whole_page_there(alice: Visitor, page: str) -> None:
     before = everything()

@@ -106,6 +106,17 @@ def test_pages_of_ours_are_places_to_go(app: Flask) -> None:
         assert [safe_next(path) for path in PAGES] == PAGES
 
 
+def test_every_whole_page_is_one(app: Flask) -> None:
+    adapter = app.url_map.bind("")
+    others = {"home", "confirm", "session", "second_factor_qr", "news", "progress"}
+    with app.test_request_context():
+        for rule in app.url_map.iter_rules():
+            door, _, page = rule.endpoint.partition(".")
+            if door == "pages" and "GET" in (rule.methods or ()) and page not in others:
+                path = adapter.build(rule.endpoint, dict.fromkeys(rule.arguments, "1"), "GET")
+                assert safe_next(path) == path, path
+
+
 def test_nothing_else_is(app: Flask) -> None:
     assert len(set(ELSEWHERE)) >= 40
     with app.test_request_context():

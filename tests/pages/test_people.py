@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.orm.attributes import set_committed_value
 
 from tests.cast import Cast
+from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
@@ -126,6 +127,31 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def test_somebody_whose_clinic_was_deleted_is_moved_before_they_are_activated(
+    alice: Visitor, cast: Cast
+) -> None:
+    alice.post(f"/clinics/{cast.surf.id}/settings/delete", confirmation="Surf Rehab")
+    activate, role = f"/people/{cast.vera.id}/activate", f"/people/{cast.vera.id}/role"
+    page = Parsed(alice.get("/people").text)
+    assert page.having(action=activate) == []
+    assert page.having(href=role)
+    alice.post(role, role="viewer", organization=str(cast.northside.id))
+    assert Parsed(alice.get("/people").text).having(action=activate)
+    alice.post(activate)
+    db.session.rollback()
+    assert cast.vera.active
+
+
+def test_buttons_are_called_what_stands_on_them(alice: Visitor, cast: Cast) -> None:
+    set_up(cast.bob)
+    page = Parsed(alice.get("/people").text)
+    labels = [
+        found["aria-label"] for tag, found in page.tags if tag == "button" and "aria-label" in found
+    ]
+    for words in ("New link", "Sign out", "Reset factor", "Deactivate"):
+        assert any((label or "").startswith(words) for label in labels), words
 
 
 def test_somebody_is_signed_out_everywhere_and_may_come_back(

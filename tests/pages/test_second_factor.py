@@ -13,8 +13,9 @@ from tests.cast import PASSWORD, Cast
 from tests.codes import Phone, code_of, set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
+from webapp.errors import AuthenticationRequired
 from webapp.extensions import db
-from webapp.services import invitations, people, second_factor
+from webapp.services import invitations, people, second_factor, tokens
 
 PAGE = "/account/second-factor"
 BOB = "bob@example.com"
@@ -79,6 +80,7 @@ def test_each_change_needs_the_password_and_guesses_are_limited(
 ) -> None:
     if path != PAGE:
         set_up(cast.bob)
+        bob.signed_in(cast.bob)
     left = second_factor.recovery_codes_left(cast.bob)
     statuses = [bob.post(path, current="wrong").status_code for _ in range(11)]
     assert statuses == [422] * 10 + [429]
@@ -96,17 +98,62 @@ def test_a_wrong_code_confirms_nothing(bob: Visitor, cast: Cast) -> None:
     assert cast.bob.second_factor_since is None
 
 
-def test_new_recovery_codes_are_shown_once(bob: Visitor, phone: Phone) -> None:
+def test_whoever_is_signed_in_elsewhere_learns_no_key_and_is_out_when_it_is_on(
+    app: Flask, bob: Visitor, cast: Cast
+) -> None:
+    elsewhere = Visitor(app).signed_in(cast.bob)
+    token, _ = tokens.issue(cast.bob)
+    key = begun(bob)
+    assert "Key" not in text_of(elsewhere.get(PAGE))
+    assert elsewhere.get(f"{PAGE}/qr.svg").status_code == 404
+    assert elsewhere.post(f"{PAGE}/confirm", code=code_of(key)).headers["Location"] == PAGE
+    assert bob.post(f"{PAGE}/confirm", code="000000").status_code == 422
+    assert is_signed_in(elsewhere)
+    assert bob.post(f"{PAGE}/confirm", code=code_of(key)).status_code == 200
+    assert is_signed_in(bob)
+    assert not is_signed_in(elsewhere)
+    with pytest.raises(AuthenticationRequired):
+        tokens.user_of(token)
+
+
+def test_whoever_took_too_long_is_told_to_begin_again(bob: Visitor) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        key = begun(bob)
+        for _ in range(2):
+            clock.shift(timedelta(minutes=8))
+            bob.get(PAGE)
+        assert bob.post(f"{PAGE}/confirm", code=code_of(key)).headers["Location"] == PAGE
+        assert "The key has lapsed" in text_of(bob.get(PAGE))
+
+
+def test_a_form_sent_twice_is_not_told_to_begin_again(bob: Visitor) -> None:
+    key = begun(bob)
+    bob.post(f"{PAGE}/confirm", code=code_of(key))
+    assert bob.post(f"{PAGE}/confirm", code=code_of(key)).headers["Location"] == PAGE
+    assert "Begin again" not in text_of(bob.get(PAGE))
+
+
+def test_a_password_that_is_too_short_alone_keeps_it_and_the_page_says_why(
+    app: Flask, cast: Cast, phone: Phone
+) -> None:
+    people.set_password(cast.bob, "x7#Kq9!vLp2$")
+    bob = Visitor(app).signed_in(cast.bob)
+    answer = bob.post(f"{PAGE}/remove", current="x7#Kq9!vLp2$")
+    assert answer.status_code == 422
+    assert "It was not removed. Choose a password of at least 15" in text_of(answer)
+    assert Parsed(answer.text).having(aria_invalid="true") == []
+
+
+def test_new_recovery_codes_are_shown_once(phone: Phone, app: Flask, cast: Cast) -> None:
+    bob = Visitor(app).signed_in(cast.bob)
     answer = bob.post(f"{PAGE}/recovery-codes", current=PASSWORD)
     codes = re.findall("(?:[a-z0-9]{4}-){3}[a-z0-9]{4}", answer.text)
     assert len(codes) == 10
     assert not set(codes) & set(phone.recovery_codes)
 
 
-def test_removing_it_signs_out_everywhere_else(
-    app: Flask, bob: Visitor, cast: Cast, phone: Phone
-) -> None:
-    elsewhere = Visitor(app).signed_in(cast.bob)
+def test_removing_it_signs_out_everywhere_else(app: Flask, cast: Cast, phone: Phone) -> None:
+    bob, elsewhere = (Visitor(app).signed_in(cast.bob) for _ in range(2))
     assert bob.post(f"{PAGE}/remove", current=PASSWORD).headers["Location"] == "/account"
     assert "was removed" in text_of(bob.get("/account"))
     assert not is_signed_in(elsewhere)

@@ -79,7 +79,7 @@ def test_a_live_card_is_no_way_round_it(app: Flask, cast: Cast) -> None:
         assert vera.get_fragment(path).status_code == 200
         assert bob.get_fragment(path).status_code == 401
     set_up(cast.bob)
-    assert bob.get_fragment(path).status_code == 200
+    assert bob.signed_in(cast.bob).get_fragment(path).status_code == 200
 
 
 def test_who_had_it_reset_is_led_there_again(app: Flask, cast: Cast) -> None:

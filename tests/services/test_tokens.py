@@ -8,14 +8,14 @@ import jwt
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
 from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
-from webapp.models import ApiToken
+from webapp.models import ApiToken, User
 from webapp.services import people, tokens
 
 
@@ -34,6 +34,16 @@ def test_a_token_says_who_asks_and_nothing_of_what_they_may(app: Flask, cast: Ca
     header = jwt.get_unverified_header(token)
     assert header == {"alg": "HS256", "typ": "at+jwt", "kid": header["kid"]}
     assert app.config["SECRET_KEY"][:8] not in header["kid"]
+
+
+def test_whoever_was_signed_out_meanwhile_gets_none(cast: Cast) -> None:
+    person = people.by_email("bob@example.com")
+    assert person is not None
+    with db.engine.begin() as somebody_else:
+        somebody_else.execute(update(User).where(User.id == person.id).values(session_epoch=1))
+    with pytest.raises(AuthenticationRequired):
+        tokens.issue(person)
+    assert db.session.scalar(select(func.count()).select_from(ApiToken)) == 0
 
 
 def test_no_two_tokens_are_the_same(app: Flask, cast: Cast) -> None:

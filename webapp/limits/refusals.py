@@ -13,7 +13,13 @@ from flask_wtf.csrf import CSRFError
 from limits import RateLimitItemPerMinute
 
 from webapp.auth import sessions
-from webapp.errors import InsufficientPermissions, RateLimited, SentByOthers, SignInLimited
+from webapp.errors import (
+    InsufficientPermissions,
+    ProofRequired,
+    RateLimited,
+    SentByOthers,
+    SignInLimited,
+)
 from webapp.limits import limiter
 from webapp.models import User
 from webapp.services import audit
@@ -27,6 +33,8 @@ log = structlog.get_logger()
 def note(error: Exception) -> None:
     """Record this error if it is a refusal; it stands whether that can be written down or not."""
     match error:
+        case ProofRequired():
+            pass  # no refusal: whoever may do this is asked for their password first
         case InsufficientPermissions():
             note_event(Event.ACCESS_DENIED, asked=error.asked or request.endpoint)
         case SignInLimited():

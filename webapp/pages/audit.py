@@ -81,14 +81,13 @@ def _of(organization: Organization) -> TrailFilter:
 
 
 def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
-    until = parameters.day(source, "until")
     return TrailFilter(
         chain=chain,
         who=parameters.search(source, "who"),
         event=parameters.choice(source, "event", Event),
         result=parameters.choice(source, "result", Result),
         since=parameters.day(source, "since"),
-        until=until and until + timedelta(days=1),
+        until=parameters.end_of_day(source, "until"),
     )
 
 

@@ -86,7 +86,8 @@ _NOBODY = {"command": "Command line", "worker": "Patient Sync"}
 
 def choice_words(event: Event) -> str:
     """What is chosen in a list of all events."""
-    return WORDS[event].format(person="somebody").capitalize()
+    words = WORDS[event].format(person="somebody")
+    return words[0].upper() + words[1:]  # not `capitalize`, which would write "the cliniko api key"
 
 
 def what(event: Any) -> str:

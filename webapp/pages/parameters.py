@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -61,6 +61,15 @@ def day(source: Source, name: str) -> datetime | None:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise ValidationError("This is no date, as in 2026-01-31.", parameter=name) from error
+
+
+def end_of_day(source: Source, name: str) -> datetime | None:
+    """The first moment after a day in UTC; None where none is chosen, and for the last day there
+    can be, which nothing comes after."""
+    chosen = day(source, name)
+    if chosen is None or chosen.date() == date.max:
+        return None
+    return chosen + timedelta(days=1)
 
 
 def id_of(text: str) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 
 import segno
-from flask import Response, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from webapp.auth import second_factor as at_this_browser
+from webapp.auth import sessions
 from webapp.auth.sessions import current_actor
 from webapp.errors import NotFound, RateLimited, ValidationError
 from webapp.pages.account import stay
@@ -24,7 +26,7 @@ def second_factor() -> str:
 @signed_in.get("/account/second-factor/qr.svg")
 def second_factor_qr() -> Response:
     """A file of its own: the Content-Security-Policy lets no data into a page as a picture."""
-    pending = factor.pending(current_actor())
+    pending = at_this_browser.pending()
     if pending is None:
         raise NotFound()
     picture = io.BytesIO()
@@ -35,10 +37,9 @@ def second_factor_qr() -> Response:
 
 @signed_in.post("/account/second-factor")
 def begin_second_factor() -> ResponseReturnValue:
-    user = current_actor()
     try:
-        check_password(user, request.form.get("current", ""))
-        factor.begin(user)
+        check_password(current_actor(), request.form.get("current", ""))
+        at_this_browser.begin()
     except (RateLimited, ValidationError) as error:
         return _refused(error)
     return redirect(url_for("pages.second_factor"), 303)
@@ -46,11 +47,19 @@ def begin_second_factor() -> ResponseReturnValue:
 
 @signed_in.post("/account/second-factor/confirm")
 def confirm_second_factor() -> ResponseReturnValue:
-    """Shows the recovery codes in this one answer; they can be read nowhere afterwards."""
+    """Shows the recovery codes in this one answer; they can be read nowhere afterwards. Here one
+    stays signed in, nowhere else."""
+    user = current_actor()
+    if at_this_browser.pending() is None:
+        if user.second_factor_since is None:
+            flash("The key has lapsed, or another was made elsewhere. Begin again.", "warn")
+        return redirect(url_for("pages.second_factor"), 303)
     try:
-        return _page(codes=factor.confirm(current_actor(), request.form.get("code", "")))
+        codes = factor.confirm(user, request.form.get("code", ""))
     except ValidationError as error:
         return _refused(error)
+    sessions.sign_in(user)
+    return _page(codes=codes)
 
 
 @signed_in.post("/account/second-factor/recovery-codes")
@@ -70,15 +79,16 @@ def remove_second_factor() -> ResponseReturnValue:
         check_password(user, password)
         factor.remove(user, password)
     except (RateLimited, ValidationError) as error:
-        return _refused(error)
+        return _refused(error, field="remove")
     return stay(user, "Your second factor was removed. Everywhere else you are signed out.")
 
 
-def _refused(error: RateLimited | ValidationError) -> ResponseReturnValue:
+def _refused(error: RateLimited | ValidationError, field: str | None = None) -> ResponseReturnValue:
+    """The page again; the words stand at the field that the error names, or at this one."""
     if isinstance(error, RateLimited):
         again = {"Retry-After": str(error.retry_after)}
-        return _page(errors={"current": error.message}), 429, again
-    return _page(errors={error.parameter: error.message}), 422
+        return _page(errors={field or "current": error.message}), 429, again
+    return _page(errors={field or error.parameter: error.message}), 422
 
 
 def _page(codes: list[str] | None = None, errors: dict[str, str] | None = None) -> str:
@@ -86,7 +96,7 @@ def _page(codes: list[str] | None = None, errors: dict[str, str] | None = None) 
     return render_template(
         "account/second_factor.html",
         person=person,
-        pending=factor.pending(person),
+        pending=at_this_browser.pending(),
         must=factor.is_missing(person.role, person.second_factor_since),
         left=factor.recovery_codes_left(person),
         codes=codes,

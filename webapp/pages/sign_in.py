@@ -28,6 +28,8 @@ RETURN_TO = frozenset(
         "clinic_settings",
         "syncs",
         "sync",
+        "changes",
+        "schedule",
         "patients",
         "patient",
         "removals",
@@ -39,6 +41,7 @@ RETURN_TO = frozenset(
         "audit",
         "clinic_audit",
         "account",
+        "second_factor",
     )
 )
 

@@ -47,6 +47,7 @@ class Pending:
 
     secret: str
     uri: str  # for the QR code
+    since: datetime
 
 
 def is_missing(role: str, since: datetime | None) -> bool:
@@ -56,15 +57,17 @@ def is_missing(role: str, since: datetime | None) -> bool:
     return required and role != Role.VIEWER and since is None
 
 
-def begin(user: User) -> None:
-    """Make a secret, which replaces one that was never confirmed. Raises ValidationError if a
-    second factor is in force."""
+def begin(user: User) -> datetime:
+    """Make a secret, which replaces one that was never confirmed; says when it was made. Raises
+    ValidationError if a second factor is in force."""
+    moment = now()
     with people.changing(user):
         if user.second_factor_since is not None:
             raise ValidationError("You have a second factor already.", parameter="code")
         _forget(user)
         sealed = seal(Purpose.TOTP_SECRET, user.id, random_base32())
-        db.session.add(SecondFactor(user_id=user.id, sealed_secret=sealed))
+        db.session.add(SecondFactor(user_id=user.id, sealed_secret=sealed, started_at=moment))
+    return moment
 
 
 def pending(user: User) -> Pending | None:
@@ -73,12 +76,13 @@ def pending(user: User) -> Pending | None:
     if row is None or user.second_factor_since or row.started_at + LIFETIME < now():
         return None
     secret = _secret(row)
-    return Pending(secret, TOTP(secret).provisioning_uri(name=user.email, issuer_name=ISSUER))
+    uri = TOTP(secret).provisioning_uri(name=user.email, issuer_name=ISSUER)
+    return Pending(secret, uri, row.started_at)
 
 
 def confirm(user: User, code: str) -> list[str]:
     """Put the second factor in force that was begun, and give the recovery codes, which are stored
-    nowhere.
+    nowhere. All that the person had opened ends: it was opened with the password alone.
 
     Raises ValidationError for a code that is wrong, NotFound if nothing was begun or it has lapsed.
     """
@@ -92,6 +96,7 @@ def confirm(user: User, code: str) -> list[str]:
             )
         user.second_factor_since = now()
         codes = _make_recovery_codes(user)
+        people.end_everything_of(user)
         people.record(Event.SECOND_FACTOR_SET, user, actor=user)
         return codes
 

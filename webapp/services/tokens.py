@@ -40,13 +40,16 @@ def issue(
 ) -> tuple[str, int]:
     """A token for a person, which is stored nowhere, and the Unix time at which it ends.
 
-    Raises ValidationError for a name that cannot be used or that another living token has.
+    Raises ValidationError for a name that cannot be used or that another living token has,
+    AuthenticationRequired if all that the person had opened was ended since they were loaded.
     """
     name = None if name is None else names.checked(name, of="token", most=MAX_NAME)
-    user_id, moment = user.id, now()
+    user_id, epoch, moment = user.id, user.session_epoch, now()
     with transaction() as session:
         # Locked: neither a second token of this name nor another password comes in between.
-        session.get_one(User, user_id, with_for_update={"of": User})
+        person = session.get_one(User, user_id, with_for_update={"of": User})
+        if person.session_epoch != epoch:
+            raise AuthenticationRequired()
         session.execute(delete(ApiToken).where(ApiToken.user_id == user_id, _of_no_interest()))
         if name is not None and session.scalar(
             select(ApiToken.id).where(ApiToken.user_id == user_id, ApiToken.name == name, _living())
@@ -60,7 +63,7 @@ def issue(
             expires_at=(moment + min(lifetime, MAX_LIFETIME)).replace(microsecond=0),
         )
         session.add(row)
-        claims = Claims(user_id, row.jti, user.session_epoch, row.expires_at)
+        claims = Claims(user_id, row.jti, epoch, row.expires_at)
         session.flush()
         _record(Event.TOKEN_ISSUED, row, user, actor)
     return signing.sign(claims), int(claims.expires_at.timestamp())
