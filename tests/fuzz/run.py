@@ -26,6 +26,7 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization
 
 # These two would need a resource that the API makes and removes; ours makes none.
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 NOT_FOR_US = "use_after_free,ensure_resource_availability"
 
 
@@ -110,7 +111,8 @@ def _ask(
 ) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         report = Path(folder) / "report.ndjson"
-        command = [sys.executable, "-m", "schemathesis.cli", "run"]
+        command = [sys.executable, "-m", "schemathesis.cli"]
+        command += ["--config-file", str(CONFIG), "run"]
         command += [f"{system.url}/api/v1/openapi.json", "--no-color", "--checks", "all"]
         command += ["--exclude-checks", NOT_FOR_US, "--max-examples", str(examples)]
         command += ["--seed", str(seed), "--generation-database", "none", "--workers", "1"]

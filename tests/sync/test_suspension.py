@@ -24,6 +24,7 @@ from webapp.extensions import db
 from webapp.models import Organization, Patient, Role, SyncLog, SyncStatus, User
 from webapp.services import organizations, people, tokens
 from webapp.sync import engine, recorder, recovery, suspension
+from webapp.sync.upsert import Stored, store_pages
 
 Sync = Callable[..., SyncLog]
 
@@ -90,7 +91,7 @@ def test_who_disables_a_clinic_waits_for_the_page_that_is_being_stored(
     """Both lock the clinic's row and the sync's: in another order each would wait for the other."""
     surf_id, alice_id = cast.surf.id, cast.alice.id
     told: list[Future[None]] = []
-    store_pages, first = recorder.store_pages, chain([True], iter(lambda: False, None))
+    first = chain([True], iter(lambda: False, None))
 
     def press() -> None:
         with app.app_context():
@@ -98,7 +99,7 @@ def test_who_disables_a_clinic_waits_for_the_page_that_is_being_stored(
             suspension.disable(surf, actor=db.session.get_one(User, alice_id))
             db.session.remove()
 
-    def store_slowly(*args: Any, **kwargs: Any) -> recorder.Stored:
+    def store_slowly(*args: Any, **kwargs: Any) -> Stored:
         if next(first):
             told.append(pool.submit(press))
             with app.app_context():

@@ -15,6 +15,14 @@ from webapp.limits import sign_in
 from webapp.models import User
 from webapp.services import second_factor, tokens
 
+_CODE = Field(
+    description=(
+        "Of somebody who has a second factor: the code that their phone shows, or a "
+        "recovery code. Each is taken once."
+    ),
+    examples=["492039"],
+)
+
 
 class Credentials(Body):
     """Who asks for a token."""
@@ -33,25 +41,13 @@ class Credentials(Body):
         str,
         Field(
             min_length=1,
-            max_length=4096,
+            max_length=1024,
             examples=["a long password"],
             json_schema_extra=STORABLE_SCHEMA,
         ),
         STORABLE,
     ]
-    code: Annotated[
-        str | None,
-        Field(
-            max_length=64,
-            description=(
-                "Of somebody who has a second factor: the code that their phone shows, or a "
-                "recovery code. Each is taken once."
-            ),
-            examples=["492039"],
-            json_schema_extra=STORABLE_SCHEMA,
-        ),
-        STORABLE,
-    ] = None
+    code: Annotated[Annotated[str, Field(max_length=64), STORABLE] | None, _CODE] = None
 
 
 class Token(Answer):

@@ -16,7 +16,7 @@ from webapp.api.shapes import Answer, Body, Id, Moment
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
 from webapp.errors import ErrorCode, NotFound
-from webapp.models import Organization, PauseReason, WebhookEndpoint
+from webapp.models import SUBSCRIBABLE, Organization, PauseReason, WebhookEndpoint
 from webapp.services.webhooks import endpoints
 from webapp.services.webhooks.addresses import LONGEST
 
@@ -32,7 +32,12 @@ Address = Annotated[
 ]
 Events = Annotated[
     list[str],
-    Field(description=f"One or more of {EVENTS}.", examples=[["sync.completed", "sync.failed"]]),
+    Field(
+        description=f"One or more of {EVENTS}.",
+        examples=[["sync.completed", "sync.failed"]],
+        # Told in the document, and refused with words of our own.
+        json_schema_extra={"items": {"enum": [str(each) for each in SUBSCRIBABLE]}, "minItems": 1},
+    ),
 ]
 
 
