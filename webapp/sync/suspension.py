@@ -56,11 +56,12 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         clinic.deleted_at = now()
         clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
         clinic.cliniko_patients = None
-        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED)
+        # Its people before its sync, whose end is recorded: whoever signs in locks in this order.
         theirs = select(User).where(User.organization_id == clinic.id).order_by(User.id)
         for user in db.session.scalars(theirs.with_for_update()):
             user.active = False
             people.end_everything_of(user)
+        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED)
 
 
 @contextmanager
