@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 import time_machine
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
 from tests.api.envelope import details_of
 from tests.api.rows import MORNING, ended, hold, make_log, refuse
 from tests.cast import Cast
 from webapp.clock import now
-from webapp.models import OperationType, SyncPhase, SyncStatus
+from webapp.extensions import transaction
+from webapp.models import OperationType, SyncFailure, SyncPhase, SyncStatus
 from webapp.sync import held
 from webapp.sync.lease import LEASE
 from webapp.sync.progress import Progress
@@ -233,6 +235,19 @@ def test_one_sync_lists_the_records_that_failed(vera: FlaskClient, url: str, cas
     assert first["pagination"] == {"total": 3, "limit": 2, "offset": 0, "has_next": True}
     assert [each["cliniko_patient_id"] for each in rest["failures"]] == ["902"]
     assert rest["pagination"]["has_next"] is False
+
+
+def test_failures_of_whoever_was_forgotten_are_not_waited_for(
+    vera: FlaskClient, url: str, cast: Cast
+) -> None:
+    log = refuse(cast.surf, 3)
+    with transaction() as session:
+        session.execute(delete(SyncFailure).where(SyncFailure.cliniko_patient_id == "902"))
+
+    body = vera.get(f"{url}/{log.id}?limit=2").get_json()
+
+    assert (body["records_failed"], len(body["failures"])) == (3, 2)
+    assert (body["pagination"]["total"], body["pagination"]["has_next"]) == (2, False)
 
 
 def test_one_sync_is_the_same_as_in_the_list(vera: FlaskClient, url: str, cast: Cast) -> None:

@@ -104,5 +104,5 @@ def sync_log(
             )
             for each in failures
         ],
-        pagination=pagination(log.records_failed, query.limit, query.offset, len(failures)),
+        pagination=pagination(history.failure_count(log), query.limit, query.offset, len(failures)),
     )

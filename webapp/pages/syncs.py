@@ -117,6 +117,7 @@ def sync(org_id: str, sync_id: str) -> str:
         "syncs/show.html",
         organization,
         failures=failures,
+        failure_count=history.failure_count(log),
         open_failures=history.open_failures(organization) if failures else [],
         stretches=timeline(log),
         page=page,
