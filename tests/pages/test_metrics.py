@@ -13,6 +13,7 @@ from tests.cast import Cast
 from webapp.clock import now
 from webapp.models import SUBSCRIBABLE, SyncStatus
 from webapp.services.webhooks import endpoints
+from webapp.sync import suspension
 from webapp.sync.lease import LEASE
 
 TOKEN = "a token that opens the metrics"
@@ -55,6 +56,21 @@ def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(
     assert found["last_success_duration_seconds", surf] == 262
     assert found["oldest_beat_seconds",] >= LEASE.total_seconds()
     assert (found["queue_length",], found["workers",]) == (0, 0)
+
+
+def test_nobody_is_alarmed_about_a_clinic_that_is_disabled_or_was_deleted(
+    client: FlaskClient, cast: Cast
+) -> None:
+    surf, northside = str(cast.surf.id), str(cast.northside.id)
+    make_log(cast.surf)
+    make_log(cast.northside)
+    suspension.disable(cast.surf, actor=cast.alice)
+    suspension.delete(cast.northside, "Northside Physio", actor=cast.alice)
+
+    found = samples(ask(client))
+
+    assert ("last_success_timestamp_seconds", surf) not in found
+    assert ("last_success_timestamp_seconds", northside) not in found
 
 
 def test_it_counts_messages_to_webhooks(client: FlaskClient, cast: Cast) -> None:

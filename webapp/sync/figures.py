@@ -9,13 +9,28 @@ from sqlalchemy import func, select
 
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import BRINGS_IN_STEP, SyncLog, SyncStatus
+from webapp.models import BRINGS_IN_STEP, Organization, SyncLog, SyncStatus
 from webapp.sync.lease import LEASE
+
+# Of each clinic, found by the index, however many there were.
+_NEWEST = select(
+    select(SyncLog.id)
+    .where(
+        SyncLog.organization_id == Organization.id,
+        SyncLog.status == SyncStatus.COMPLETED,
+        BRINGS_IN_STEP,
+    )
+    .order_by(SyncLog.id.desc())
+    .limit(1)
+    .correlate(Organization)
+    .scalar_subquery()
+).where(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """`outcomes` counts syncs by status and error code; `last_success` goes by clinic."""
+    """`outcomes` counts syncs by status and error code; `last_success` goes by clinic: nobody is to
+    be alarmed about one that is disabled or was deleted."""
 
     outcomes: dict[tuple[str, str], int]
     oldest_beat_seconds: float | None
@@ -33,12 +48,7 @@ def read() -> Figures:
     expires = db.session.scalar(
         select(func.min(SyncLog.lease_expires_at)).where(SyncLog.status == SyncStatus.RUNNING)
     )
-    newest = (
-        select(func.max(SyncLog.id))
-        .where(SyncLog.status == SyncStatus.COMPLETED, BRINGS_IN_STEP)
-        .group_by(SyncLog.organization_id)
-    )
-    completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(newest))))
+    completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(_NEWEST))))
     return Figures(
         outcomes={(status, code or ""): count for status, code, count in counted},
         oldest_beat_seconds=None if expires is None else (now() - expires + LEASE).total_seconds(),
