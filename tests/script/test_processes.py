@@ -87,7 +87,7 @@ def test_killing_the_supervisor_leaves_nothing(diary: Diary, instance: Path) -> 
         wait_until(lambda: len(diary.pids("started")) == 2)
         it.kill()
         wait_until(lambda: not any(map(is_alive, diary.pids("started"))))
-    assert sorted(diary.names("stopped")) == ["web", "worker", "deliverer"]
+    assert sorted(diary.names("stopped")) == ["web", "worker"]
 
 
 @linux

@@ -23,15 +23,6 @@ class PatientCounts(Answer):
         Count | None, Field(description="When last read; null until first connected.")
     ]
     synced_to_database: Count
-    forgotten: Annotated[
-        Count,
-        Field(
-            description=(
-                "Patients who were forgotten at somebody's wish: Cliniko may count them, and no "
-                "sync stores them."
-            )
-        ),
-    ] = 0
     success_rate: Annotated[
         float | None,
         Field(
@@ -43,6 +34,15 @@ class PatientCounts(Answer):
             ),
         ),
     ]
+    forgotten: Annotated[
+        Count,
+        Field(
+            description=(
+                "Patients who were forgotten at somebody's wish: Cliniko may count them, and no "
+                "sync stores them."
+            )
+        ),
+    ] = 0
 
 
 class Status(Answer):
@@ -94,8 +94,8 @@ def status(organization: Organization) -> Status:
         patient_counts=PatientCounts(
             total_in_cliniko=summary.total_in_cliniko,
             synced_to_database=summary.synced_to_database,
-            forgotten=forgotten.count(organization),
             success_rate=summary.success_rate,
+            forgotten=forgotten.count(organization),
         ),
         sync_duration=None if seconds is None else duration_words(seconds),
         duration_seconds=None if seconds is None else int(seconds),
