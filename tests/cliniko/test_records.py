@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -441,6 +441,7 @@ def record_or_trouble(raw: object) -> PatientRecord | tuple[str, str]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(patient=PLAIN_PATIENT | PATIENT)
+@example(patient={"id": "1", "patient_phone_numbers": [{"phone_type": None, "number": "\x1f"}]})
 def test_the_quick_way_comes_to_the_same_as_the_careful_one(patient: dict[str, object]) -> None:
     text = json.dumps(patient)
 

@@ -112,22 +112,16 @@ def _plain(raw: PlainPatient) -> PatientRecord | None:
     None for the others. It must come to the same as `_checked`, in a quarter of the time."""
     first, last = raw.first_name or "", raw.last_name or ""
     preferred, email = raw.preferred_first_name or "", raw.email or ""
-    phones: tuple[tuple[str, str], ...] = ()
-    if raw.patient_phone_numbers:
-        phones = tuple(
-            ((phone.phone_type or "").strip(), number)
-            for phone in raw.patient_phone_numbers
-            if (number := (phone.number or "").strip())
-        )
+    sent = [(each.phone_type or "", each.number or "") for each in raw.patient_phone_numbers or ()]
     moments = (raw.created_at, raw.updated_at, raw.archived_at, raw.deleted_at, raw.merged_at)
-    numbers = "".join(map("".join, phones))
+    numbers = "".join(map("".join, sent))  # as they came: strip() takes what is to be refused
     texts = "".join((first, last, preferred, email))
     if (
         raw.merged_with_patient is not None
         or not (raw.id.isascii() and raw.id.isdigit() and len(raw.id) <= MAX_ID)
         # If together they are not too long, none of them is.
         or not (texts.isprintable() and len(texts) <= MAX_EMAIL)
-        or not (numbers.isprintable() and len(numbers) <= MAX_PHONE and len(phones) <= MAX_PHONES)
+        or not (numbers.isprintable() and len(numbers) <= MAX_PHONE and len(sent) <= MAX_PHONES)
         or not (raw.date_of_birth is None or may_be_born_on(raw.date_of_birth))
         or any(moment is not None and moment.tzinfo is not UTC for moment in moments)
     ):
@@ -139,7 +133,7 @@ def _plain(raw: PlainPatient) -> PatientRecord | None:
         last_name=last.strip(),
         preferred_first_name=preferred.strip(),
         email=email.strip(),
-        phones=phones,
+        phones=tuple((kind.strip(), number) for kind, text in sent if (number := text.strip())),
         date_of_birth=raw.date_of_birth,
         created_at=raw.created_at,
         updated_at=raw.updated_at,
