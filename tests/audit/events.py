@@ -17,6 +17,7 @@ from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from webapp.clock import now
+from webapp.extensions import db
 from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.queue import SYNC_QUEUE, redis_connection
@@ -121,6 +122,7 @@ def _removals(stage: Stage, what: str) -> object:
 def _foreign_job(stage: Stage) -> None:
     queue = Queue(SYNC_QUEUE, connection=redis_connection(), serializer=JSONSerializer)
     job = queue.enqueue("os.system", "true")
+    db.session.rollback()  # a worker closes its connections, and ours is not to be lost among them
     SyncWorker(stage.app).execute_job(job, queue)
 
 
