@@ -53,6 +53,8 @@ ASKS = {
     "pages.delete_webhook": "POST /clinics/1/webhooks/1/delete",
     "pages.resend": "POST /clinics/1/deliveries/1/resend",
     "pages.export_patients": "POST /clinics/1/patient-export",
+    "pages.export_audit": "POST /audit/export",
+    "pages.export_clinic_audit": "POST /clinics/1/audit/export",
     "pages.confirm_removals": "POST /clinics/1/syncs/1/removals/confirm",
 }
 FIELDS = {

@@ -11,7 +11,7 @@ from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for, require_everywhere
+from webapp.auth.guards import fresh, organization_for, require_everywhere
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
 from webapp.models import Organization
@@ -42,6 +42,7 @@ def audit() -> str:
 
 
 @signed_in.post("/audit/export")
+@fresh
 def export_audit() -> ResponseReturnValue:
     require_everywhere(current_actor(), Action.VIEW_AUDIT)
     return _file(_asked_for(request.form, _chain(request.form)))
@@ -54,6 +55,7 @@ def clinic_audit(org_id: str) -> str:
 
 
 @signed_in.post("/clinics/<org_id>/audit/export")
+@fresh
 def export_clinic_audit(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
     return _file(_of(organization))
