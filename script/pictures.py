@@ -93,10 +93,13 @@ def _walk(page: Page, url: str, password: str, folder: str) -> None:
         "sync-history": "/clinics/1/syncs",
         "sync": "/clinics/1/syncs/1",
         "settings": "/clinics/1/settings",
+        "changes": "/clinics/1/syncs/1/changes",
+        "schedule": "/clinics/1/schedule",
+        "webhooks": "/clinics/1/webhooks",
         "audit": "/audit",
     }.items():
         page.goto(url + path, wait_until="networkidle")
-        take(name, whole=name not in ("patients", "audit"))
+        take(name, whole=name not in ("patients", "changes", "audit"))
     page.goto(f"{url}/clinics/1/patients")
     page.locator("tbody a").nth(3).click()
     page.wait_for_url("**/patients/*")
