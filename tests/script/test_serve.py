@@ -85,8 +85,9 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
             assert f"Ready: http://localhost:{web.port}\n" in output.read_text()
             assert "password" in output.read_text()
             assert web.is_healthy(called="patients.example")
-            # supervisord, Redis, the simulator, the web server with two workers, two workers
-            wait_until(lambda: len(descendants(process.pid)) == 8)
+            # supervisord, Redis, the simulator, the web server with two workers, two workers, the
+            # deliverer
+            wait_until(lambda: len(descendants(process.pid)) == 9)
             started = descendants(process.pid)
         finally:
             process.terminate()

@@ -18,6 +18,7 @@ from webapp.extensions import db
 from webapp.models import (
     Organization,
     Patient,
+    PatientChange,
     SyncFailure,
     SyncLog,
     User,
@@ -143,6 +144,7 @@ def clinic_deleted(it: Injection) -> None:
     def remove() -> None:
         logs = db.select(SyncLog.id).where(SyncLog.organization_id == here)
         db.session.execute(delete(SyncFailure).where(SyncFailure.sync_log_id.in_(logs)))
+        db.session.execute(delete(PatientChange).where(PatientChange.organization_id == here))
         db.session.execute(delete(Patient).where(Patient.organization_id == here))
         db.session.execute(delete(SyncLog).where(SyncLog.organization_id == here))
         db.session.execute(delete(Organization).where(Organization.id == here))
