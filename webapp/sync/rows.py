@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ARRAY, ColumnElement, String, cast, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, String, any_, cast, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from webapp.cliniko.records import PatientRecord, PatientState
@@ -26,12 +26,14 @@ Known = sqlalchemy.Row[*tuple[Any, ...]]
 def among(keys: Sequence[str]) -> ColumnElement[bool]:
     """Whether a patient is one of these: one parameter, however many there are.
 
-    A list of them is something that PostgreSQL compares with every patient of a clinic, one by one.
+    PostgreSQL gets an array of unknown length, which it takes for short: so it looks each key up in
+    the index. Told how many there are it would rather read all patients of a clinic, as long as
+    nobody has counted those for it, and that is so until the first sync is over.
     """
     if db.engine.dialect.name == "postgresql":
-        listed = func.unnest(cast(keys, ARRAY(String))).table_valued("value").render_derived()
-    else:
-        listed = func.json_each(json.dumps(keys)).table_valued("value")
+        values = select(func.unnest(cast(keys, ARRAY(String)))).scalar_subquery()
+        return Patient.cliniko_patient_id == any_(func.array(values, type_=ARRAY(String)))
+    listed = func.json_each(json.dumps(keys)).table_valued("value")
     return Patient.cliniko_patient_id.in_(select(listed.c.value))
 
 
