@@ -26,6 +26,8 @@ from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.services import organizations
 from webapp.sync.start import start_sync
 
+_COMPILED = ("webapp", "config.py", "worker.py")
+
 
 def one_sync(app: Flask) -> tuple[float, int, float]:
     """Seconds from start to completed, requests to Cliniko, peak memory of the work-horse in MB."""
@@ -144,8 +146,11 @@ def _worker(environ: dict[str, str]) -> subprocess.Popen[bytes]:
     where they find them, and those of the tests would be counted as memory of ours."""
     venv = installed_for_benches() / "production"
     install(ROOT / "requirements.txt", venv)
+    python = str(venv / "bin" / "python")
+    # A process that compiles its own modules needs nine megabytes more than the next one.
+    subprocess.run([python, "-m", "compileall", "-q", *_COMPILED], cwd=ROOT, check=True)
     return subprocess.Popen(
-        ["nice", "-n", "5", str(venv / "bin" / "python"), "worker.py"],
+        ["nice", "-n", "5", python, "worker.py"],
         cwd=ROOT,
         env=os.environ | environ,
         stderr=subprocess.DEVNULL,

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m bench.where --patients 20000
 
-Reading and decoding happen in other threads and are not in it. The profiler makes it all slower,
-small functions more than large ones, so the shares are only about right.
+Reading, decoding and parsing happen in other threads and are not in it. The profiler makes it all
+slower, small functions more than large ones, so the shares are only about right.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from webapp.sync.start import start_sync
 PARTS = {
     "values of rows: names folded for searches, phones, moments": ("bulk.py", "rows_of"),
     "writing them": ("bulk.py", "upsert"),
-    "records checked and parsed": ("passes.py", "_parsed"),
     "what is known of these patients": ("rows.py", "known_rows"),
     "what Cliniko told, for the certificate": ("upsert.py", "_told"),
     "the copy, for the certificate": ("certificate.py", "tally_of_copy"),
+    "what has changed, for the feed": ("changes.py", "note"),
     "proof of the lease": ("lease.py", "prove"),
     "lease, counters, checkpoint": ("lease.py", "write"),
+    "the clinic's lock": ("locks.py", "clinic"),
     "commits": ("base.py", "_do_commit"),
 }
 

@@ -12,10 +12,8 @@ from responses import matchers
 
 from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, Watched
 from webapp.cliniko.client import Account, Cliniko, Listing
-from webapp.cliniko.errors import BadResponse, InvalidKey, MalformedRecord
-from webapp.cliniko.page import Page
-from webapp.cliniko.raw import PlainPatient, PlainPhone
-from webapp.cliniko.records import parse_patient
+from webapp.cliniko.errors import BadResponse, InvalidKey
+from webapp.cliniko.records import Malformed, PatientRecord, PatientState
 from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
 
 PATIENTS = f"{BASE}/patients"
@@ -50,7 +48,8 @@ def test_it_asks_for_a_page_of_each_list(
         listing, page=3, per_page=50, filters=["id:>5", "updated_at:>=2026"]
     )
 
-    assert page == Page([PlainPatient("6")], 101, None, None)
+    assert page.total_entries == 101
+    assert [record.cliniko_patient_id for record in page.records] == ["6"]
 
 
 def test_operators_of_filters_are_encoded(
@@ -103,7 +102,7 @@ def test_what_is_not_stored_is_let_go_at_once(
     page = watched.client.get_page(Listing.ACTIVE)
 
     assert page.records == [
-        PlainPatient("1", "Anna", patient_phone_numbers=[PlainPhone(number="5")])
+        PatientRecord("1", PatientState.ACTIVE, first_name="Anna", phones=(("", "5"),))
     ]
 
 
@@ -122,9 +121,10 @@ def test_half_a_character_in_one_patient_spoils_no_page(
 
     assert page.total_entries == 3
     assert page.next_url == "on"
-    assert [parse_patient(page.records[at]).first_name for at in (0, 2)] == ["Anna", "Carla"]
-    with pytest.raises(MalformedRecord):
-        parse_patient(page.records[1])
+    first, second, third = page.records
+    assert first == PatientRecord("1", PatientState.ACTIVE, first_name="Anna")
+    assert second == Malformed("2", "first_name", "holds a character that cannot be stored")
+    assert third == PatientRecord("3", PatientState.ACTIVE, first_name="Carla")
 
 
 def test_it_follows_a_link_within_the_list(
@@ -211,7 +211,7 @@ def test_counting_takes_one_small_request(
 def test_it_asks_for_one_patient(watched: Watched, answers: responses.RequestsMock) -> None:
     answers.get(f"{PATIENTS}/77", json={"id": "77", "notes": "canary"})
 
-    assert watched.client.patient("77") == PlainPatient("77")
+    assert watched.client.patient("77") == PatientRecord("77", PatientState.ACTIVE)
 
 
 def test_a_patient_that_is_not_there_is_none(

@@ -27,7 +27,7 @@ from webapp.cliniko.errors import (
     TimedOut,
     Unavailable,
 )
-from webapp.cliniko.raw import PlainPatient
+from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.cliniko.throttle import AT_ONCE, RetryPolicy, WaitReason
 
 PATIENTS = f"{BASE}/patients"
@@ -310,7 +310,9 @@ def test_an_answer_that_was_garbled_once_is_taken_the_second_time(
     answers.get(PATIENTS, json={"patients": None, "total_entries": 1})
     answers.get(PATIENTS, json={"patients": [{"id": "1"}], "total_entries": 1})
 
-    assert watched.client.get_page(Listing.ACTIVE).records == [PlainPatient("1")]
+    assert watched.client.get_page(Listing.ACTIVE).records == [
+        PatientRecord("1", PatientState.ACTIVE)
+    ]
 
 
 def test_a_body_may_have_twenty_megabytes(

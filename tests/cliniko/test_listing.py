@@ -26,6 +26,7 @@ from webapp.cliniko.listing import (
     read_start,
     walk_links,
 )
+from webapp.cliniko.records import read_patient
 from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
 
 KEY = "a-key-au1"
@@ -165,5 +166,5 @@ def test_links_are_followed_to_the_end(client: Cliniko, account: ClinikoAccount)
         ("12", None),
     ],
 )
-def test_the_id_of_a_raw_record(record: object, number: int | None) -> None:
-    assert id_of(record) == number
+def test_the_id_of_a_record(record: object, number: int | None) -> None:
+    assert id_of(read_patient(record)) == number

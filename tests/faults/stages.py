@@ -128,7 +128,7 @@ def install() -> None:
     _before(webapp.cliniko.line.Line, "get", _at("asking"))
     _before(webapp.sync.recorder.Recorder, "beat", _waiting)
     _before(webapp.cliniko.line, "body_of", _at("mid-body"))
-    _after(webapp.sync.passes, "parsed", _at("parsed"))
+    _after(webapp.sync.passes, "record_page", _at("parsed"))
     _after(webapp.sync.recorder, "store_pages", _at("stored, not committed"))
     _after(webapp.sync.recorder.Recorder, "store", _at("committed"))
     _after(webapp.sync.passes.Passes, "_mark_done", _at("between passes"))

@@ -24,15 +24,15 @@ def test_text_is_folded(text: str, folded: str) -> None:
 
 
 def test_empty_parts_leave_no_trace_in_the_search_text() -> None:
-    assert search_text("Zoë", "", "D'Arcy", "zoe@example.com") == "zoe d'arcy zoe@example.com"
+    assert search_text("zoe", "", "d'arcy", "zoe@example.com") == "zoe d'arcy zoe@example.com"
 
 
 def test_van_sorts_before_van_dyke() -> None:
-    assert sort_key("Van", "Zoe") < sort_key("Van Dyke", "Amy")
+    assert sort_key("van", "zoe") < sort_key("van dyke", "amy")
 
 
 def test_the_nameless_come_last() -> None:
-    assert sort_key("", "") > sort_key("小明", "王") > sort_key("Zz", "Zz") > sort_key("", "Ann")
+    assert sort_key("", "") > sort_key("小明", "王") > sort_key("zz", "zz") > sort_key("", "ann")
 
 
 @pytest.mark.parametrize(

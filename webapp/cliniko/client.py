@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from math import ceil
 from types import TracebackType
 from typing import Self, TypeVar
@@ -15,7 +16,8 @@ from webapp.cliniko.errors import BadResponse, RateLimited, Unavailable
 from webapp.cliniko.fields import id_in
 from webapp.cliniko.line import Line
 from webapp.cliniko.page import Page, page_in
-from webapp.cliniko.raw import RawPatient, object_in, patient_in
+from webapp.cliniko.raw import object_in, patient_in
+from webapp.cliniko.records import Malformed, PatientRecord, read_patient, read_tombstone
 from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
@@ -39,6 +41,14 @@ class Listing(StrEnum):
     ACTIVE = "/patients"
     ARCHIVED = "/patients/archived"
     DELETED = "/patients/deleted"
+
+
+# Records are checked and parsed by the thread that has asked, while others wait for a database.
+_PAGE_OF = {
+    Listing.ACTIVE: partial(page_in, read=read_patient),
+    Listing.ARCHIVED: partial(page_in, read=read_patient),
+    Listing.DELETED: partial(page_in, read=read_tombstone),
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Cliniko:
         if sort is not None:
             params.append(("sort", sort))
         params += [("q[]", text) for text in filters]
-        return self._ask(self._base + listing, page_in, params)
+        return self._ask(self._base + listing, _PAGE_OF[listing], params)
 
     def follow(self, listing: Listing, url: str) -> Page:
         """The page behind a `next` link. Raises BadResponse for a link that leads elsewhere."""
@@ -123,14 +133,14 @@ class Cliniko:
         if (target.scheme, target.netloc, target.path) != (home.scheme, home.netloc, home.path):
             raise _elsewhere()
         # Asked at our own address: no two readers of the link can differ about its host.
-        return self._ask(f"{here}?{target.query}", page_in)
+        return self._ask(f"{here}?{target.query}", _PAGE_OF[listing])
 
     def count_active(self) -> int:
         """How many patients are neither archived nor deleted: one request. Raises ClinikoError."""
         return self.get_page(Listing.ACTIVE, per_page=1).total_entries
 
-    def patient(self, cliniko_patient_id: str) -> RawPatient | None:
-        """One patient's raw record; None if Cliniko knows of none. Raises ClinikoError."""
+    def patient(self, cliniko_patient_id: str) -> PatientRecord | Malformed | None:
+        """One patient; None if Cliniko knows of none. Raises ClinikoError."""
         return self._ask(f"{self._base}/patients/{quote(cliniko_patient_id, safe='')}", _patient_in)
 
     def account(self) -> Account:
@@ -178,8 +188,8 @@ class Cliniko:
             self._waiter.wait(seconds, WaitReason.BUDGET)
 
 
-def _patient_in(answer: Answer) -> RawPatient | None:
-    return None if answer.status == 404 else patient_in(answer.json_body())
+def _patient_in(answer: Answer) -> PatientRecord | Malformed | None:
+    return None if answer.status == 404 else read_patient(patient_in(answer.json_body()))
 
 
 def _account_in(answer: Answer, shard: str) -> Account:

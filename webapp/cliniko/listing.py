@@ -19,7 +19,7 @@ from typing import Any
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.page import Page
-from webapp.cliniko.raw import PlainPatient
+from webapp.cliniko.records import Malformed, PatientRecord
 
 PER_PAGE = 100  # the most that Cliniko gives
 _SMALLEST_FIRST_PAGE = 60
@@ -46,7 +46,7 @@ class RangeStart:
 class IdPage:
     """A page in the order of ids: where to go on, and whether the list ends with it."""
 
-    records: list[Any]
+    records: list[PatientRecord | Malformed]
     total_entries: int
     first_id: int | None
     last_id: int
@@ -153,24 +153,10 @@ def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:
         yield page
 
 
-def id_of(record: object) -> int | None:
-    """The id of a raw record as a number; deleted ones may carry it in their link only."""
-    if isinstance(record, PlainPatient):
-        return _number(record.id)
-    if not isinstance(record, dict):
-        return None
-    value = record.get("id")
-    if value is None:
-        links = record.get("links")
-        link = links.get("self") if isinstance(links, dict) else None
-        value = link.rpartition("/")[2] if isinstance(link, str) else None
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
-    return _number(str(value))
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+def id_of(record: PatientRecord | Malformed) -> int | None:
+    """The id of a record as a number; None where even that could not be read."""
+    key = record.cliniko_patient_id
+    return None if key is None else int(key)
 
 
 def _by_id(page: Page, *, after: int, at_end: bool) -> IdPage:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from webapp.cliniko.answer import Answer
 from webapp.cliniko.errors import BadResponse
-from webapp.cliniko.raw import NOT_PLAIN, PlainPatient, RawPatient, object_in
+from webapp.cliniko.raw import NOT_PLAIN, PlainPatient, object_in
+from webapp.cliniko.records import Malformed, PatientRecord
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer of a list: the raw records, how many match in all, and where it goes on."""
+    """One answer of a list: its records, how many match in all, and where it goes on."""
 
-    records: list[RawPatient]
+    records: list[PatientRecord | Malformed]
     total_entries: int
     next_url: str | None
     served_at: datetime | None  # by Cliniko's clock
@@ -34,6 +37,9 @@ class _List(msgspec.Struct):
     links: _Links | None = None
 
 
+# The raw records, how many there are in all, and the link to the next page.
+_Parts = tuple[Sequence[Any], int, str | None]
+
 # With one of these twice, patients could be hidden.
 _KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
 _PIECE = 100  # bytes, enough to find the patients by
@@ -42,18 +48,19 @@ _LIST = msgspec.json.Decoder(_List)
 _PATIENTS = msgspec.json.Decoder(list[PlainPatient])
 
 
-def page_in(answer: Answer) -> Page:
-    """The page in an answer. A list without its parts is no empty list: taking it for one would
-    lose patients. Raises BadResponse, or what the status stands for."""
+def page_in(answer: Answer, read: Callable[[object], PatientRecord | Malformed]) -> Page:
+    """The page in an answer, each record taken by `read`. A list without its parts is no empty
+    list: taking it for one would lose patients. Raises BadResponse, or what the status stands for.
+    """
     body = answer.json_body()
-    page = _plain_page(body, answer.served_at) or _any_page(body, answer.served_at)
-    if page.total_entries < 0:
+    raw, total, next_url = _plain_parts(body) or _any_parts(body)
+    if total < 0:
         raise _parts_missing()
-    return page
+    return Page([read(each) for each in raw], total, next_url, answer.served_at)
 
 
-def _plain_page(body: bytes, served_at: datetime | None) -> Page | None:
-    """The page if it is of the documented form, which nearly all are."""
+def _plain_parts(body: bytes) -> _Parts | None:
+    """The parts of a page of the documented form, which nearly all are of."""
     try:
         content = _LIST.decode(body)
         patients = _PATIENTS.decode(content.patients)
@@ -62,10 +69,10 @@ def _plain_page(body: bytes, served_at: datetime | None) -> Page | None:
     if _may_hold_doubles(body, content.patients):
         return None
     next_url = content.links.next if content.links else None
-    return Page([*patients], content.total_entries, next_url, served_at)
+    return patients, content.total_entries, next_url
 
 
-def _any_page(body: bytes, served_at: datetime | None) -> Page:
+def _any_parts(body: bytes) -> _Parts:
     content = object_in(body)
     records, total = content.get("patients"), content.get("total_entries")
     links = content.get("links") or {}
@@ -73,7 +80,7 @@ def _any_page(body: bytes, served_at: datetime | None) -> Page:
     counted = isinstance(total, int) and not isinstance(total, bool)
     if not isinstance(records, list) or not counted or not isinstance(next_url, str | None):
         raise _parts_missing()
-    return Page(records, content["total_entries"], next_url, served_at)
+    return records, content["total_entries"], next_url
 
 
 def _parts_missing() -> BadResponse:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
+from webapp.cliniko.errors import MalformedRecord
 from webapp.cliniko.fields import (
     MAX_EMAIL,
     MAX_ID,
@@ -67,6 +70,24 @@ class PatientRecord(msgspec.Struct, frozen=True, dict=True):
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
+class Malformed(NamedTuple):
+    """What is kept of a record that cannot be taken: whose, which field, and why; no content."""
+
+    cliniko_patient_id: str | None
+    field: str
+    reason: str
+
+
+def read_patient(raw: object) -> PatientRecord | Malformed:
+    """A record of the active or the archived list, or what is wrong with it."""
+    return _read(raw, parse_patient)
+
+
+def read_tombstone(raw: object) -> PatientRecord | Malformed:
+    """A record of the list of deleted patients, or what is wrong with it."""
+    return _read(raw, parse_tombstone)
+
+
 def parse_patient(raw: object) -> PatientRecord:
     """A record of the active or the archived list. Raises MalformedRecord.
 
@@ -83,6 +104,13 @@ def parse_tombstone(raw: object) -> PatientRecord:
         raw = msgspec.to_builtins(raw)
     fields = Fields(raw)
     return PatientRecord(fields.id, PatientState.DELETED, deleted_at=fields.moment("deleted_at"))
+
+
+def _read(raw: object, parse: Callable[[object], PatientRecord]) -> PatientRecord | Malformed:
+    try:
+        return parse(raw)
+    except MalformedRecord as error:  # as a value, for its traceback holds the whole page
+        return Malformed(error.cliniko_patient_id, error.field, error.reason)
 
 
 def _checked(raw: object) -> PatientRecord:

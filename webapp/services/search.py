@@ -29,17 +29,16 @@ def fold(text: str) -> str:
     return "".join(filterfalse(unicodedata.combining, decomposed)).translate(_PLAIN)
 
 
-def search_text(*parts: str) -> str:
-    """What the words of a search are looked for in."""
-    return " ".join(fold(part) for part in parts if part)
+def search_text(*folded: str) -> str:
+    """What the words of a search are looked for in, of names and an address that were folded."""
+    return " ".join(filter(None, folded))
 
 
 def sort_key(last_name: str, first_name: str) -> str:
-    """Last name, then first name; the tab sorts before letters, so `Van` precedes `Van Dyke`.
-
-    Whoever has no name at all comes last.
+    """Last name, then first name, both folded; the tab sorts before letters, so `Van` precedes
+    `Van Dyke`. Whoever has no name at all comes last.
     """
-    key = f"{fold(last_name).strip()}\t{fold(first_name).strip()}"
+    key = f"{last_name.strip()}\t{first_name.strip()}"
     return key if key != "\t" else "\uffff"
 
 

@@ -1,7 +1,7 @@
 """Many rows of patients in one statement, as values that the database takes as they are.
 
 SQLAlchemy would look at each of the two dozen values of each row, which takes as long as all the
-rest of a sync. PostgreSQL's driver would, too, so there all rows go as one value: as JSON.
+rest of a sync. PostgreSQL's driver would, too, so there each column goes as one value.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from webapp.cliniko.records import PatientRecord
 from webapp.extensions import db
 from webapp.models import PatientSyncStatus
 from webapp.services import search
+from webapp.sync.columns import joined, taken_apart
 from webapp.sync.target import Target
 
 Row = tuple[Any, ...]
@@ -49,7 +50,14 @@ COLUMNS = (
 KEY = COLUMNS.index("cliniko_patient_id")
 _MOMENTS = {"cliniko_created_at", "cliniko_updated_at", "archived_at", "merged_at", "deleted_at"}
 _MOMENTS |= {"last_synced", "last_changed"}
-_NUMBERS = ("organization_id", "last_sync_id")
+# What is neither a moment nor a text that is empty where there is none.
+_OTHERS = {
+    "organization_id": "bigint",
+    "last_sync_id": "bigint",
+    "date_of_birth": "date",
+    "merged_into": "text",
+    "phones": "json",
+}
 _JSON = msgspec.json.Encoder()
 _UNIQUE = ("organization_id", "cliniko_patient_id")
 
@@ -64,21 +72,19 @@ def upsert(rows: list[Row]) -> None:
     """Insert these rows, or replace those of the same patients. Raises what SQLAlchemy raises."""
     connection = db.session.connection()
     if connection.dialect.name == "postgresql":
-        values = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        connection.exec_driver_sql(_POSTGRESQL, (_JSON.encode(values),))
+        connection.exec_driver_sql(_POSTGRESQL, tuple(map(joined, zip(*rows, strict=True))))
     else:
         connection.exec_driver_sql(_SQLITE, rows)
 
 
 def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
-    first, last, preferred = record.first_name, record.last_name, record.preferred_first_name
+    names = record.first_name, record.last_name, record.preferred_first_name
+    folded = first, last, *_ = [search.fold(text) for text in (*names, record.email)]
     return (
         record.cliniko_patient_id,
         target.organization_id,
         record.state.value,
-        first,
-        last,
-        preferred,
+        *names,
         record.email,
         record.phone,
         _phones(record),
@@ -90,7 +96,7 @@ def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
         record.merged_into,
         _moment(record.deleted_at),
         record.content_hash,
-        search.search_text(first, last, preferred, record.email),
+        search.search_text(*folded),
         search.search_digits([number for _, number in record.phones], target.shard),
         search.sort_key(last, first),
         PatientSyncStatus.SUCCESS.value,
@@ -108,20 +114,19 @@ def _statement(values: str) -> str:
     )
 
 
-def _values_in_json() -> str:
-    types = dict.fromkeys(COLUMNS, "text") | dict.fromkeys(_MOMENTS, "timestamp")
-    types |= dict.fromkeys(_NUMBERS, "bigint") | {"date_of_birth": "date"}
-    in_utc = {name: f"{name} AT TIME ZONE 'UTC'" for name in _MOMENTS}
-    values = {name: name for name in COLUMNS} | in_utc | {"phones": "phones::json"}
-    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+def _values_in_columns() -> str:
+    values = {name: f"coalesce({name}, '')" for name in COLUMNS}
+    values |= {name: f"{name}::timestamp AT TIME ZONE 'UTC'" for name in _MOMENTS}
+    values |= {name: f"{name}::{kind}" for name, kind in _OTHERS.items()}
+    columns = ", ".join([taken_apart("%s")] * len(COLUMNS))
     return (
         f"SELECT {', '.join(values.values())}"  # nosec B608  # our own words alone
-        f" FROM json_to_recordset(convert_from(%b, 'UTF8')::json) AS told ({columns})"
+        f" FROM unnest({columns}) AS told ({', '.join(COLUMNS)})"
     )
 
 
 _SQLITE = _statement(f"VALUES ({', '.join('?' * len(COLUMNS))})")
-_POSTGRESQL = _statement(_values_in_json())
+_POSTGRESQL = _statement(_values_in_columns())
 
 
 def _moment(moment: datetime | None) -> str | None:

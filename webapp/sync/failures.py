@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import aliased
 
-from webapp.cliniko.errors import MalformedRecord
+from webapp.cliniko.records import Malformed
 from webapp.extensions import db
 from webapp.models import (
     OperationType,
@@ -32,10 +32,10 @@ class Refusal:
     page: int = 0
 
     @classmethod
-    def of(cls, error: MalformedRecord, page: int, place: int) -> Refusal:
-        """What is kept of a malformed record: never its content."""
-        key = error.cliniko_patient_id or f"page {page}, record {place}"
-        return cls(key[:40], error.field[:40], error.reason[:200], page)
+    def of(cls, record: Malformed, page: int, place: int) -> Refusal:
+        """What is noted of a malformed record, by its place if its id could not be read."""
+        key = record.cliniko_patient_id or f"page {page}, record {place}"
+        return cls(key[:40], record.field[:40], record.reason[:200], page)
 
 
 def open_keys(organization_id: int) -> list[str]:

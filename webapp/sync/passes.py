@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import partial
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.errors import BadResponse, MalformedRecord
+from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import (
     PER_PAGE,
     IdPage,
@@ -28,7 +28,7 @@ from webapp.cliniko.listing import (
     read_start,
 )
 from webapp.cliniko.page import Page
-from webapp.cliniko.records import PatientRecord, parse_patient, parse_tombstone
+from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
@@ -222,9 +222,8 @@ class Passes:
         if not pages:
             return
         self._before_each_page()
-        parse = parse_tombstone if listing is Listing.DELETED else parse_patient
         number = self._recorder.progress.current_page
-        read = [parsed(page.records, parse, number + nth) for nth, page in enumerate(pages, 1)]
+        read = [record_page(page.records, number + nth) for nth, page in enumerate(pages, 1)]
         if listing is Listing.DELETED:
             read = [replace(page, records=self._storable(page.records)) for page in read]
         self._rewritten += self._recorder.store(read).rewritten
@@ -247,14 +246,12 @@ class Passes:
         self._recorder.checkpoint["done"] = [*self._recorder.checkpoint.get("done", ()), stage]
 
 
-def parsed(
-    raw: Sequence[object], parse: Callable[[object], PatientRecord], number: int
-) -> RecordPage:
-    """The records of a page, and which of them are malformed."""
-    records, refusals = [], []
-    for place, item in enumerate(raw, start=1):
-        try:
-            records.append(parse(item))
-        except MalformedRecord as error:
-            refusals.append(Refusal.of(error, number, place))
+def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> RecordPage:
+    """A page that was read, as the so many'th of the sync."""
+    records = [each for each in read if isinstance(each, PatientRecord)]
+    refusals = [
+        Refusal.of(each, number, place)
+        for place, each in enumerate(read, start=1)
+        if isinstance(each, Malformed)
+    ]
     return RecordPage(number, records, refusals)

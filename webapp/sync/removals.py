@@ -130,8 +130,7 @@ class Removals:
             living.update(
                 db.session.scalars(
                     select(Patient.cliniko_patient_id).where(
-                        Patient.organization_id == self._target.organization_id,
-                        among(some),
+                        among(self._target, some),
                         Patient.state != PatientState.DELETED,
                     )
                 )

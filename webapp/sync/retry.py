@@ -14,12 +14,11 @@ from math import ceil
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
-from webapp.cliniko.records import parse_patient
 from webapp.models import Organization, SyncPhase
 from webapp.services.connection import check_account
 from webapp.sync import held_rows
 from webapp.sync.failures import Refusal, open_keys
-from webapp.sync.passes import parsed
+from webapp.sync.passes import record_page
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Outcome
@@ -61,7 +60,7 @@ def read_failed(
             read = []
             for nth, (_, page) in enumerate(batch, 1):
                 records = [each for each in page.records if id_of(each) in wanted]
-                read.append(parsed(records, parse_patient, number + nth))
+                read.append(record_page(records, number + nth))
                 for each in records:
                     unseen.pop(id_of(each) or 0, None)
             recorder.store(read)

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ARRAY, ColumnElement, String, any_, cast, func, select, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, String, any_, cast, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import aliased
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
@@ -23,18 +24,26 @@ _REFUSED = "the database refused a value of this record"
 Known = sqlalchemy.Row[*tuple[Any, ...]]
 
 
-def among(keys: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a patient is one of these: one parameter, however many there are.
+def among(target: Target, keys: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a patient is one of these of the clinic: one parameter, however many there are.
 
-    PostgreSQL gets an array of unknown length, which it takes for short: so it looks each key up in
-    the index. Told how many there are it would rather read all patients of a clinic, as long as
-    nobody has counted those for it, and that is so until the first sync is over.
+    PostgreSQL has to look up each by itself. As long as nobody has counted the patients for it, and
+    that is so until the first sync is over, it takes a clinic for so small that it would rather
+    read all of it.
     """
     if db.engine.dialect.name == "postgresql":
-        values = select(func.unnest(cast(keys, ARRAY(String)))).scalar_subquery()
-        return Patient.cliniko_patient_id == any_(func.array(values, type_=ARRAY(String)))
+        asked = func.unnest(cast(keys, ARRAY(String))).table_valued("key").render_derived()
+        one = aliased(Patient)
+        found = select(one.id).where(_of(target, one), one.cliniko_patient_id == asked.c.key)
+        each = found.correlate(asked).scalar_subquery()
+        ids = select(each).select_from(asked).scalar_subquery()
+        return Patient.id == any_(func.array(ids, type_=ARRAY(BigInteger)))
     listed = func.json_each(json.dumps(keys)).table_valued("value")
-    return Patient.cliniko_patient_id.in_(select(listed.c.value))
+    return _of(target, Patient) & Patient.cliniko_patient_id.in_(select(listed.c.value))
+
+
+def _of(target: Target, patient: type[Patient]) -> ColumnElement[bool]:
+    return patient.organization_id == target.organization_id
 
 
 def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
@@ -49,7 +58,7 @@ def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
             Patient.deleted_at,
             Patient.sync_status,
             Patient.last_sync_id,
-        ).where(Patient.organization_id == target.organization_id, among(keys))
+        ).where(among(target, keys))
     )
     return {row.cliniko_patient_id: row for row in rows}
 
@@ -67,7 +76,7 @@ def known_content(target: Target, keys: list[str]) -> dict[str, Known]:
             Patient.email,
             Patient.phones,
             Patient.date_of_birth,
-        ).where(Patient.organization_id == target.organization_id, among(keys))
+        ).where(among(target, keys))
     )
     return {row.cliniko_patient_id: row for row in rows}
 
@@ -105,10 +114,7 @@ def confirm(target: Target, keys: list[str], seen_at: datetime) -> None:
     if keys:
         db.session.execute(
             update(Patient)
-            .where(
-                Patient.organization_id == target.organization_id,
-                among(keys),
-            )
+            .where(among(target, keys))
             .values(last_synced=seen_at, last_sync_id=target.sync_log_id)
             .execution_options(synchronize_session=False)
         )
@@ -119,10 +125,7 @@ def mark_failed(target: Target, keys: list[str]) -> None:
     if keys:
         db.session.execute(
             update(Patient)
-            .where(
-                Patient.organization_id == target.organization_id,
-                among(keys),
-            )
+            .where(among(target, keys))
             .values(sync_status=PatientSyncStatus.FAILED, last_sync_id=target.sync_log_id)
             .execution_options(synchronize_session=False)
         )

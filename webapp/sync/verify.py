@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.errors import MalformedRecord
 from webapp.cliniko.listing import PER_PAGE, OrderIgnored, RangeStart, id_of, read_start
-from webapp.cliniko.records import PatientRecord, PatientState, parse_patient, parse_tombstone
+from webapp.cliniko.records import Malformed, PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.services.connection import check_account, client_for
@@ -73,15 +71,16 @@ def _listed(client: Cliniko, reader: Reader, left_out: Forgotten) -> Iterator[tu
     """Every patient in Cliniko's three lists but those who are left out; who stands in two of them
     counts as in the later."""
     for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
-        parse = parse_tombstone if listing is Listing.DELETED else parse_patient
         for records in _pages(client, reader, listing):
             for record in records:
                 key = id_of(record)
                 if key is not None and key not in left_out:
-                    yield str(key), _version(record, parse, left_out)
+                    yield str(key), _version(record, left_out)
 
 
-def _pages(client: Cliniko, reader: Reader, listing: Listing) -> Iterator[list[Any]]:
+def _pages(
+    client: Cliniko, reader: Reader, listing: Listing
+) -> Iterator[list[PatientRecord | Malformed]]:
     try:
         first = read_start(client, listing, RangeStart(1, PER_PAGE))
         parts = reader.starts(listing, first, meanwhile=lambda: None)
@@ -124,19 +123,15 @@ def _look_again(client: Cliniko, key: str, theirs: dict[str, Version], left_out:
     """Put what Cliniko says of one patient now in place of what its lists have said."""
     record = client.patient(key)
     if record is not None:
-        theirs[key] = _version(record, parse_patient, left_out)
+        theirs[key] = _version(record, left_out)
     elif theirs.get(key, GONE) != GONE:
         del theirs[key]
 
 
-def _version(
-    record: object, parse: Callable[[object], PatientRecord], left_out: Forgotten
-) -> Version:
-    try:
-        parsed = parse(record)
-    except MalformedRecord:
+def _version(record: PatientRecord | Malformed, left_out: Forgotten) -> Version:
+    if isinstance(record, Malformed):
         return UNREADABLE
-    return Version.told(left_out.unlinked(parsed))
+    return Version.told(left_out.unlinked(record))
 
 
 def _differ(key: str, ours: Mapping[str, Version], theirs: Mapping[str, Version]) -> bool:
