@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from redis import Redis
+from sqlalchemy import select
 
 from tests.cast import Cast
+from tests.support.processes import wait_until
 from webapp import queue
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog
+from webapp.models import Organization, SyncLog
 from webapp.sync import ending, history, lease, recovery
 
 Begin = Callable[..., SyncLog]
@@ -131,3 +135,27 @@ def test_the_same_attempt_is_not_taken_twice(begin: Begin) -> None:
 
     with pytest.raises(lease.LeaseLost):
         lease.claim(log.id, 1, "second")
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_worker_locks_the_clinic_before_its_sync(app: Flask, begin: Begin) -> None:
+    log = begin()
+    worked_on(log, lease_ends=timedelta(seconds=5))
+    log_id, clinic = log.id, select(Organization.id).where(Organization.id == log.organization_id)
+    db.session.rollback()
+
+    def proven() -> lease.Standing:
+        with app.app_context(), transaction():
+            return lease.prove(log_id, 1)
+
+    def clinic_is_locked() -> bool:
+        with db.engine.connect() as third:
+            return third.scalar(clinic.with_for_update(skip_locked=True)) is None
+
+    with db.engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(select(SyncLog.id).where(SyncLog.id == log_id).with_for_update())
+        proof = pool.submit(proven)
+        wait_until(clinic_is_locked)
+        assert not proof.done()
+        other.rollback()
+        assert proof.result().success == 0

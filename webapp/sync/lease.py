@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Interval, func, literal, or_, select, upda
 
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog, SyncStatus
+from webapp.models import Organization, SyncLog, SyncStatus
 from webapp.models.types import UtcDateTime
 from webapp.sync.database_trouble import patiently
 
@@ -73,9 +73,9 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
 
 
 def prove(sync_log_id: int, attempt: int) -> Standing:
-    """First thing in a transaction that stores patients, behind the clinic's lock: from here to its
-    end nobody else can write to this sync. What it returns is what was committed, and not what this
-    process believes: the answer to a commit can get lost.
+    """First thing in a transaction that stores patients: locks the clinic and then the sync, so
+    that to its end nobody else can write to them. What it returns is what was committed, and not
+    what this process believes: the answer to a commit can get lost.
 
     Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
     cancelled.
@@ -91,8 +91,10 @@ def prove(sync_log_id: int, attempt: int) -> Standing:
             SyncLog.checkpoint,
             _clock().label("moment"),
         )
+        .join_from(Organization, SyncLog, SyncLog.organization_id == Organization.id)
         .where(SyncLog.id == sync_log_id)
-        .with_for_update()
+        # In this order, which is that of everybody, and of the same strength as `locks.clinic`.
+        .with_for_update(of=[Organization, SyncLog], key_share=True)
     ).one_or_none()
     if row is None or row.attempt != attempt or row.status != SyncStatus.RUNNING:
         raise LeaseLost

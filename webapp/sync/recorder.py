@@ -106,7 +106,6 @@ class Recorder:
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write() -> tuple[Stored, Progress, Tally]:
-            locks.clinic(self.target.organization_id)
             standing = lease.prove(self.target.sync_log_id, self._attempt)
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
@@ -148,7 +147,6 @@ class Recorder:
         what we hold, and close the sync as completed: one transaction."""
 
         def write() -> None:
-            locks.clinic(self.target.organization_id)
             standing = lease.prove(self.target.sync_log_id, self._attempt)
             withheld = told_of(self.target, [*removals.held, *removals.kept])
             marks = RecordPage(self.progress.current_page, removals.marks)

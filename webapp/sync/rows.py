@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, String, any_, cast, func, select, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, String, any_, func, literal, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import aliased
 
@@ -21,6 +21,9 @@ from webapp.sync.target import Target
 
 _REFUSED = "the database refused a value of this record"
 
+# Made once, for making it takes a millisecond.
+_ONE = aliased(Patient)
+
 Known = sqlalchemy.Row[*tuple[Any, ...]]
 
 
@@ -32,18 +35,14 @@ def among(target: Target, keys: Sequence[str]) -> ColumnElement[bool]:
     read all of it.
     """
     if db.engine.dialect.name == "postgresql":
-        asked = func.unnest(cast(keys, ARRAY(String))).table_valued("key").render_derived()
-        one = aliased(Patient)
-        found = select(one.id).where(_of(target, one), one.cliniko_patient_id == asked.c.key)
-        each = found.correlate(asked).scalar_subquery()
-        ids = select(each).select_from(asked).scalar_subquery()
+        asked = func.unnest(literal(keys, ARRAY(String))).table_valued("key").render_derived()
+        ours = _ONE.organization_id == target.organization_id
+        found = select(_ONE.id).where(ours, _ONE.cliniko_patient_id == asked.c.key)
+        ids = select(found.correlate(asked).scalar_subquery()).select_from(asked).scalar_subquery()
         return Patient.id == any_(func.array(ids, type_=ARRAY(BigInteger)))
     listed = func.json_each(json.dumps(keys)).table_valued("value")
-    return _of(target, Patient) & Patient.cliniko_patient_id.in_(select(listed.c.value))
-
-
-def _of(target: Target, patient: type[Patient]) -> ColumnElement[bool]:
-    return patient.organization_id == target.organization_id
+    ours = Patient.organization_id == target.organization_id
+    return ours & Patient.cliniko_patient_id.in_(select(listed.c.value))
 
 
 def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
