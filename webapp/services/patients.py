@@ -172,8 +172,8 @@ def _conditions(organization: Organization, criteria: PatientFilter) -> Conditio
 def _has_long_rows(organization: Organization) -> bool:
     """Whether a patient has so long a name that the index of the lists does not hold them, which
     is next to never; then the table itself is searched."""
-    # PostgreSQL takes every third patient for one of those. Only asked for in the order of their own
-    # index does it look there, and not through a whole clinic for the first.
+    # PostgreSQL takes every third patient for one of those. Only when it is to go by the order of
+    # their own index does it look there, and not through a whole clinic for the first.
     ours = Patient.organization_id.between(organization.id, organization.id)
     long = select(Patient.id).where(ours, TOO_LONG_FOR_THE_LIST).order_by(Patient.organization_id)
     return db.session.scalar(long.limit(1)) is not None
