@@ -10,9 +10,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select, text
 
-from webapp.extensions import db
+from tests.cast import Cast
+from webapp.extensions import db, transaction
+from webapp.models import Notice, NoticeKind
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -36,3 +38,29 @@ def test_the_way_down_and_up_again(app: Flask) -> None:
     assert set(inspect(db.engine).get_table_names()) <= {"alembic_version"}
     upgrade()
     assert "patients" in inspect(db.engine).get_table_names()
+
+
+@on_both
+def test_mails_that_wait_outlive_the_way_to_those_about_no_clinic_and_back(cast: Cast) -> None:
+    with transaction() as session:
+        for clinic_id in (cast.surf.id, None):
+            kind = NoticeKind.ACCOUNT if clinic_id is None else NoticeKind.FAILING
+            session.add(
+                Notice(
+                    organization_id=clinic_id,
+                    kind=kind,
+                    recipient="a@b.example",
+                    subject="",
+                    text="",
+                )
+            )
+    db.session.remove()
+    downgrade(revision="0016")
+    upgrade()
+    assert [notice.kind for notice in db.session.scalars(select(Notice))] == [NoticeKind.FAILING]
+    if db.engine.dialect.name == "sqlite":  # which has copied the table
+        made = db.session.scalars(text("SELECT sql FROM sqlite_master WHERE tbl_name='notices'"))
+        words = " ".join(filter(None, made))
+        assert "AUTOINCREMENT" in words
+        assert "WHERE state = 'waiting'" in words
+        assert "fk_notices_organization_id" in words

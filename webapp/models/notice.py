@@ -1,4 +1,4 @@
-"""A mail to somebody about a clinic, kept until it is sent."""
+"""A mail to somebody about a clinic or their own account, kept until it is sent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class NoticeKind(StrEnum):
     RECOVERED = "recovered"  # the first that completed after that
     OVERDUE = "overdue"  # not in step for longer than the schedule allows
     WEBHOOK_STOPPED = "webhook"  # a webhook was paused by us
+    ACCOUNT = "account"  # how the recipient signs in was changed, or what they may
 
 
 class NoticeState(StrEnum):
@@ -46,7 +47,7 @@ class Notice(Base):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    organization_id: Mapped[int | None] = mapped_column(ForeignKey("organizations.id"))
     kind: Mapped[str] = mapped_column(String(10))
     recipient: Mapped[str] = mapped_column(String(320))
     subject: Mapped[str] = mapped_column(String(300))

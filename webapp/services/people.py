@@ -15,7 +15,7 @@ from webapp.clock import now
 from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import audit, passwords, tries
+from webapp.services import account_notices, audit, passwords, tries
 from webapp.services.audit import Event
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
@@ -153,9 +153,11 @@ def record(
     left: int | None = None,
     **details: Any,
 ) -> None:
-    """What was done with a person, in the chain of their clinic; as the last step of the caller's
-    transaction. `left` is the clinic that they belonged to until now: it is told, not the new one.
+    """What was done with a person, in a mail to them and in the chain of their clinic; as the last
+    step of the caller's transaction. `left`: the clinic they belonged to until now, in whose chain
+    it is told.
     """
+    account_notices.tell(event, user, actor=actor)
     audit.record(
         event,
         actor=actor,

@@ -1,0 +1,184 @@
+"""Whoever's account was changed hears of it by mail, whoever changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+from sqlalchemy import select
+
+from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
+from tests.support.mailbox import Mailbox, mailbox
+from webapp.extensions import db
+from webapp.models import Notice, NoticeKind, Role
+from webapp.services import (
+    account_notices,
+    audit,
+    emergency,
+    invitations,
+    notices,
+    people,
+    retention,
+    second_factor,
+)
+from webapp.services.audit import Event
+
+ANOTHER = "nine herons read old maps"
+REASON = "nobody else is there"
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
+    return environment | {
+        "SMTP_URL": box.url,
+        "NOTICES_FROM": "sync@clinic.example",
+        "PUBLIC_URL": "https://sync.clinic.example",
+    }
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(datetime(2026, 3, 2, 9, 0, 10, tzinfo=UTC), tick=False) as clock:
+        yield clock
+
+
+def told(recipient: str = "bob@example.com") -> list[Notice]:
+    """What somebody is told, oldest first."""
+    db.session.rollback()
+    theirs = Notice.recipient == recipient
+    return list(db.session.scalars(select(Notice).where(theirs).order_by(Notice.id)))
+
+
+def remove_factor(cast: Cast) -> None:
+    set_up(cast.bob)
+    second_factor.remove(cast.bob, PASSWORD)
+
+
+def use_recovery_code(cast: Cast) -> None:
+    second_factor.accept(cast.bob, set_up(cast.bob).recovery_codes[0])
+
+
+def make_recovery_codes(cast: Cast) -> None:
+    set_up(cast.bob)
+    second_factor.new_recovery_codes(cast.bob)
+
+
+def activate(cast: Cast) -> None:
+    people.deactivate(cast.bob, actor=cast.alice)
+    people.activate(cast.bob, actor=cast.alice)
+
+
+def choose_by_link(cast: Cast) -> None:
+    invitations.accept(invitations.renew(cast.bob, actor=cast.alice), ANOTHER)
+
+
+def reset_factor(cast: Cast) -> None:
+    set_up(cast.bob)
+    second_factor.reset(cast.bob, actor=cast.alice)
+
+
+def reset_factor_by_command(cast: Cast) -> None:
+    set_up(cast.bob)
+    emergency.reset_second_factor(cast.bob, reason=REASON)
+
+
+# What is done with Bob's account, what he is told last, and by whom it was.
+YOU, MANAGER, COMMAND = "by you or by", "by somebody who manages people", "by a command"
+CHANGES: list[tuple[Event, Callable[[Cast], object], str]] = [
+    (Event.PASSWORD_CHANGED, lambda c: people.set_password(c.bob, ANOTHER, actor=c.bob), YOU),
+    (Event.PASSWORD_CHANGED, choose_by_link, YOU),
+    (Event.PASSWORD_CHANGED, lambda c: people.set_password(c.bob, ANOTHER), COMMAND),
+    (Event.SECOND_FACTOR_SET, lambda c: set_up(c.bob), YOU),
+    (Event.SECOND_FACTOR_REMOVED, remove_factor, YOU),
+    (Event.SECOND_FACTOR_RESET, reset_factor, MANAGER),
+    (Event.SECOND_FACTOR_RESET, reset_factor_by_command, COMMAND),
+    (Event.RECOVERY_CODES_MADE, make_recovery_codes, YOU),
+    (Event.RECOVERY_CODE_USED, use_recovery_code, YOU),
+    (
+        Event.ROLE_CHANGED,
+        lambda c: people.change_role(c.bob, Role.VIEWER, c.surf.id, actor=c.alice),
+        MANAGER,
+    ),
+    (Event.ADMIN_GRANTED, lambda c: emergency.grant_admin(c.bob, reason=REASON), COMMAND),
+    (Event.PERSON_DEACTIVATED, lambda c: people.deactivate(c.bob, actor=c.alice), MANAGER),
+    (Event.PERSON_ACTIVATED, activate, MANAGER),
+]
+
+
+@on_both
+@pytest.mark.parametrize(("event", "change", "by"), CHANGES)
+def test_they_are_told_once_of_each_change(
+    cast: Cast, event: Event, change: Callable[[Cast], object], by: str
+) -> None:
+    change(cast)
+    what = account_notices.WHAT[event]
+    (notice,) = (each for each in told() if each.subject == what)
+    assert told()[-1].id == notice.id
+    assert (notice.kind, notice.organization_id) == (NoticeKind.ACCOUNT, None)
+    assert by in notice.text
+    assert "alice@example.com" not in notice.text
+    assert told("alice@example.com") == told("vera@example.com") == []
+
+
+def test_every_change_that_is_told_is_shown_here() -> None:
+    assert {event for event, _, _ in CHANGES} == set(account_notices.WHAT)
+
+
+def test_a_mail_says_what_when_and_what_to_do_and_has_nothing_to_click_on(
+    cast: Cast, box: Mailbox
+) -> None:
+    notices.want(cast.bob, False)  # it is not up to them
+    people.set_password(cast.bob, ANOTHER, actor=cast.bob)
+    assert [notices.send(taken) for taken in notices.take_due(10)] == [True]
+    (letter,) = box.mails
+    assert (letter["To"], letter["Subject"]) == ("bob@example.com", told()[0].subject)
+    text = " ".join(letter.get_content().split())
+    assert "A new password was set for your account in Patient Sync on 2026-03-02 at 09:00" in text
+    assert "tell an admin at once" in text
+    assert "sign out everywhere else" in text
+    for absent in ("http", "sync.clinic.example", ANOTHER, PASSWORD):
+        assert absent not in text
+
+
+@on_both
+def test_nobody_is_told_of_what_did_not_happen(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("the trail cannot be written")
+
+    monkeypatch.setattr(audit, "record", refuse)
+    with pytest.raises(RuntimeError):
+        people.set_password(cast.bob, ANOTHER, actor=cast.bob)
+    assert told() == []
+
+
+def test_a_link_that_was_made_and_sessions_that_were_ended_are_no_such_change(cast: Cast) -> None:
+    invitations.renew(cast.bob, actor=cast.alice)
+    people.end_sessions(cast.bob, actor=cast.alice)
+    assert told() == []
+
+
+def test_without_a_mail_server_nothing_is_written_down(app: Flask, cast: Cast) -> None:
+    app.config["SMTP_URL"] = None
+    people.set_password(cast.bob, ANOTHER, actor=cast.bob)
+    assert told() == []
+
+
+def test_what_was_told_goes_after_thirty_days(cast: Cast, clock: time_machine.Traveller) -> None:
+    people.set_password(cast.bob, ANOTHER, actor=cast.bob)
+    clock.shift(timedelta(days=30))
+    retention.clean_up()
+    assert len(told()) == 1
+    clock.shift(timedelta(seconds=1))
+    assert retention.clean_up()["notices"] == 1
+    assert told() == []

@@ -1,0 +1,52 @@
+"""Mails to a person when how they sign in, or what they may, was changed: whoever did not do it
+themselves hears of it (OWASP ASVS 6.3.7). Whether they want other mails is not asked.
+
+They are written in the transaction of the change, and hold no secret and no link: a mail that looks
+like one of these must have nothing to click on.
+"""
+
+from __future__ import annotations
+
+from webapp.clock import now
+from webapp.extensions import db
+from webapp.models import Notice, NoticeKind, User
+from webapp.services import mail
+from webapp.services.audit_events import Event
+
+WHAT = {
+    Event.PASSWORD_CHANGED: "A new password was set for your account",
+    Event.SECOND_FACTOR_SET: "A second factor was set up for your account",
+    Event.SECOND_FACTOR_REMOVED: "The second factor of your account was removed",
+    Event.SECOND_FACTOR_RESET: "The second factor of your account was reset",
+    Event.RECOVERY_CODES_MADE: "New recovery codes were made for your account",
+    Event.RECOVERY_CODE_USED: "A recovery code of your account was used",
+    Event.ROLE_CHANGED: "The role of your account was changed",
+    Event.ADMIN_GRANTED: "Your account was made an admin's",
+    Event.PERSON_DEACTIVATED: "Your account was deactivated",
+    Event.PERSON_ACTIVATED: "Your account was activated again",
+}
+_WHAT_TO_DO = (
+    "If you know of this, there is nothing to do. If not, tell an admin at once, and if you can "
+    "still sign in, sign out everywhere else on the page “Your account” and choose another "
+    "password. Open Patient Sync as you always do: mails like this one never hold a link."
+)
+
+
+def tell(event: Event, user: User, *, actor: User | None) -> None:
+    """Write down a mail to a person about what was done with their account, inside the caller's
+    transaction, if it is one of the events that they are told of. Without a mail server nothing is
+    written."""
+    what = WHAT.get(event)
+    if what is None or not mail.is_set_up():
+        return
+    when = f"on {now():%Y-%m-%d at %H:%M} UTC"
+    text = f"{what} in Patient Sync {when}, {_by_whom(user, actor)}.\n\n{_WHAT_TO_DO}"
+    db.session.add(Notice(kind=NoticeKind.ACCOUNT, recipient=user.email, subject=what, text=text))
+
+
+def _by_whom(user: User, actor: User | None) -> str:
+    if actor is None:
+        return "by a command on the server"
+    if actor.id == user.id:
+        return "by you or by somebody who acts as you"
+    return "by somebody who manages people"
