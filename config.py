@@ -15,6 +15,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import BinaryIO
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
@@ -50,6 +51,8 @@ HTMX_ADDRESS = (
     "the address of htmx that begins with https://, or its path on this server",
 )
 _MAKE_A_SECRET = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+BREACHED_LINE = rb"[0-9A-F]{40}:[0-9]+\r?\n?"
+LONGEST_LINE = 64  # bytes of a list of breached passwords, and some to spare
 GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
 
 
@@ -85,6 +88,7 @@ class Settings:
     metrics_token: str | None = field(repr=False)
     public_url: str | None  # without a slash at the end; None: as whoever asks sees us
     second_factor_required: bool
+    breached_passwords: Path | None  # None: no list is asked
     host: str
     port: int
     workers: int
@@ -117,6 +121,7 @@ class Settings:
             "METRICS_TOKEN": self.metrics_token,
             "PUBLIC_URL": self.public_url,
             "SECOND_FACTOR_REQUIRED": self.second_factor_required,
+            "BREACHED_PASSWORDS": self.breached_passwords,
             "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
             "TRUSTED_PROXIES": self.trusted_proxies,
@@ -183,6 +188,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         metrics_token=_metrics_token(read, production=production),
         public_url=_public_url(read, production=production),
         second_factor_required=_second_factor_required(read, production=production),
+        breached_passwords=_breached_passwords(read.text("BREACHED_PASSWORDS")),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),
@@ -410,6 +416,42 @@ def _public_url(read: _Reader, *, production: bool) -> str | None:
 def _second_factor_required(read: _Reader, *, production: bool) -> bool:
     default = "required" if production else "optional"
     return read.choice("SECOND_FACTOR", ["required", "optional"], default) == "required"
+
+
+def _breached_passwords(name: str | None) -> Path | None:
+    """In a list of another form or order nothing is found, and every password would pass: its
+    first line, its last one and some between are looked at."""
+    if name is None:
+        return None
+    path = Path(name).absolute()
+    try:
+        if not path.is_file():
+            raise ConfigError(f"BREACHED_PASSWORDS: {path} is no file.")
+        with path.open("rb") as file:
+            lines = _some_lines(file, path.stat().st_size)
+    except OSError as error:
+        raise ConfigError(
+            f"BREACHED_PASSWORDS: {path} cannot be read ({error.strerror})."
+        ) from None
+    if not all(re.fullmatch(BREACHED_LINE, line) for line in lines):
+        raise ConfigError(
+            f"BREACHED_PASSWORDS: {path} must hold lines as SHA1:count, the SHA-1 of each password "
+            "as 40 digits and capital letters."
+        )
+    if lines != sorted(lines):
+        raise ConfigError(f"BREACHED_PASSWORDS: {path} must be ordered by hash, not by count.")
+    return path
+
+
+def _some_lines(file: BinaryIO, size: int) -> list[bytes]:
+    """The first line, some between and the last, in the order in which they stand."""
+    lines = [file.readline(LONGEST_LINE)]
+    for part in range(1, 32):
+        file.seek(size * part // 32)
+        file.readline(LONGEST_LINE)  # the rest of the one that begins before
+        lines += filter(None, [file.readline(LONGEST_LINE)])
+    file.seek(max(0, size - LONGEST_LINE))
+    return lines + file.read().splitlines(keepends=True)[-1:]
 
 
 def _kept(path: Path, make: Callable[[], str]) -> str:

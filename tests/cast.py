@@ -13,7 +13,7 @@ from webapp.models import Organization, Role, User
 from webapp.services import organizations, passwords
 
 PASSWORD = "seven surfers ate cold mangoes"
-PASSWORD_HASH = passwords.hashed(PASSWORD)  # once: a hash is made slow on purpose
+PASSWORD_HASH = passwords.hashed_anew(PASSWORD)  # once: a hash is made slow on purpose
 SURF_KEY = "MS0xLTEyMzQ1LXN1cmZyZWhhYg-au1"
 NORTHSIDE_KEY = "MS0yLTY3ODkwLW5vcnRoc2lkZQ-au2"
 

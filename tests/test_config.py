@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_nothing_has_to_be_set_in_development(tmp_path: Path) -> None:
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
     assert (settings.allowed_hosts, settings.trusted_proxies) == ((), 0)
     assert (settings.retention_days, settings.log_level) == (90, "info")
-    assert settings.htmx_url is None
+    assert (settings.htmx_url, settings.breached_passwords) == (None, None)
     assert (settings.webhook_ports, settings.webhook_allowed_hosts) == ((443,), ())
     assert (settings.smtp_url, settings.notices_from, settings.deadman_url) == (None, None, None)
     assert stat.S_IMODE(instance.stat().st_mode) == 0o700
@@ -152,6 +153,47 @@ def test_webhooks_may_have_more_ports_and_receivers_inside(tmp_path: Path) -> No
     assert settings.webhook_allowed_hosts == ("crm", "crm.lan")
 
 
+def breached(count: int, *, end: str = "\r\n") -> list[str]:
+    """The lines of a list of breached passwords, in order."""
+    hashes = sorted(sha1(b"%d" % number).hexdigest().upper() for number in range(count))
+    return [f"{each}:{number + 1}{end}" for number, each in enumerate(hashes)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("count", [1, 2, 50, 5000])
+def test_a_list_of_breached_passwords_can_be_named(tmp_path: Path, count: int, end: str) -> None:
+    file = tmp_path / "pwned.txt"
+    for text in ("".join(breached(count, end=end)), "".join(breached(count, end=end))[: -len(end)]):
+        file.write_text(text, newline="")
+        assert load_in(tmp_path, BREACHED_PASSWORDS=str(file)).breached_passwords == file
+
+
+ORDERED = breached(5000)
+USELESS_LISTS = {
+    "empty": ([], "lines as SHA1:count"),
+    "small letters": ([line.lower() for line in ORDERED], "capital letters"),
+    "hashes alone": ([line[:40] + "\n" for line in ORDERED], "lines as SHA1:count"),
+    "passwords": (["password\n", "letmein\n"], "lines as SHA1:count"),
+    "NTLM": ([line[8:] for line in ORDERED], "lines as SHA1:count"),
+    "a file that was cut off": ([*ORDERED, "FFFFFF"], "lines as SHA1:count"),
+    "a page in front of it": (["<html>\n", *ORDERED], "lines as SHA1:count"),
+    "one long line": (["F" * 100_000], "lines as SHA1:count"),
+    "the last first": (ORDERED[::-1], "ordered by hash"),
+    "by count": (sorted(ORDERED, key=lambda line: line[::-1]), "ordered by hash"),
+    "the last line alone": ([*ORDERED, ORDERED[0]], "ordered by hash"),
+}
+
+
+@pytest.mark.parametrize("kind", USELESS_LISTS)
+def test_a_list_of_breached_passwords_that_finds_nothing_stops_the_start(
+    tmp_path: Path, kind: str
+) -> None:
+    lines, words = USELESS_LISTS[kind]
+    (tmp_path / "pwned.txt").write_text("".join(lines), newline="")
+    with pytest.raises(ConfigError, match=f"BREACHED_PASSWORDS: .*{words}"):
+        load_in(tmp_path, BREACHED_PASSWORDS=str(tmp_path / "pwned.txt"))
+
+
 def test_an_instance_folder_can_be_named(tmp_path: Path) -> None:
     settings = load_in(tmp_path, INSTANCE_DIR=str(tmp_path / "elsewhere"))
     assert settings.instance == tmp_path / "elsewhere"
@@ -217,6 +259,9 @@ NONSENSE = [
     ("NOTICES_FROM", "Sync <sync@clinic.example>"),
     ("DEADMAN_URL", "ping.example"),
     ("INSTANCE_DIR", "/dev/null/instance"),
+    ("BREACHED_PASSWORDS", "/nowhere/pwned.txt"),
+    ("BREACHED_PASSWORDS", "/dev/null"),
+    ("BREACHED_PASSWORDS", "/"),
 ]
 
 

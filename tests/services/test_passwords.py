@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
+from flask import Flask
 
 from tests.cast import PASSWORD, Cast
 from webapp.errors import ValidationError
@@ -94,7 +95,7 @@ TABLE = [
 
 
 @pytest.fixture
-def hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def hashes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Each hash that is made or checked; they are quick ones."""
     asked: list[str] = []
 

@@ -12,6 +12,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from webapp.errors import ValidationError
+from webapp.services.breached import is_breached
 from webapp.services.guessable import is_guessable
 
 MIN_LENGTH = 15  # where a password is all that one needs to sign in
@@ -31,10 +32,11 @@ def hashed(password: str, *, about: Iterable[str] = (), with_code: bool = False)
     """The hash to store. `about` is what can be known of the person, `with_code` whether they have
     a second factor.
 
-    Raises ValidationError for a password that is too short, too long, or guessed first.
+    Raises ValidationError for a password that is too short, too long, guessed first, or known from
+    a breach.
     """
     _check_size(password)
-    password = _normalized(password)
+    typed, password = password, _normalized(password)
     least = MIN_LENGTH_WITH_CODE if with_code else MIN_LENGTH
     if len(password) < least:
         raise ValidationError(
@@ -45,6 +47,12 @@ def hashed(password: str, *, about: Iterable[str] = (), with_code: bool = False)
             "This password is one of the first that are guessed: common words, names of the clinic "
             "or of the person, or the same again and again. Put a few words together that have "
             "nothing to do with each other.",
+            parameter="password",
+        )
+    if is_breached(password) or is_breached(typed):
+        raise ValidationError(
+            "This password is known to have been stolen elsewhere, so it is tried by whoever "
+            "guesses. Choose another one, also wherever else you use it.",
             parameter="password",
         )
     return _hash(password)

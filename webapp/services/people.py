@@ -68,7 +68,7 @@ def set_password(user: User, password: str, *, actor: User | None = None) -> Non
 
 def hashed_for(user: User, password: str) -> str:
     """The hash of a password that this person has chosen. Raises ValidationError for one that is
-    too short for them, too long, or guessed first."""
+    too short for them, too long, guessed first, or breached."""
     clinic = user.organization.name if user.organization else ""
     with_code = user.second_factor_since is not None
     return passwords.hashed(password, about=(user.email, clinic), with_code=with_code)
