@@ -21,12 +21,28 @@ from webapp.models import (
     CleanUp,
     HeldRemoval,
     Invitation,
+    Notice,
+    NoticeKind,
     Organization,
     Patient,
+    PatientChange,
     SyncFailure,
     SyncLog,
+    UserSession,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
 )
-from webapp.services import counts, invitations, retention, tokens
+from webapp.services import (
+    audit_check,
+    counts,
+    invitations,
+    people,
+    retention,
+    sessions,
+    tokens,
+)
+from webapp.services.webhooks import outbox
 from webapp.sync import suspension
 from webapp.sync.certificate import tally_of_copy
 
@@ -149,6 +165,68 @@ def test_tokens_and_links_go_thirty_days_after_their_end(
     assert (rows_of(ApiToken), rows_of(Invitation)) == (1, 0)
 
 
+def tell(organization: Organization) -> None:
+    """A webhook of the clinic, a message to it, and a mail about the clinic."""
+    with transaction() as session:
+        endpoint = WebhookEndpoint(
+            organization_id=organization.id,
+            address="https://crm.clinic.example/",
+            sealed_secret="sealed",
+            events=[WebhookEvent.SYNC_COMPLETED],
+        )
+        session.add(endpoint)
+        session.flush()
+        outbox.put_for(endpoint, WebhookEvent.SYNC_COMPLETED, {})
+        session.add(
+            Notice(
+                organization_id=organization.id,
+                kind=NoticeKind.FAILING,
+                recipient="bob@example.com",
+                subject="Syncs are failing",
+                text="",
+            )
+        )
+
+
+def test_messages_to_webhooks_and_mails_go_after_thirty_days(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    tell(cast.surf)
+    clock.shift(30 * DAY)
+    assert retention.clean_up().total() == 0
+    clock.shift(timedelta(seconds=1))
+    assert retention.clean_up() == {"webhook_messages": 1, "notices": 1}
+    assert (rows_of(WebhookDelivery), rows_of(Notice), rows_of(WebhookEndpoint)) == (0, 0, 1)
+    assert retention.clean_up().total() == 0
+
+
+def test_sessions_go_thirty_days_after_they_ended_or_lapsed(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    sessions.begin(cast.bob, address="192.0.2.1", agent="a browser")  # lapses when nobody is there
+    ended, _ = sessions.begin(cast.vera, address="192.0.2.1", agent="a browser")
+    sessions.end(ended.id, owner=cast.vera)
+    clock.shift(30 * DAY)
+    assert retention.clean_up().total() == 0
+    clock.shift(timedelta(seconds=1))
+    assert retention.clean_up() == {"sessions": 1}
+    clock.shift(sessions.IDLE)
+    assert retention.clean_up() == {"sessions": 1}
+    assert rows_of(UserSession) == 0
+
+
+def test_the_audit_trail_is_kept_for_seven_years_and_longer(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    people.deactivate(cast.vera, actor=cast.alice)
+    before = rows_of(AuditEvent)
+    assert before > 0
+    clock.shift(2556 * DAY)  # seven years and a day
+    retention.clean_up()
+    assert rows_of(AuditEvent) == before + 1  # that it was cleaned up
+    assert list(audit_check.verify()) == []
+
+
 def test_of_a_deleted_clinic_no_patient_is_left_after_the_next_look(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,11 +245,16 @@ def test_of_a_deleted_clinic_no_patient_is_left_after_the_next_look(
                     held_since=GONE_AT,
                 )
             )
+    tell(cast.surf)
+    tell(cast.northside)
     suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
 
     retention.look()
 
     assert (rows_of(Patient), rows_of(SyncFailure), rows_of(HeldRemoval)) == (1, 2, 1)
+    told = (WebhookEndpoint, WebhookDelivery, Notice)
+    assert [rows_of(table) for table in told] == [1, 1, 1]
+    assert rows_of(PatientChange) == 1
     assert rows_of(SyncLog) == 4  # what its syncs were is kept
     assert rows_of(Organization) == 2
 
