@@ -28,7 +28,7 @@ PASSWORD = "a password for measuring only"
 
 Serve = Callable[[Mapping[str, str], Path], AbstractContextManager[Address]]
 
-_CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+CSRF = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 # What each sync writes into every row that it has seen, changed or not.
 _MARKS = ("last_synced", "last_sync_id")
@@ -119,7 +119,7 @@ class Running:
         session = requests.Session()
         session.headers["User-Agent"] = agent
         url = f"http://{self.address}/sign-in"
-        token = _CSRF.search(session.get(url, timeout=60).text)
+        token = CSRF.search(session.get(url, timeout=60).text)
         assert token is not None
         form = {"email": email, "password": PASSWORD, "csrf_token": token[1]}
         answer = session.post(url, form, timeout=60)
