@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
+from itsdangerous import Signer
 from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.wsgi import get_host
 
@@ -44,8 +47,17 @@ HEADERS = {
 TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"  # a year
 
 
+class _Cookies(SecureCookieSessionInterface):
+    """Signed with SHA-256: the framework takes SHA-1 unless it is told."""
+
+    digest_method = staticmethod(hashlib.sha256)
+
+
 def init_app(app: Flask) -> None:
     """Switch on request ids, headers and CSRF protection."""
+    app.session_interface = _Cookies()
+    # Flask-WTF signs the tokens of forms with whatever is the default.
+    Signer.default_digest_method = staticmethod(hashlib.sha256)
     request_ids.init_app(app)
     app.before_request(_refuse_other_hosts)
     app.before_request(_refuse_unreadable_query)

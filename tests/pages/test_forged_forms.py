@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
@@ -146,6 +147,14 @@ def test_its_own_token_lets_a_form_in(alice: Visitor, cast: Cast, paths: list[st
     for path in paths:
         alice.signed_in(cast.alice)
         assert alice.post(path, **FIELDS).status_code != 400, path
+
+
+def test_cookies_and_tokens_of_forms_are_signed_with_256_bits(alice: Visitor) -> None:
+    cookie = alice.client.get_cookie("session")
+    assert cookie is not None
+    for signed in (cookie.value, alice.csrf_token()):
+        signature = signed.rpartition(".")[2]
+        assert len(urlsafe_b64decode(f"{signature}=")) * 8 == 256
 
 
 def test_no_other_method_reaches_what_a_form_does(

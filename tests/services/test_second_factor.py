@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from math import log2
 
 import pytest
 import time_machine
@@ -85,6 +86,15 @@ def test_ten_recovery_codes_work_once_each_however_they_are_typed(cast: Cast) ->
         assert second_factor.accept(cast.bob, typed) is Proof.RECOVERY_CODE
         assert second_factor.accept(cast.bob, code) is None
         assert second_factor.recovery_codes_left(cast.bob) == 9 - number
+
+
+def test_a_recovery_code_has_112_bits_at_least(cast: Cast) -> None:
+    """So that a quick hash of it is enough."""
+    letters = len(second_factor._LETTERS)
+    for code in set_up(cast.bob).recovery_codes:
+        plain = code.replace("-", "")
+        assert set(plain) <= set(second_factor._LETTERS)
+        assert len(plain) * log2(letters) >= 112
 
 
 def test_new_recovery_codes_end_the_earlier_ones(cast: Cast) -> None:

@@ -6,6 +6,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth import sessions
+from webapp.auth.guards import fresh
 from webapp.auth.sessions import current_actor
 from webapp.errors import RateLimited, ValidationError
 from webapp.models import User
@@ -44,6 +45,7 @@ def want_notices() -> ResponseReturnValue:
 
 
 @signed_in.post("/account/sign-out-everywhere")
+@fresh
 def sign_out_everywhere() -> ResponseReturnValue:
     sessions.sign_out_elsewhere()
     return _told("You are signed out everywhere else, and your API tokens have ended.")

@@ -31,7 +31,7 @@ STEP_SECONDS = 30
 STEPS_OFF = 1
 LIFETIME = timedelta(minutes=15)  # of a secret that was shown and not confirmed
 RECOVERY_CODES = 10
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none looks like another: 79 bits in sixteen
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none looks like another: 118 bits in 24
 
 
 class Proof(StrEnum):
@@ -217,8 +217,9 @@ def _make_recovery_codes(user: User) -> list[str]:
 
 
 def _recovery_code() -> str:
-    """Four groups of four letters, for people write them down."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+    """Six groups of four letters, for people write them down. A quick hash is enough for what has
+    112 bits or more."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(6))
 
 
 def _digest(user: User, code: str) -> str:
