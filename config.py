@@ -67,6 +67,14 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+class SecondFactor(StrEnum):
+    """Who must set a second factor up before anything else."""
+
+    OPTIONAL = "optional"  # nobody
+    REQUIRED = "required"  # admins and managers
+    EVERYBODY = "everybody"  # viewers too
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -87,7 +95,7 @@ class Settings:
     audit_keys: tuple[str, ...] = field(repr=False)  # newest first
     metrics_token: str | None = field(repr=False)
     public_url: str | None  # without a slash at the end; None: as whoever asks sees us
-    second_factor_required: bool
+    second_factor: SecondFactor
     breached_passwords: Path | None  # None: no list is asked
     host: str
     port: int
@@ -120,7 +128,7 @@ class Settings:
             "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
             "METRICS_TOKEN": self.metrics_token,
             "PUBLIC_URL": self.public_url,
-            "SECOND_FACTOR_REQUIRED": self.second_factor_required,
+            "SECOND_FACTOR": self.second_factor.value,
             "BREACHED_PASSWORDS": self.breached_passwords,
             "HTMX_URL": self.htmx_url,
             "ALLOWED_HOSTS": list(self.allowed_hosts),
@@ -187,7 +195,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         audit_keys=_audit_keys(read, instance, production=production),
         metrics_token=_metrics_token(read, production=production),
         public_url=_public_url(read, production=production),
-        second_factor_required=_second_factor_required(read, production=production),
+        second_factor=_second_factor(read, production=production),
         breached_passwords=_breached_passwords(read.text("BREACHED_PASSWORDS")),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
@@ -413,9 +421,9 @@ def _public_url(read: _Reader, *, production: bool) -> str | None:
     return url and url.rstrip("/")
 
 
-def _second_factor_required(read: _Reader, *, production: bool) -> bool:
-    default = "required" if production else "optional"
-    return read.choice("SECOND_FACTOR", ["required", "optional"], default) == "required"
+def _second_factor(read: _Reader, *, production: bool) -> SecondFactor:
+    default = SecondFactor.REQUIRED if production else SecondFactor.OPTIONAL
+    return SecondFactor(read.choice("SECOND_FACTOR", list(SecondFactor), default))
 
 
 def _breached_passwords(name: str | None) -> Path | None:

@@ -121,10 +121,10 @@ def test_links_begin_with_the_address_that_is_set(tmp_path: Path) -> None:
 
 
 def test_production_asks_for_a_second_factor_unless_told_otherwise(tmp_path: Path) -> None:
-    assert not load_in(tmp_path).second_factor_required
-    assert load_in(tmp_path, SECOND_FACTOR="required").second_factor_required
-    assert load_in(tmp_path, **PRODUCTION).second_factor_required
-    assert not load_in(tmp_path, **PRODUCTION, SECOND_FACTOR="optional").second_factor_required
+    assert load_in(tmp_path).second_factor == "optional"
+    assert load_in(tmp_path, **PRODUCTION).second_factor == "required"
+    for said in ("optional", "required", "everybody"):
+        assert load_in(tmp_path, **PRODUCTION, SECOND_FACTOR=said).second_factor == said
 
 
 @pytest.mark.parametrize("proxies", [0, 1, 10])

@@ -109,7 +109,7 @@ class AuthenticationRequired(AppError):
 class SecondFactorRequired(AppError):
     error_code = ErrorCode.AUTHENTICATION_REQUIRED
     default_message = (
-        "Admins and managers need a second factor here. Sign in to the dashboard with a browser, "
+        "You need a second factor here. Sign in to the dashboard with a browser, "
         "which leads to setting it up, then ask again with a code."
     )
 

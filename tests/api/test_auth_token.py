@@ -323,11 +323,13 @@ def test_a_code_that_nobody_needs_is_not_looked_at(client: FlaskClient, cast: Ca
 def test_where_it_is_required_a_manager_without_one_gets_no_token_and_a_viewer_does(
     app: Flask, client: FlaskClient, cast: Cast
 ) -> None:
-    app.config["SECOND_FACTOR_REQUIRED"] = True
+    app.config["SECOND_FACTOR"] = "required"
     refused = ask(client, BOB, PASSWORD)
     details_of(refused, 401, "AUTHENTICATION_REQUIRED")
     assert "need a second factor" in refused.get_json()["message"]
     assert ask(client, "vera@example.com", PASSWORD).status_code == 200
+    app.config["SECOND_FACTOR"] = "everybody"
+    details_of(ask(client, "vera@example.com", PASSWORD), 401, "AUTHENTICATION_REQUIRED")
 
 
 @pytest.mark.usefixtures("quick")

@@ -67,6 +67,17 @@ def test_whoever_has_one_and_viewers_are_not_held_up(app: Flask, cast: Cast) -> 
         assert Visitor(app).signed_in(user).get("/clinics").status_code == 200
 
 
+def test_where_everybody_must_viewers_are_led_there_too(app: Flask, cast: Cast) -> None:
+    app.config["SECOND_FACTOR"] = "everybody"
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    card = f"/clinics/{cast.surf.id}/syncs/{log.id}/progress"
+    vera = Visitor(app).signed_in(cast.vera)
+    assert vera.get("/clinics").headers["Location"] == PAGE
+    assert vera.get_fragment(card).status_code == 401
+    set_up(cast.vera)
+    assert vera.signed_in(cast.vera).get("/clinics").status_code == 200
+
+
 def test_one_signs_out_without_it(app: Flask, cast: Cast) -> None:
     assert Visitor(app).signed_in(cast.bob).post("/sign-out").headers["Location"] == "/sign-in"
 

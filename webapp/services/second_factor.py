@@ -52,9 +52,10 @@ class Pending:
 
 def is_missing(role: str, since: datetime | None) -> bool:
     """Whether somebody in this role, who has a second factor since then or has none, must set one
-    up before anything else. Viewers may choose."""
-    required: bool = current_app.config["SECOND_FACTOR_REQUIRED"]
-    return required and role != Role.VIEWER and since is None
+    up before anything else. Viewers may choose, unless the settings say everybody."""
+    setting: str = current_app.config["SECOND_FACTOR"]
+    of_all = setting == "everybody"
+    return since is None and (of_all or (setting == "required" and role != Role.VIEWER))
 
 
 def begin(user: User) -> datetime:
