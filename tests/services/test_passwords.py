@@ -158,6 +158,18 @@ def test_a_megabyte_is_refused_at_once_and_never_hashed(hashes: list[str], cast:
     assert hashes == []
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_first_try_of_a_process_costs_the_same_whoever_it_is_about(
+    hashes: list[str], known: bool
+) -> None:
+    stored = passwords.hashed_anew(PASSWORD) if known else None
+    hashes.clear()
+    passwords.matches("a wrong one of some length", stored)
+    assert hashes == ["made", "checked"]
+    passwords.matches("a wrong one of some length", stored)
+    assert hashes == ["made", "checked", "checked"]
+
+
 def test_hashes_are_argon2id_with_at_least_what_owasp_asks_for(cast: Cast) -> None:
     assert cast.bob.password_hash.startswith("$argon2id$v=19$")
     made_with = extract_parameters(cast.bob.password_hash)

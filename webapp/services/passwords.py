@@ -75,7 +75,8 @@ def matches(password: str, password_hash: str | None) -> bool:
     Raises ValidationError for one that is too long to be anybody's, without a look at the hash.
     """
     _check_size(password)
-    stored = password_hash or _nobodys_hash()
+    nobodys_hash = _nobodys_hash()  # made by the first try of a process, whoever it is about
+    stored = password_hash or nobodys_hash
     try:
         with _room:
             _hasher.verify(stored, _normalized(password))
