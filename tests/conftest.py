@@ -20,6 +20,7 @@ from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
 from tests.support.canaries import Search, WatchedLog
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
+from tests.support.receiver import Receiver, receiver
 from tests.support.redis_server import redis_server
 from tests.support.running_system import RunningSystem, running_system
 from webapp import create_app, create_core
@@ -138,6 +139,13 @@ def cliniko() -> Iterator[Simulator]:
 def surf_account(cliniko: Simulator) -> ClinikoAccount:
     """Surf Rehab's side at Cliniko, to change while a sync runs."""
     return cliniko.accounts[0]
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    """Whoever receives what webhooks send."""
+    with receiver() as it:
+        yield it
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from config import Settings
 from tests.cast import Cast
 from tests.support.mailbox import Mailbox, mailbox
 from tests.support.processes import wait_until
-from tests.support.receiver import Receiver, Reply, receiver
+from tests.support.receiver import Receiver, Reply
 from webapp import create_core, queue
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -36,12 +36,6 @@ on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @pytest.fixture
 def factory() -> Callable[[Settings], Flask]:
     return create_core
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as it:
-        yield it
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from standardwebhooks import Webhook
 from tests.api.envelope import details_of as refused
 from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
-from tests.support.receiver import Receiver, receiver
+from tests.support.receiver import Receiver
 from webapp.extensions import db
 from webapp.models import AuditEvent, WebhookDelivery
 
@@ -24,12 +23,6 @@ Json = dict[str, Any]
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     return environment | {"WEBHOOK_ALLOWED_HOSTS": "localhost"}
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as it:
-        yield it
 
 
 @pytest.fixture

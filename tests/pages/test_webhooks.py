@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +10,7 @@ from sqlalchemy import select
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.services.webhooks.conftest import send_due
-from tests.support.receiver import Receiver, Reply, receiver
+from tests.support.receiver import Receiver, Reply
 from webapp.extensions import db, transaction
 from webapp.models import SUBSCRIBABLE, AuditEvent, PauseReason, WebhookDelivery, WebhookEndpoint
 from webapp.services.webhooks import endpoints
@@ -23,12 +22,6 @@ SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{43}=")
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     return environment | {"WEBHOOK_ALLOWED_HOSTS": "localhost"}
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as it:
-        yield it
 
 
 @pytest.fixture

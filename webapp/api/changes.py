@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from webapp import models
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
-from webapp.api.shapes import WHOLE_NUMBER, Answer, Id, Moment, Query
+from webapp.api.shapes import WHOLE_NUMBER, Answer, Id, Moment, Query, UpTo500
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind, Organization
 from webapp.services import looks
-
-MOST = 500
 
 Cursor = Annotated[int, Field(ge=0)]
 
@@ -35,12 +32,7 @@ class ChangeQuery(Query):
         ),
         WHOLE_NUMBER,
     ] = None
-    limit: Annotated[
-        int,
-        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
-        WHOLE_NUMBER,
-        AfterValidator(partial(min, MOST)),
-    ] = 100
+    limit: UpTo500 = 100
 
 
 class Change(Answer):

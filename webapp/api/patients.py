@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from webapp import models
 from webapp.api.blueprints import guarded
@@ -15,7 +14,6 @@ from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
     STORABLE,
     STORABLE_SCHEMA,
-    WHOLE_NUMBER,
     Answer,
     AskedMoment,
     Id,
@@ -23,6 +21,7 @@ from webapp.api.shapes import (
     Offset,
     Pagination,
     Query,
+    UpTo500,
     pagination,
 )
 from webapp.auth.access import Action
@@ -31,8 +30,6 @@ from webapp.cliniko.records import PatientState
 from webapp.errors import ErrorCode
 from webapp.models import Organization, PatientSyncStatus
 from webapp.services import looks, patients
-
-MOST = 500
 
 
 class AskedState(StrEnum):
@@ -48,12 +45,7 @@ class AskedState(StrEnum):
 class PatientQuery(Query):
     """Which patients are asked for, and which page of them."""
 
-    limit: Annotated[
-        int,
-        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
-        WHOLE_NUMBER,
-        AfterValidator(partial(min, MOST)),
-    ] = 50
+    limit: UpTo500 = 50
     offset: Offset = 0
     search: Annotated[
         str,

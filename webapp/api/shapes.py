@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -80,6 +81,14 @@ def _storable(text: str) -> str:
     return text
 
 
+def _how_many(most: int) -> Any:
+    return Field(ge=1, description=f"How many; more than {most} is lowered to {most}.")
+
+
+def _lowered_to(most: int) -> AfterValidator:
+    return AfterValidator(partial(min, most))
+
+
 # Bounds come first in an annotation, or they would not be told in the document.
 WHOLE_NUMBER = BeforeValidator(_whole_number)
 STORABLE = AfterValidator(_storable)
@@ -87,6 +96,8 @@ STORABLE_SCHEMA: dict[str, JsonValue] = {"pattern": r"^[^\u0000]*$"}
 Offset = Annotated[
     int, Field(ge=0, le=MAX_OFFSET, description="How many are skipped."), WHOLE_NUMBER
 ]
+UpTo100 = Annotated[int, _how_many(100), WHOLE_NUMBER, _lowered_to(100)]
+UpTo500 = Annotated[int, _how_many(500), WHOLE_NUMBER, _lowered_to(500)]
 AskedMoment = Annotated[
     datetime,
     BeforeValidator(_moment),

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import partial
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
 
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
-from webapp.api.shapes import (
-    WHOLE_NUMBER,
-    Answer,
-    Count,
-    Moment,
-    Offset,
-    Pagination,
-    Query,
-    pagination,
-)
+from webapp.api.shapes import Answer, Count, Moment, Offset, Pagination, Query, UpTo500, pagination
 from webapp.api.sync_logs import EXAMPLE, SyncLog, fields_of
 from webapp.auth.access import Action
 from webapp.errors import ErrorCode, NotFound
 from webapp.models import Organization
 from webapp.sync import history
 
-MOST = 500
-
 
 class FailureQuery(Query):
     """Which of a sync's failed records are asked for."""
 
-    limit: Annotated[
-        int,
-        Field(ge=1, description=f"More than {MOST} is lowered to {MOST}."),
-        WHOLE_NUMBER,
-        AfterValidator(partial(min, MOST)),
-    ] = 100
+    limit: UpTo500 = 100
     offset: Offset = 0
 
 

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from webapp import models
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.metadata import Metadata
-from webapp.api.shapes import (
-    WHOLE_NUMBER,
-    Answer,
-    Count,
-    Id,
-    Moment,
-    Offset,
-    Query,
-)
+from webapp.api.shapes import Answer, Count, Id, Moment, Offset, Query, UpTo100
 from webapp.auth.access import Action
 from webapp.errors import ErrorCode
 from webapp.models import (
@@ -31,18 +22,11 @@ from webapp.models import (
 )
 from webapp.sync import history
 
-MOST = 100
-
 
 class SyncLogQuery(Query):
     """Which syncs are asked for."""
 
-    limit: Annotated[
-        int,
-        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
-        WHOLE_NUMBER,
-        AfterValidator(partial(min, MOST)),
-    ] = 10
+    limit: UpTo100 = 10
     offset: Offset = 0
     status: Annotated[SyncStatus | None, Field(description="Only those with this status.")] = None
     operation_type: Annotated[

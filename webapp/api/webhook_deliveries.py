@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from webapp import models
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
-    WHOLE_NUMBER,
     Answer,
     Count,
     Id,
@@ -20,6 +19,7 @@ from webapp.api.shapes import (
     Offset,
     Pagination,
     Query,
+    UpTo100,
     pagination,
 )
 from webapp.api.webhooks import found, id_of
@@ -30,18 +30,11 @@ from webapp.models import DeliveryState, Organization, WebhookEvent
 from webapp.services.webhooks import deliveries, endpoints
 from webapp.services.webhooks.line import Problem
 
-MOST = 100
-
 
 class DeliveryQuery(Query):
     """Which messages are asked for."""
 
-    limit: Annotated[
-        int,
-        Field(ge=1, description=f"How many; more than {MOST} is lowered to {MOST}."),
-        WHOLE_NUMBER,
-        AfterValidator(partial(min, MOST)),
-    ] = 25
+    limit: UpTo100 = 25
     offset: Offset = 0
     state: Annotated[DeliveryState | None, Field(description="Only those in this state.")] = None
     event: Annotated[WebhookEvent | None, Field(description="Only those of this event.")] = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -70,37 +72,36 @@ def change_role(user_id: str) -> ResponseReturnValue:
 @signed_in.post("/people/<user_id>/sign-out")
 @fresh
 def sign_out_person(user_id: str) -> ResponseReturnValue:
-    person = _somebody_else(user_id)
-    people_service.end_sessions(person, actor=current_actor())
-    flash(f"{person.email} is signed out everywhere, and their API tokens have ended.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return _change(
+        user_id,
+        people_service.end_sessions,
+        "is signed out everywhere, and their API tokens have ended",
+    )
 
 
 @signed_in.post("/people/<user_id>/deactivate")
 @fresh
 def deactivate(user_id: str) -> ResponseReturnValue:
-    person = _somebody_else(user_id)
-    people_service.deactivate(person, actor=current_actor())
-    flash(f"{person.email} cannot sign in any more.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return _change(user_id, people_service.deactivate, "cannot sign in any more")
 
 
 @signed_in.post("/people/<user_id>/activate")
 @fresh
 def activate(user_id: str) -> ResponseReturnValue:
-    person = _somebody_else(user_id)
-    people_service.activate(person, actor=current_actor())
-    flash(f"{person.email} can sign in again.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return _change(user_id, people_service.activate, "can sign in again")
 
 
 @signed_in.post("/people/<user_id>/reset-second-factor")
 @fresh
 def reset_second_factor(user_id: str) -> ResponseReturnValue:
     require(current_actor(), Action.RESET_SECOND_FACTOR)
+    return _change(user_id, second_factor.reset, "signs in with the password alone now")
+
+
+def _change(user_id: str, change: Callable[..., None], told: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    second_factor.reset(person, actor=current_actor())
-    flash(f"{person.email} signs in with the password alone now.", "ok")
+    change(person, actor=current_actor())
+    flash(f"{person.email} {told}.", "ok")
     return redirect(url_for("pages.people"), 303)
 
 

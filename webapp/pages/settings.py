@@ -12,6 +12,7 @@ from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AccountMismatch, ValidationError
+from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
@@ -22,7 +23,7 @@ from webapp.sync import suspension
 @fresh
 def clinic_settings(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
-    return render_clinic("clinics/settings.html", organization, errors={})
+    return _page(organization)
 
 
 @signed_in.post("/clinics/<org_id>/settings/name")
@@ -62,8 +63,7 @@ def delete_clinic(org_id: str) -> ResponseReturnValue:
     try:
         suspension.delete(organization, typed, actor=current_actor())
     except ValidationError as error:
-        errors = {"confirmation": error.message}
-        return render_clinic("clinics/settings.html", organization, errors=errors), 422
+        return _page(organization, {"confirmation": error.message}), 422
     flash(f"{name} was deleted. Its patients are being removed.", "ok")
     return redirect(url_for("pages.clinics"), 303)
 
@@ -73,7 +73,10 @@ def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> Resp
     try:
         save(organization, request.form.get(field, ""), actor=current_actor())
     except (AccountMismatch, ClinikoError, ValidationError) as error:
-        errors = {field: error.message}
-        return render_clinic("clinics/settings.html", organization, errors=errors), 422
+        return _page(organization, {field: error.message}), 422
     flash(done, "ok")
     return redirect(url_for("pages.clinic_settings", org_id=organization.id), 303)
+
+
+def _page(organization: Organization, errors: dict[str, str] | None = None) -> str:
+    return render_clinic("clinics/settings.html", organization, errors=errors or {})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
 from config import Settings
 from tests.cast import Cast
-from tests.support.receiver import Receiver, receiver
+from tests.support.receiver import Receiver
 from webapp import create_core
 from webapp.extensions import db, transaction
 from webapp.models import SUBSCRIBABLE, WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -24,13 +24,6 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 @pytest.fixture
 def factory() -> Callable[[Settings], Flask]:
     return create_core
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    """Whoever receives."""
-    with receiver() as it:
-        yield it
 
 
 @pytest.fixture
