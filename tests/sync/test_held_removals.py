@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -20,8 +21,18 @@ from webapp.cliniko.records import PatientState
 from webapp.clock import iso, now
 from webapp.errors import RemovalsNotHeld, SyncAlreadyRunning
 from webapp.extensions import db, transaction
-from webapp.models import HeldRemoval, OperationType, Organization, Patient, SyncLog, User
-from webapp.services import patients
+from webapp.models import (
+    SUBSCRIBABLE,
+    HeldRemoval,
+    OperationType,
+    Organization,
+    Patient,
+    SyncLog,
+    User,
+    WebhookDelivery,
+)
+from webapp.services import changes, patients
+from webapp.services.webhooks import endpoints
 from webapp.sync import engine, held, held_rows, history, removals
 
 Sync = Callable[..., SyncLog]
@@ -152,6 +163,36 @@ def test_after_confirming_the_copy_is_in_step(
 
     assert counts(sync()) == (0, 0)
     assert marked(cast) >= set(gone)
+
+
+def test_confirming_tells_webhooks_how_many_and_where_to_read_on(
+    sync: Sync, gone: list[str], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    surf_account.edit(surf_account.ids(State.ACTIVE)[0], first_name="Anew")
+    log = sync()  # its own change comes before those that are confirmed
+    endpoints.add(cast.surf, "https://hooks.example.com/", SUBSCRIBABLE, actor=None)
+
+    held.confirm(cast.surf, log, actor=cast.alice)
+    held.confirm(cast.surf, log, actor=cast.alice)
+
+    db.session.rollback()
+    (message,) = map(json.loads, db.session.scalars(select(WebhookDelivery.body)))
+    assert message["event"] == "patients.changed"
+    assert message["data"]["sync_log_id"] == log.id
+    assert {kind: n for kind, n in message["data"]["changes"].items() if n} == {"deleted": COUNT}
+    feed = changes.feed(cast.surf, cursor=message["data"]["cursor"], limit=1000)
+    assert sorted(row.cliniko_patient_id for row, _ in feed.rows) == sorted(gone)
+
+
+def test_dismissing_changes_nobody_and_tells_of_nothing(
+    sync: Sync, gone: list[str], cast: Cast
+) -> None:
+    log = sync()
+    endpoints.add(cast.surf, "https://hooks.example.com/", SUBSCRIBABLE, actor=None)
+
+    held.dismiss(cast.surf, log, actor=cast.alice)
+
+    assert db.session.scalars(select(WebhookDelivery)).all() == []
 
 
 def test_a_second_press_marks_nobody_and_changes_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -32,10 +33,8 @@ def complete(log: SyncLog) -> None:
     log.checkpoint = None
     outbox.put(log.organization_id, WebhookEvent.SYNC_COMPLETED, _data(log))
     counts = log.progress["changes"]
-    changes = {str(kind): counts[kind] for kind in ChangeKind}
-    if any(changes.values()):
-        news = {"changes": changes, "cursor": _before_its_changes(log)}
-        outbox.put(log.organization_id, WebhookEvent.PATIENTS_CHANGED, _data(log) | news)
+    if any(counts[kind] for kind in ChangeKind):
+        tell_of_changes(log, counts, cursor=_before_its_changes(log))
     notices.sync_ended(log)
     trail.completed(log)
 
@@ -55,6 +54,13 @@ def fail(
     outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
     notices.sync_ended(log)
     trail.failed(log, actor=actor)
+
+
+def tell_of_changes(log: SyncLog, counts: Mapping[str, int], *, cursor: int) -> None:
+    """Tell how many patients of each kind were changed, inside the caller's transaction. `log` is
+    the sync that they stand with, `cursor` the place in the feed behind which they follow."""
+    news = {"changes": {str(kind): counts[kind] for kind in ChangeKind}, "cursor": cursor}
+    outbox.put(log.organization_id, WebhookEvent.PATIENTS_CHANGED, _data(log) | news)
 
 
 def show_failed(

@@ -27,7 +27,7 @@ from webapp.models import (
 )
 from webapp.services import audit, locks
 from webapp.services.audit import Event
-from webapp.sync import changes, trail
+from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.held_rows import SAME_PATIENT, still_gone
 from webapp.sync.start import refuse_second
@@ -124,7 +124,7 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
         # Later than the sync by whichever clock: see what counts patients.
         moment = max(now(), sync_log.completed_at or now())
         if decision is RemovalsDecision.CONFIRMED:
-            patients = _mark(sync_log, moment)
+            patients = _mark(organization, sync_log, moment)
         else:
             patients = _keep(sync_log_id, moment)
         if patients is None:
@@ -140,9 +140,10 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
     return patients
 
 
-def _mark(sync_log: SyncLog, moment: datetime) -> int | None:
+def _mark(organization: Organization, sync_log: SyncLog, moment: datetime) -> int | None:
     """How many were marked; None if none was listed."""
-    organization_id, sync_log_id = sync_log.organization_id, sync_log.id
+    organization_id, sync_log_id = organization.id, sync_log.id
+    cursor = organization.changes_recorded  # the clinic is locked: what is noted now follows it
     listed = HeldRemoval.sync_log_id == sync_log_id
     gone = select(HeldRemoval.cliniko_patient_id).where(listed)
     deleted_at = select(HeldRemoval.deleted_at).where(SAME_PATIENT).correlate(Patient)
@@ -166,9 +167,11 @@ def _mark(sync_log: SyncLog, moment: datetime) -> int | None:
     )
     changed = [Change(key, ChangeKind.DELETED) for key in marked]
     changes.note(organization_id, sync_log_id, changed, at=moment)
-    counts = ChangeCounts.from_json(sync_log.progress.get("changes"))
-    counts = counts.plus(ChangeCounts.of(changed))
+    marks = ChangeCounts.of(changed)
+    counts = ChangeCounts.from_json(sync_log.progress.get("changes")).plus(marks)
     sync_log.progress = {**sync_log.progress, "changes": counts.to_json()}
+    if changed:
+        ending.tell_of_changes(sync_log, marks.to_json(), cursor=cursor)
     return len(changed) if _changed(delete(HeldRemoval).where(listed)) else None
 
 
