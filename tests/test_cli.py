@@ -20,6 +20,7 @@ from tests.codes import set_up
 from tests.conftest import CREDENTIALS_KEY
 from webapp.extensions import db
 from webapp.models import AuditEvent, Role, SyncLog
+from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit, credentials, invitations, organizations, people, tokens
 from webapp.sync import engine
 from webapp.sync.start import start_sync
@@ -108,14 +109,17 @@ def test_in_an_emergency_somebody_is_made_an_admin_and_the_trail_says_why(
     app: Flask, cast: Cast
 ) -> None:
     people.deactivate(cast.vera)
+    clinic_id = cast.vera.organization_id
     reason = "Alice cannot be reached"
     result = run(app, "grant-admin", "VERA@example.com", "--reason", reason)
     assert result.exit_code == 0, result.output
     assert (cast.vera.role, cast.vera.organization_id, cast.vera.active) == ("admin", None, True)
-    event = db.session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
-    assert event is not None
-    assert (event.event, event.subject) == ("person:admin_granted", f"person {cast.vera.id}")
-    assert (event.via, event.details) == ("command", {"person": cast.vera.email, "reason": reason})
+    granted = select(AuditEvent).where(AuditEvent.event == "person:admin_granted")
+    events = db.session.scalars(granted.order_by(AuditEvent.chain)).all()
+    assert [event.chain for event in events] == [SERVICE_CHAIN, clinic_id]
+    for event in events:
+        assert (event.via, event.subject) == ("command", f"person {cast.vera.id}")
+        assert event.details == {"person": cast.vera.email, "reason": reason}
 
 
 @pytest.mark.parametrize("command", ["grant-admin", "reset-second-factor"])

@@ -333,10 +333,10 @@ CASES = [
     ),
     Case(
         Event.ROLE_CHANGED,
-        _of("vera", "role", role="admin"),
-        actor="alice",
+        lambda stage: stage.at("bob").post(f"/people/{stage.cast.vera.id}/role", role="manager"),
+        actor="bob",
         subject="person",
-        details={"person": VERA, "role": "admin"},
+        details={"person": VERA, "role": "manager"},
     ),
     Case(
         Event.PERSON_DEACTIVATED,

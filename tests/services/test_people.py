@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
 from webapp.errors import OrganizationNotFound, ValidationError
-from webapp.extensions import transaction
-from webapp.models import Role
+from webapp.extensions import db, transaction
+from webapp.models import AuditEvent, Role
+from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import people
 
 
@@ -44,6 +46,26 @@ def test_who_cannot_be_added(email: str, role: Role, with_clinic: bool, cast: Ca
 def test_nobody_belongs_to_a_clinic_that_does_not_exist(cast: Cast) -> None:
     with pytest.raises(OrganizationNotFound):
         people.create("new@example.com", PASSWORD, role=Role.VIEWER, organization_id=999)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_who_is_moved_stands_in_the_trail_of_both_clinics(cast: Cast) -> None:
+    surf, northside = cast.surf.id, cast.northside.id
+
+    people.change_role(cast.bob, Role.VIEWER, northside, actor=cast.alice)
+    people.deactivate(cast.bob, actor=cast.alice)
+    people.change_role(cast.bob, Role.ADMIN, None, actor=cast.alice)
+
+    db.session.rollback()
+    theirs = AuditEvent.subject == f"person {cast.bob.id}"
+    events = db.session.scalars(select(AuditEvent).where(theirs).order_by(AuditEvent.id))
+    assert [(event.event, event.chain) for event in events][-5:] == [
+        ("person:role_changed", surf),
+        ("person:role_changed", northside),
+        ("person:deactivated", northside),
+        ("person:role_changed", SERVICE_CHAIN),
+        ("person:role_changed", northside),
+    ]
 
 
 def test_a_new_password_ends_the_sessions(cast: Cast) -> None:

@@ -14,10 +14,9 @@ def grant_admin(user: User, *, reason: str) -> None:
     """Make somebody an active admin; what they had opened ends. Raises ValidationError without a
     reason."""
     reason = _checked(reason)
-    with people.changing(user):
+    with people.changing(user, Event.ADMIN_GRANTED, reason=reason):
         user.role, user.organization_id, user.active = Role.ADMIN, None, True
         people.end_everything_of(user)
-        people.record(Event.ADMIN_GRANTED, user, actor=None, reason=reason)
 
 
 def reset_second_factor(user: User, *, reason: str) -> None:

@@ -142,7 +142,7 @@ def changing(
             raise NotFound()
         yield
         if event is not None:
-            record(event, user, actor=actor, left=allowed[1], **details)
+            record(event, user, actor=actor, left=(allowed[1],), **details)
 
 
 def record(
@@ -150,22 +150,23 @@ def record(
     user: User,
     *,
     actor: User | None,
-    left: int | None = None,
+    left: tuple[int | None, ...] = (),
     **details: Any,
 ) -> None:
-    """What was done with a person, in a mail to them and in the chain of their clinic; as the last
-    step of the caller's transaction. `left`: the clinic they belonged to until now, in whose chain
-    it is told.
-    """
+    """What was done with a person, in a mail to them, in the chain of their clinic, and in that of
+    the one that they belonged to until now, `left`; an admin's is that of no clinic. As the last
+    step of the caller's transaction."""
     account_notices.tell(event, user, actor=actor)
-    audit.record(
-        event,
-        actor=actor,
-        organization_id=left or user.organization_id,
-        subject=f"person {user.id}",
-        person=user.email,
-        **details,
-    )
+    # In one order, so that two who are moved to each other's clinics do not wait for each other.
+    for organization_id in sorted({user.organization_id, *left}, key=lambda clinic: clinic or 0):
+        audit.record(
+            event,
+            actor=actor,
+            organization_id=organization_id,
+            subject=f"person {user.id}",
+            person=user.email,
+            **details,
+        )
 
 
 def visible_to(actor: User) -> list[User]:
