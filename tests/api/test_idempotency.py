@@ -109,6 +109,33 @@ def test_a_key_belongs_to_one_clinic(alice: FlaskClient, url: str, cast: Cast) -
     assert surf["sync_log_id"] != northside["sync_log_id"]
 
 
+def test_a_key_belongs_to_one_endpoint(
+    app: Flask, bob: FlaskClient, url: str, cast: Cast, work: Callable[[], None]
+) -> None:
+    changes = url.replace("sync-all", "sync-changes")
+    of_all = start(bob, url)
+    work()
+
+    with time_machine.travel(now() + timedelta(minutes=6)):
+        later = as_user(app, cast.bob)
+        of_changes = start(later, changes)
+        assert of_changes.get_json()["operation_type"] == "changed_patients"
+        assert_repeated(start(later, changes), of_changes)
+        assert_repeated(start(later, url), of_all)
+    assert rows() == 2
+
+
+def test_a_key_is_known_again_where_a_sync_of_changes_became_one_of_all(
+    bob: FlaskClient, url: str
+) -> None:
+    changes = url.replace("sync-all", "sync-changes")
+    first = start(bob, changes)
+
+    assert first.get_json()["operation_type"] == "full_patients"
+    assert_repeated(start(bob, changes), first)
+    details_of(start(bob, url), 429, "SYNC_ALREADY_RUNNING")
+
+
 def test_a_start_that_was_refused_keeps_no_key(
     bob: FlaskClient, alice: FlaskClient, url: str, cast: Cast
 ) -> None:

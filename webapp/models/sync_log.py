@@ -92,7 +92,8 @@ class SyncLog(Base):
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # A digest of the key that the client chose, so that asking twice starts one sync.
+    # A digest of what was asked for and the key that the client chose, so that asking twice starts
+    # one sync.
     idempotency_key: Mapped[str | None] = mapped_column(String(64))
     expected_duration: Mapped[str] = mapped_column(String(40), default="", server_default="")
 

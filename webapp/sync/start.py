@@ -65,10 +65,12 @@ def start_once(
     origin: SyncOrigin,
     idempotency_key: str | None,
 ) -> tuple[SyncLog, bool]:
-    """The sync that this person has started with this key in the last 24 hours, or a new one, and
-    whether it is new. Raises what `start_sync` does; a start that was refused keeps no key."""
+    """The sync that this person has started with this key in the last 24 hours, asking for the same
+    of the same clinic, or a new one, and whether it is new. Raises what `start_sync` does; a start
+    that was refused keeps no key."""
     organization_id = organization.id
-    key = idempotency_key and hashlib.sha256(idempotency_key.encode()).hexdigest()
+    # Of what was asked for: a sync of changes may have become one of all patients.
+    key = idempotency_key and _digest(f"{operation_type} {idempotency_key}")
     actor_id = actor.id if actor else None
     details = {"organization_id": organization_id, "operation_type": str(operation_type)}
     try:
@@ -194,6 +196,10 @@ def running_sync(organization_id: int, *, lock: bool = False) -> SyncLog | None:
         SyncLog.organization_id == organization_id, SyncLog.status == SyncStatus.RUNNING
     )
     return db.session.scalar(query.with_for_update() if lock else query)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncLog | None:
