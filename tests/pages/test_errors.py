@@ -62,6 +62,16 @@ def test_without_a_database_the_page_of_trouble_is_drawn_all_the_same(
     assert "has trouble just now" in text_of(answer)
 
 
+def test_without_a_database_what_is_refused_is_our_trouble_too(
+    bob: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/clinics/{cast.surf.id}/settings/name"
+    monkeypatch.setitem(db.engines, None, create_engine("sqlite:////nowhere/at/all.db"))
+    for answer in (bob.client.post(path, data={"csrf_token": "old"}), bob.get("/nothing")):
+        assert answer.status_code == 503
+        assert "has trouble just now" in text_of(answer)
+
+
 def test_htmx_gets_a_notice_and_no_page(bob: Visitor) -> None:
     answer = bob.get_fragment("/nothing")
     assert answer.status_code == 404

@@ -96,7 +96,14 @@ def answer(error: Exception) -> Response:
 
 
 def _handle(error: Exception) -> ResponseReturnValue:
-    refusals.note(error)
+    try:
+        refusals.note(error)
+        return _told(error)
+    except (OperationalError, NoConnectionFree) as trouble:
+        return _told(trouble)  # who was refused could not be looked up
+
+
+def _told(error: Exception) -> ResponseReturnValue:
     if is_api_request():
         return answer(error)
     page_errors = current_app.extensions.get("page_errors")
