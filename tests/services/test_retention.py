@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from tests.api.rows import record, refuse, store
 from tests.cast import Cast
@@ -104,6 +105,34 @@ def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
     assert "olivia" not in str([getattr(row, c.key) for c in Patient.__table__.columns]).lower()
     mia = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "2")).one()
     assert mia.first_name == "Mia"
+
+
+@pytest.mark.parametrize(
+    ("table", "index"),
+    [
+        ("patients", "ix_patients_deleted"),
+        ("webhook_deliveries", "ix_webhook_deliveries_created_at"),
+    ],
+)
+def test_what_is_over_is_found_by_an_index(app: Flask, table: str, index: str) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: object, _u: object, statement: str, given: Any, *_: object) -> None:
+        asked.append((statement, given))
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    retention.clean_up()
+    event.remove(db.engine, "before_cursor_execute", note)
+
+    # The last of them is the day's; before it a worker asks what deleted clinics have left.
+    statement, given = [each for each in asked if f"FROM {table} \n" in each[0]][-1]
+    with db.engine.connect() as connection:
+        explain = "EXPLAIN QUERY PLAN"
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # for a table of no rows
+            explain = "EXPLAIN"
+        plan = connection.exec_driver_sql(f"{explain} {statement}", given).all()
+    assert index in str(plan)
 
 
 @pytest.mark.usefixtures("patients")

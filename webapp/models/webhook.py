@@ -88,6 +88,7 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         Index(None, "endpoint_id", "id"),
+        Index(None, "created_at"),
         Index(
             "ix_webhook_deliveries_waiting",
             "endpoint_id",

@@ -31,6 +31,7 @@ from webapp.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from webapp.models.patient import IS_DELETED
 from webapp.services import audit, changes, search, sessions
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
@@ -136,7 +137,7 @@ def _put_back(today: date, removed: Removed, completed: bool) -> None:
 def _purge_patients(before: datetime) -> int:
     gone_since = func.coalesce(Patient.deleted_at, Patient.last_changed)
     over = (
-        Patient.state == PatientState.DELETED,
+        IS_DELETED,
         gone_since < before,
         Patient.content_hash != _NOBODY.content_hash,
     )
