@@ -75,6 +75,9 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
         ("", ["alice", "bob", "charlie", "vera"]),
         ("who=BOB@", ["bob"]),
         ("who=%25", []),
+        ("patient=2", ["alice"]),
+        ("patient=20", []),
+        ("patient=", ["alice", "bob", "charlie", "vera"]),
         ("event=patients:viewed", ["alice", "bob", "charlie"]),
         ("result=refused", ["vera"]),
         ("clinic=2", ["charlie"]),
@@ -86,7 +89,7 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
         ("until=9999-12-31", ["alice", "bob", "charlie", "vera"]),  # no day comes after it
     ],
 )
-def test_it_is_narrowed_by_who_what_result_day_and_clinic(
+def test_it_is_narrowed_by_who_patient_what_result_day_and_clinic(
     alice: Visitor, query: str, shown: list[str]
 ) -> None:
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -103,7 +106,9 @@ def test_what_can_be_chosen_is_written_as_names_are(bob: Visitor, path: str) -> 
     assert "Signed somebody out everywhere" in words
 
 
-@pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
+@pytest.mark.parametrize(
+    "query", ["event=odd", "since=soon", "clinic=x", "patient=x", "before=x", "result=1"]
+)
 def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
     assert alice.get(f"/audit?{query}").status_code == 400
 
@@ -166,6 +171,8 @@ def test_a_file_holds_what_the_page_asked_for_and_is_recorded_first(
     assert last is not None
     assert (last.event, last.actor) == ("audit:exported", "bob@example.com")
     assert last.details == {"filters": ["event"]}
+    _, only = rows_of(bob.post(f"{path}/export", patient="2"))
+    assert only[who] == "alice@example.com"
     assert len(rows_of(alice.post("/audit/export", result="refused"))) == 2
 
 
@@ -222,3 +229,17 @@ def test_patients_that_were_looked_at_lead_to_their_page(
     page = bob.get(path)
     assert Parsed(page.text).having(href=f"/clinics/{cast.surf.id}/patients/1")
     assert "Nguyen" not in page.text
+
+
+def test_the_page_of_a_patient_leads_to_who_looked_at_them(
+    bob: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "Mia", "Chen"))
+    for patient in (1, 2):
+        bob.get(f"/clinics/{cast.surf.id}/patients/{patient}")
+    address = f"{path}?patient=1"
+    shown = bob.get(f"/clinics/{cast.surf.id}/patients/1")
+    assert Parsed(shown.text).having(href=address)
+    words = text_of(bob.get(address))
+    assert words.count("looked at a patient: patient 1") == 2
+    assert "looked at a patient: patient 2" not in words

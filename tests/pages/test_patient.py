@@ -12,7 +12,7 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Patient, SyncOrigin
+from webapp.models import AuditEvent, OperationType, Patient, SyncOrigin
 from webapp.sync.start import start_sync
 
 
@@ -61,6 +61,22 @@ def test_a_merged_patient_leads_to_the_one_who_stays(bob: Visitor, cast: Cast) -
     assert "This patient was merged into Olivia Nguyen" in text_of(merged)
     assert f'href="{path_of(1)}"' in merged.text
     assert "merged into patient 99, who is not here" in text_of(bob.get(path_of(3)))
+
+
+def test_whoever_is_shown_beside_a_merged_patient_was_looked_at_too(
+    bob: Visitor, cast: Cast
+) -> None:
+    merged = record(2, "Liv", "Nguyen", state=PatientState.MERGED, merged_into="1")
+    store(cast.surf, record(1, "Olivia", "Nguyen"), merged)
+    both = [path_of(number).rpartition("/")[2] for number in (2, 1)]
+    bob.get(path_of(2))
+    db.session.rollback()
+    views = select(AuditEvent).where(AuditEvent.event == "patients:viewed").order_by(AuditEvent.id)
+    seen = [(view.subject, view.details) for view in db.session.scalars(views)]
+    assert seen == [
+        (f"patient {both[0]}", {}),
+        (f"patient {both[1]}", {"beside": f"patient {both[0]}"}),
+    ]
 
 
 def test_a_deleted_patient_is_said_to_be_gone(bob: Visitor, cast: Cast) -> None:

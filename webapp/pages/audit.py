@@ -35,7 +35,7 @@ def audit() -> str:
     require_everywhere(current_actor(), Action.VIEW_AUDIT)
     clinics = organizations.visible_to(current_actor())
     names = {NO_CLINIC: "No clinic"} | {each.id: each.name for each in clinics}
-    chain = _chain(request.args)
+    chain = _number(request.args, "clinic")
     chosen = {} if chain is None else {"clinic": chain}
     render = partial(render_template, "audit/index.html", clinics=names)
     return _page(render, _asked_for(request.args, chain), chosen)
@@ -45,7 +45,7 @@ def audit() -> str:
 @fresh
 def export_audit() -> ResponseReturnValue:
     require_everywhere(current_actor(), Action.VIEW_AUDIT)
-    return _file(_asked_for(request.form, _chain(request.form)))
+    return _file(_asked_for(request.form, _number(request.form, "clinic")))
 
 
 @signed_in.get("/clinics/<org_id>/audit")
@@ -86,6 +86,7 @@ def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
     return TrailFilter(
         chain=chain,
         who=parameters.search(source, "who"),
+        patient=_number(source, "patient"),
         event=parameters.choice(source, "event", Event),
         result=parameters.choice(source, "result", Result),
         since=parameters.day(source, "since"),
@@ -93,8 +94,8 @@ def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
     )
 
 
-def _chain(source: parameters.Source) -> int | None:
-    return parameters.number(source, "clinic") if source.get("clinic") else None
+def _number(source: parameters.Source, name: str) -> int | None:
+    return parameters.number(source, name) if source.get(name) else None
 
 
 def _fields(asked: TrailFilter) -> dict[str, object]:
@@ -102,6 +103,7 @@ def _fields(asked: TrailFilter) -> dict[str, object]:
     last = asked.until and asked.until - timedelta(days=1)
     fields = {
         "who": asked.who,
+        "patient": asked.patient,
         "event": asked.event,
         "result": asked.result,
         "since": asked.since and asked.since.date(),

@@ -78,7 +78,7 @@ def patient(org_id: str, patient_id: str) -> str:
         "patients/show.html",
         organization,
         patient=found,
-        survivor=patients_service.survivor(found),
+        survivor=looks.at_survivor(found, actor=current_actor()),
         in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
         history=changes.of_patient(found, limit=per_page, offset=(page - 1) * per_page),
         page=page,

@@ -23,6 +23,7 @@ class TrailFilter:
 
     chain: int | None = None
     who: str = ""  # a part of the address of whoever did it
+    patient: int | None = None  # our id of one: what was done to them, and who looked at them alone
     event: Event | None = None
     result: Result | None = None
     since: datetime | None = None
@@ -31,7 +32,7 @@ class TrailFilter:
     @property
     def names(self) -> list[str]:
         """What narrows it, apart from the clinic."""
-        every = ("who", "event", "result", "since", "until")
+        every = ("who", "patient", "event", "result", "since", "until")
         return [name for name in every if getattr(self, name)]
 
 
@@ -85,6 +86,8 @@ def _asked(query: Select[Any], criteria: TrailFilter, before: int | None) -> Sel
         conditions.append(AuditEvent.chain == criteria.chain)
     if criteria.who:
         conditions.append(AuditEvent.actor.contains(criteria.who.lower(), autoescape=True))
+    if criteria.patient is not None:
+        conditions.append(AuditEvent.subject == f"patient {criteria.patient}")
     if criteria.event is not None:
         conditions.append(AuditEvent.event == str(criteria.event))
     if criteria.result is not None:

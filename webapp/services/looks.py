@@ -37,13 +37,16 @@ def at_patient(organization: Organization, patient_id: int, *, actor: User) -> P
     """What `patients.get` gets, for somebody to see. Raises what `audit.note` does."""
     patient = patients.get(organization, patient_id)
     if patient is not None:
-        audit.note(
-            Event.PATIENT_VIEWED,
-            actor=actor,
-            organization_id=organization.id,
-            subject=f"patient {patient.id}",
-        )
+        _note_view(patient, actor)
     return patient
+
+
+def at_survivor(patient: Patient, *, actor: User) -> Patient | None:
+    """What `patients.survivor` finds, for somebody to see. Raises what `audit.note` does."""
+    survivor = patients.survivor(patient)
+    if survivor is not None:
+        _note_view(survivor, actor, beside=f"patient {patient.id}")
+    return survivor
 
 
 def at_changes(
@@ -72,3 +75,13 @@ def at_feed(organization: Organization, *, actor: User, cursor: int | None, limi
         shown=len(feed.rows),
     )
     return feed
+
+
+def _note_view(patient: Patient, actor: User, *, beside: str | None = None) -> None:
+    audit.note(
+        Event.PATIENT_VIEWED,
+        actor=actor,
+        organization_id=patient.organization_id,
+        subject=f"patient {patient.id}",
+        beside=beside,
+    )
