@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from tests.cast import Cast
@@ -12,7 +13,7 @@ from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
-from webapp.models import Role, User
+from webapp.models import AuditEvent, Invitation, Role, User
 from webapp.services import invitations, people, sessions, tokens
 
 PATH = "/people"
@@ -127,6 +128,19 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def test_a_page_from_before_somebody_was_deactivated_makes_no_link_for_them(
+    alice: Visitor, cast: Cast
+) -> None:
+    alice.post(f"{PATH}/{cast.bob.id}/deactivate")
+    answer = alice.post(f"{PATH}/{cast.bob.id}/link")
+    assert answer.status_code == 400
+    assert "bob@example.com was deactivated, so a link would not work" in text_of(answer)
+    db.session.rollback()
+    assert db.session.scalars(select(Invitation)).all() == []
+    events = select(AuditEvent.event).where(AuditEvent.event == "person:link_made")
+    assert db.session.scalars(events).all() == []
 
 
 def test_somebody_whose_clinic_was_deleted_is_moved_before_they_are_activated(

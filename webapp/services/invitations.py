@@ -52,9 +52,14 @@ def invite(
 
 def renew(user: User, *, actor: User | None = None) -> str:
     """The secret of another link for a person; the earlier ones end. The password that they may
-    have holds until the link is used. Raises NotFound if they were made somebody else's meanwhile.
-    """
+    have holds until the link is used. Raises ValidationError for somebody who was deactivated,
+    NotFound if they were made somebody else's meanwhile."""
     with people.changing(user):
+        if not user.active:
+            raise ValidationError(
+                f"{user.email} was deactivated, so a link would not work. Activate them first.",
+                parameter="person",
+            )
         return _link_for(user, actor)
 
 
