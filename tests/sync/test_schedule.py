@@ -110,6 +110,20 @@ def test_runs_that_were_missed_are_made_up_for_once(cast: Cast) -> None:
     assert start_due_syncs() == []
 
 
+def test_one_sync_makes_up_for_all_that_was_missed_while_a_clinic_was_disabled(cast: Cast) -> None:
+    choose(cast.surf, changes=15, full=time(2))
+    suspension.disable(cast.surf, actor=cast.alice)
+
+    with time_machine.travel(now() + timedelta(days=5)):
+        assert start_due_syncs() == []
+        suspension.enable(cast.surf, actor=cast.alice)
+        assert len(start_due_syncs()) == 1
+        (log,) = rows()
+        assert log.operation_type == OperationType.FULL_PATIENTS
+        end(log)
+        assert start_due_syncs() == []
+
+
 def test_a_run_is_skipped_while_a_sync_runs_and_this_is_noted(cast: Cast) -> None:
     choose(cast.surf, changes=480)
     at = now().replace(microsecond=0) - MINUTE
