@@ -42,6 +42,7 @@ OTHERWISE = {
     "services/webhooks/deliveries.py": {"count_by_state"},
     # Whatever has been gone for long enough, of all clinics.
     "services/retention.py": {"_purge_patients"},
+    "services/old_syncs.py": {"delete_old"},
     # By the clinic itself, whose id is that of the row.
     "services/schedules.py": {"of"},
     # By the id of a sync that the caller holds already.

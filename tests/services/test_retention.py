@@ -12,23 +12,27 @@ import time_machine
 from flask import Flask
 from sqlalchemy import event, func, select
 
-from tests.api.rows import record, refuse, store
+from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
 from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import (
     ApiToken,
     AuditEvent,
+    ChangeKind,
     CleanUp,
     HeldRemoval,
     Invitation,
     Notice,
     NoticeKind,
+    OperationType,
     Organization,
     Patient,
     PatientChange,
     SyncFailure,
     SyncLog,
+    SyncStatus,
     UserSession,
     WebhookDelivery,
     WebhookEndpoint,
@@ -44,8 +48,10 @@ from webapp.services import (
     tokens,
 )
 from webapp.services.webhooks import outbox
-from webapp.sync import suspension
+from webapp.sync import changes as change_notes
+from webapp.sync import figures, suspension
 from webapp.sync.certificate import tally_of_copy
+from webapp.sync.changes import Change
 
 GONE_AT = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -112,6 +118,7 @@ def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
     [
         ("patients", "ix_patients_deleted"),
         ("webhook_deliveries", "ix_webhook_deliveries_created_at"),
+        ("sync_logs", "ix_sync_logs_completed_at"),
     ],
 )
 def test_what_is_over_is_found_by_an_index(app: Flask, table: str, index: str) -> None:
@@ -174,6 +181,50 @@ def test_the_days_can_be_set(app: Flask, cast: Cast, clock: time_machine.Travell
     app.config["RETENTION_DAYS"] = 7
     clock.move_to(GONE_AT + 8 * DAY)
     assert retention.clean_up() == {"deleted_patients": 1}
+
+
+def test_old_syncs_go_but_for_those_that_somebody_needs(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    ended = now() - 401 * DAY
+    changed = OperationType.CHANGED_PATIENTS
+
+    def old(clinic: Organization = cast.surf, **values: Any) -> int:
+        return make_log(clinic, started_at=ended, **values).id
+
+    def failed() -> int:
+        return old(status=SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
+
+    gone = [old(), failed(), old(operation_type=changed)]
+    refused, held, told = refuse(cast.surf, 1), hold(cast.surf, 3), old()
+    with transaction():
+        for log in (refused, held):
+            log.completed_at = ended
+        change_notes.note(cast.surf.id, told, [Change("1", ChangeKind.UPDATED)], at=now())
+    old(operation_type=changed)  # the last of its type
+    old(cast.northside)  # the only one of its clinic
+    make_log(cast.surf, started_at=now() - 399 * DAY)
+    failed()  # the newest that has ended
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=ended)
+    kept = set(db.session.scalars(select(SyncLog.id))) - set(gone)
+    outcomes = figures.read().outcomes
+
+    assert retention.clean_up()["syncs"] == len(gone)
+    assert retention.clean_up()["syncs"] == 0
+
+    db.session.rollback()
+    assert set(db.session.scalars(select(SyncLog.id))) == kept
+    assert figures.read().outcomes == outcomes  # what is counted never falls
+
+
+def test_each_way_in_which_old_syncs_ended_is_counted_on(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    for day in range(3):
+        make_log(cast.surf, started_at=now() - 401 * DAY)
+        make_log(cast.surf, started_at=now())
+        assert retention.clean_up()["syncs"] == 1, day
+    assert figures.read().outcomes == {("completed", ""): 6}
 
 
 def test_tokens_and_links_go_thirty_days_after_their_end(

@@ -103,7 +103,7 @@ EXAMPLE = SyncLog(
     description=(
         "With `limit=1`, the newest sync: poll it every two or three seconds until `status` is "
         "`completed` or `failed`. Send the last `ETag` as `If-None-Match`: while nothing has "
-        "changed the answer is an empty 304."
+        "changed the answer is an empty 304. Syncs are kept for 400 days at least."
     ),
     tag="Syncs",
     action=Action.VIEW_SYNCS,

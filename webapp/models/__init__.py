@@ -3,6 +3,7 @@
 from webapp.models.api_token import ApiToken
 from webapp.models.audit_event import AuditChain, AuditEvent
 from webapp.models.clean_up import CleanUp
+from webapp.models.deleted_syncs import DeletedSyncs
 from webapp.models.forgotten_patient import ForgottenPatient
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
@@ -40,6 +41,7 @@ __all__ = [
     "AuditEvent",
     "ChangeKind",
     "CleanUp",
+    "DeletedSyncs",
     "DeliveryState",
     "ForgottenPatient",
     "HeldRemoval",

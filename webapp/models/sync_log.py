@@ -73,6 +73,7 @@ class SyncLog(Base):
             postgresql_where=text("status = 'running'"),
         ),
         Index(None, "organization_id", "id"),
+        Index(None, "completed_at"),  # for the daily clean-up
         {"sqlite_autoincrement": True},
     )
 

@@ -32,7 +32,7 @@ from webapp.models import (
     WebhookEndpoint,
 )
 from webapp.models.patient import IS_DELETED
-from webapp.services import audit, changes, search, sessions
+from webapp.services import audit, changes, old_syncs, search, sessions
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
@@ -210,6 +210,7 @@ def _rules() -> list[Rule]:
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
         Rule("changes", changes.KEPT.days, changes.delete_old),
+        Rule("syncs", old_syncs.KEPT.days, old_syncs.delete_old),
         Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _purge_messages),
         Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),

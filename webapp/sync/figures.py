@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from sqlalchemy import func, select
 
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import BRINGS_IN_STEP, Organization, SyncLog, SyncStatus
+from webapp.models import BRINGS_IN_STEP, DeletedSyncs, Organization, SyncLog, SyncStatus
 from webapp.sync.lease import LEASE
 
 # Of each clinic, found by the index, however many there were.
@@ -39,18 +40,20 @@ class Figures:
 
 
 def read() -> Figures:
-    """The figures of this moment, in three queries."""
-    counted = db.session.execute(
-        select(SyncLog.status, SyncLog.error_code, func.count()).group_by(
-            SyncLog.status, SyncLog.error_code
-        )
+    """The figures of this moment, in four queries."""
+    kept = select(SyncLog.status, SyncLog.error_code, func.count()).group_by(
+        SyncLog.status, SyncLog.error_code
     )
+    deleted = select(DeletedSyncs.status, DeletedSyncs.error_code, DeletedSyncs.count)
+    outcomes: Counter[tuple[str, str]] = Counter()
+    for status, code, count in (*db.session.execute(kept), *db.session.execute(deleted)):
+        outcomes[status, code or ""] += count
     expires = db.session.scalar(
         select(func.min(SyncLog.lease_expires_at)).where(SyncLog.status == SyncStatus.RUNNING)
     )
     completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(_NEWEST))))
     return Figures(
-        outcomes={(status, code or ""): count for status, code, count in counted},
+        outcomes=outcomes,
         oldest_beat_seconds=None if expires is None else (now() - expires + LEASE).total_seconds(),
         last_success={
             log.organization_id: log.completed_at for log in completed if log.completed_at

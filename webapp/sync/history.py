@@ -152,7 +152,7 @@ def version(organization: Organization) -> str:
     """A few words that change whenever the syncs or the summary of a clinic do.
 
     Only the newest sync ever changes, and patients only together with it or with the row of their
-    clinic: two rows, found by their keys, tell of everything.
+    clinic: two rows, found by their keys, tell of everything but old syncs that were deleted.
     """
     log = latest(organization)
     if log is None:

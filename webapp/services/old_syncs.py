@@ -1,0 +1,68 @@
+"""When a sync is forgotten: with the changes that it told of, unless somebody still needs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import aliased
+
+from webapp.extensions import db, transaction
+from webapp.models import (
+    DeletedSyncs,
+    HeldRemoval,
+    PatientChange,
+    SyncFailure,
+    SyncLog,
+    SyncStatus,
+)
+from webapp.services import changes
+
+KEPT = changes.KEPT
+_AT_ONCE = 500  # rows that one transaction deletes at most
+
+_later = aliased(SyncLog)
+# So the newest of each clinic stays, and the last that completed of each type.
+_HAS_SUCCESSOR = exists().where(
+    _later.organization_id == SyncLog.organization_id,
+    _later.id > SyncLog.id,
+    _later.operation_type == SyncLog.operation_type,
+    _later.status == SyncStatus.COMPLETED,
+)
+_IS_NEEDED = (
+    exists().where(SyncFailure.sync_log_id == SyncLog.id)
+    | exists().where(HeldRemoval.sync_log_id == SyncLog.id)
+    | exists().where(PatientChange.sync_log_id == SyncLog.id)
+)
+
+
+def delete_old(before: datetime) -> int:
+    """Delete some of the syncs that ended before a moment, of all clinics, in one transaction that
+    also counts how they ended; says how many.
+
+    What stays: of each clinic the newest, and of each type the last that completed; and each sync
+    with records that failed, with held removals, or with changes that are kept.
+    """
+    old = (SyncLog.completed_at < before, _HAS_SUCCESSOR, ~_IS_NEEDED)
+    some = db.session.scalars(select(SyncLog.id).where(*old).limit(_AT_ONCE)).all()
+    if not some:
+        return 0
+    with transaction() as session:
+        gone = session.connection().execute(
+            delete(SyncLog)
+            .where(SyncLog.id.in_(some))
+            .returning(SyncLog.status, SyncLog.error_code)
+        )
+        ends = Counter((status, code or "") for status, code in gone)
+        for (status, error_code), count in sorted(ends.items()):
+            _count(status, error_code, count)
+    return ends.total()
+
+
+def _count(status: str, error_code: str, count: int) -> None:
+    row = db.session.get(DeletedSyncs, (status, error_code), with_for_update=True)
+    if row is None:
+        row = DeletedSyncs(status=status, error_code=error_code, count=0)
+        db.session.add(row)
+    row.count += count
