@@ -21,6 +21,7 @@ from webapp.models.sync_log import (
     SyncOrigin,
     SyncPhase,
     SyncStatus,
+    newest_in_step,
 )
 from webapp.models.user import Role, User
 from webapp.models.user_session import UserSession
@@ -71,4 +72,5 @@ __all__ = [
     "WebhookDelivery",
     "WebhookEndpoint",
     "WebhookEvent",
+    "newest_in_step",
 ]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from math import floor
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from webapp.clock import now
 from webapp.extensions import Base
 from webapp.models.organization import Organization
 from webapp.models.types import BigId, UtcDateTime
 from webapp.models.user import User
+
+T = TypeVar("T")
 
 
 class OperationType(StrEnum):
@@ -139,3 +141,20 @@ class SyncLog(Base):
 
 # A sync that only reads failed records again says nothing about anybody else.
 BRINGS_IN_STEP = SyncLog.operation_type != OperationType.RETRY_FAILED
+
+
+def newest_in_step(
+    column: InstrumentedAttribute[T], organization_id: InstrumentedAttribute[int] | int
+) -> Select[T]:
+    """What stands in a column of the last sync that has brought a clinic in step. The newest is
+    looked for, not the latest of all: with a schedule a clinic has thousands of them."""
+    return (
+        select(column)
+        .where(
+            SyncLog.organization_id == organization_id,
+            SyncLog.status == SyncStatus.COMPLETED,
+            BRINGS_IN_STEP,
+        )
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )

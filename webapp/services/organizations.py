@@ -16,12 +16,11 @@ from webapp.clock import now
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
-    BRINGS_IN_STEP,
     HeldRemoval,
     Organization,
     SyncLog,
-    SyncStatus,
     User,
+    newest_in_step,
 )
 from webapp.services import audit, connection, counts, credentials, names, schedules
 from webapp.services.audit import Event
@@ -70,17 +69,7 @@ _WAITING = (
     )
     .distinct()
 )
-_LAST_END = (
-    select(SyncLog.completed_at)
-    .where(
-        SyncLog.organization_id == Organization.id,
-        SyncLog.status == SyncStatus.COMPLETED,
-        BRINGS_IN_STEP,
-    )
-    .order_by(SyncLog.id.desc())
-    .limit(1)
-    .scalar_subquery()
-)
+_LAST_END = newest_in_step(SyncLog.completed_at, Organization.id).scalar_subquery()
 _ENDS = select(Organization.id, _LAST_END).where(
     Organization.id.in_(bindparam("ids", expanding=True))
 )

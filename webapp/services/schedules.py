@@ -11,13 +11,12 @@ from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
-    BRINGS_IN_STEP,
     Organization,
     Schedule,
     SyncLog,
     SyncOrigin,
-    SyncStatus,
     User,
+    newest_in_step,
 )
 from webapp.services import audit, locks, time_zones
 from webapp.services.timetable import Run, Timetable
@@ -147,18 +146,8 @@ def overdue(organization: Organization, moment: datetime) -> bool:
 
 
 def last_in_step(organization: Organization) -> datetime | None:
-    """When a sync has last brought a clinic in step. The newest is looked for, not the latest of
-    all: with a schedule a clinic has ten thousands of them in a year."""
-    return db.session.scalar(
-        select(SyncLog.completed_at)
-        .where(
-            SyncLog.organization_id == organization.id,
-            SyncLog.status == SyncStatus.COMPLETED,
-            BRINGS_IN_STEP,
-        )
-        .order_by(SyncLog.id.desc())
-        .limit(1)
-    )
+    """When a sync has last brought a clinic in step."""
+    return db.session.scalar(newest_in_step(SyncLog.completed_at, organization.id))
 
 
 def is_overdue(

@@ -10,22 +10,14 @@ from sqlalchemy import func, select
 
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import BRINGS_IN_STEP, DeletedSyncs, Organization, SyncLog, SyncStatus
+from webapp.models import DeletedSyncs, Organization, SyncLog, SyncStatus, newest_in_step
 from webapp.sync.lease import LEASE
 
 # Of each clinic, found by the index, however many there were.
-_NEWEST = select(
-    select(SyncLog.id)
-    .where(
-        SyncLog.organization_id == Organization.id,
-        SyncLog.status == SyncStatus.COMPLETED,
-        BRINGS_IN_STEP,
-    )
-    .order_by(SyncLog.id.desc())
-    .limit(1)
-    .correlate(Organization)
-    .scalar_subquery()
-).where(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None))
+_ITS_NEWEST = newest_in_step(SyncLog.id, Organization.id).correlate(Organization)
+_NEWEST = select(_ITS_NEWEST.scalar_subquery()).where(
+    Organization.disabled_at.is_(None), Organization.deleted_at.is_(None)
+)
 
 
 @dataclass(frozen=True)
