@@ -45,6 +45,9 @@ OTHERWISE = {
     "services/old_syncs.py": {"delete_old"},
     # By the clinic itself, whose id is that of the row.
     "services/schedules.py": {"of"},
+    # By `among`, which names the clinic.
+    "sync/removals.py": {"_living"},
+    "sync/rows.py": {"known_content", "known_rows"},
     # By the id of a sync that the caller holds already.
     "sync/history.py": {"_as_it_is"},
     # Syncs of all clinics, for workers: those whose worker fell silent, those that nobody took.

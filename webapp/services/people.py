@@ -51,9 +51,8 @@ def add(email: str, password_hash: str, *, role: Role, organization_id: int | No
     """Add a person, inside the caller's transaction. Raises as `create` does, and IntegrityError
     for an address that somebody has already."""
     _check_place(role, organization_id)
-    user = User(
-        email=email, password_hash=password_hash, role=role, organization_id=organization_id
-    )
+    place = {"role": role, "organization_id": organization_id}
+    user = User(email=email, password_hash=password_hash, **place)
     db.session.add(user)
     db.session.flush()
     return user
