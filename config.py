@@ -30,7 +30,7 @@ SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 _WEB_ADDRESS = r"://(\{shard\}|[A-Za-z0-9.-])+(:[0-9]{1,5})?(/[^\s?#@]*)?"
 HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or https://")
 HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
-_SITE = r"://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?"
+_SITE = r"://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?/?"
 SITE = ("https?" + _SITE, "an address without a path that begins with http:// or https://")
 HTTPS_SITE = ("https" + _SITE, "an address without a path that begins with https:// in production")
 EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
@@ -101,7 +101,7 @@ class Settings:
     port: int
     workers: int
     htmx_url: str | None  # None: the CDN
-    allowed_hosts: tuple[str, ...]  # empty: any
+    allowed_hosts: tuple[str, ...]  # empty: any; in production never
     trusted_proxies: int
     log_level: str
     retention_days: int  # of what was known of patients who are deleted in Cliniko
@@ -178,6 +178,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     notices_from = read.text("NOTICES_FROM", *EMAIL)
     if smtp_url is not None and notices_from is None:
         raise ConfigError("NOTICES_FROM is missing: mail that goes to SMTP_URL needs a sender.")
+    public_url = _public_url(read, production=production)
     return Settings(
         environment=environment,
         instance=instance,
@@ -194,14 +195,14 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         credentials_keys=_credentials_keys(read, instance, production=production),
         audit_keys=_audit_keys(read, instance, production=production),
         metrics_token=_metrics_token(read, production=production),
-        public_url=_public_url(read, production=production),
+        public_url=public_url,
         second_factor=_second_factor(read, production=production),
         breached_passwords=_breached_passwords(read.text("BREACHED_PASSWORDS")),
         host=read.text("HOST", *HOST) or "127.0.0.1",
         port=read.number("PORT", 8000, highest=65_535),
         workers=read.number("WORKERS", 2, highest=64),
         htmx_url=read.text("HTMX_URL", *HTMX_ADDRESS),
-        allowed_hosts=_names(read.text("ALLOWED_HOSTS", *HOST_NAMES)),
+        allowed_hosts=_allowed_hosts(read, public_url, production=production),
         trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
         log_level=read.choice("LOG_LEVEL", ["info", "debug"], "info"),
         retention_days=read.number("RETENTION_DAYS", 90, highest=3650),
@@ -419,6 +420,13 @@ def _public_url(read: _Reader, *, production: bool) -> str | None:
     if url is None and production:
         raise ConfigError("PUBLIC_URL is missing: the links by which people are invited need it.")
     return url and url.rstrip("/")
+
+
+def _allowed_hosts(read: _Reader, public_url: str | None, *, production: bool) -> tuple[str, ...]:
+    """In production never any name at all: without a list the one that people are sent to."""
+    named = _names(read.text("ALLOWED_HOSTS", *HOST_NAMES))
+    called = urlsplit(public_url).hostname if public_url and production else None
+    return named or ((called,) if called else ())
 
 
 def _second_factor(read: _Reader, *, production: bool) -> SecondFactor:

@@ -113,6 +113,23 @@ def test_hosts_are_named_with_commas_between_them(tmp_path: Path) -> None:
     assert settings.allowed_hosts == ("patients.clinic.example", ".other.example")
 
 
+def test_in_production_it_goes_by_the_name_in_its_address_unless_others_are_listed(
+    tmp_path: Path,
+) -> None:
+    address = {"PUBLIC_URL": "https://Patients.clinic.example:8443/"}
+    assert load_in(tmp_path, **(PRODUCTION | address)).allowed_hosts == ("patients.clinic.example",)
+    assert load_in(tmp_path, **PRODUCTION, ALLOWED_HOSTS="a.example").allowed_hosts == (
+        "a.example",
+    )
+    assert load_in(tmp_path, PUBLIC_URL="http://here:8000").allowed_hosts == ()
+
+
+@pytest.mark.parametrize("name", [".clinic.example", ".", "clinic.example.", "clinic..example"])
+def test_no_address_lets_more_names_in_than_its_own(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="PUBLIC_URL must be"):
+        load_in(tmp_path, **{**PRODUCTION, "PUBLIC_URL": f"https://{name}"})
+
+
 def test_links_begin_with_the_address_that_is_set(tmp_path: Path) -> None:
     assert load_in(tmp_path).public_url is None
     assert load_in(tmp_path, PUBLIC_URL="http://here:8000/").public_url == "http://here:8000"

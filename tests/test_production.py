@@ -10,6 +10,7 @@ from config import load
 from tests.access.table import routes
 from webapp import create_app
 
+HOME = "https://sync.example"
 NOT_THERE = [
     "/.env",
     "/.git/HEAD",
@@ -55,9 +56,16 @@ def production(environment: dict[str, str]) -> Flask:
         "CREDENTIALS_KEYS": Fernet.generate_key().decode(),
         "AUDIT_KEYS": "Wp8cV2nQx5Lk7Tz4Ry1Hd9Gs3Jm6Fb0E",
         "CLINIKO_API_URL": "https://cliniko.test/v1",
-        "PUBLIC_URL": "https://sync.example",
+        "PUBLIC_URL": HOME,
     }
     return create_app(load(environment | settings))
+
+
+def test_it_goes_by_the_name_in_its_address_alone(production: Flask) -> None:
+    client = production.test_client()
+    assert client.get("/sign-in", base_url=HOME).status_code == 200
+    for path in ("/sign-in", "/healthz", "/api/v1/openapi.json", "/static/app.css"):
+        assert client.get(path, base_url="https://another.example").status_code == 400
 
 
 def test_it_has_the_routes_of_the_matrix_and_no_others(production: Flask) -> None:
@@ -80,7 +88,7 @@ def test_nothing_is_there_for_developers(production: Flask) -> None:
 def test_neither_files_nor_other_ways_of_writing_an_address_are_there(
     production: Flask, path: str
 ) -> None:
-    with production.test_client().get(path) as answer:
+    with production.test_client().get(path, base_url=HOME) as answer:
         assert answer.status_code == 404
         assert "Location" not in answer.headers
         assert "Werkzeug" not in answer.get_data(as_text=True)
@@ -89,4 +97,5 @@ def test_neither_files_nor_other_ways_of_writing_an_address_are_there(
 def test_no_method_is_there_that_nobody_needs(production: Flask) -> None:
     for path in ("/healthz", "/sign-in", "/api/v1/openapi.json", "/static/app.css"):
         for method in ("TRACE", "CONNECT", "PUT", "PATCH", "DELETE", "PROPFIND", "NONSENSE"):
-            assert production.test_client().open(path, method=method).status_code == 405
+            answer = production.test_client().open(path, method=method, base_url=HOME)
+            assert answer.status_code == 405
