@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.support.processes import wait_until
 from tests.support.receiver import Receiver, Reply
 from webapp import create_core, queue
 from webapp.clock import now
+from webapp.deliverer import Deliverer
 from webapp.extensions import db, transaction
 from webapp.models import NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from webapp.services import alive, notices
@@ -133,6 +135,23 @@ def test_it_finishes_what_it_is_sending(
     answered.set()
     assert process.wait(timeout=20) == 0
     assert states() == ["delivered"]
+
+
+def test_it_can_be_told_to_end_while_its_thread_holds_every_lock_of_its_own(app: Flask) -> None:
+    """A signal handler runs in the thread it interrupts, which would wait for itself for ever."""
+    deliverer, stopped = Deliverer(app), threading.Event()
+
+    def handler() -> None:
+        deliverer.stop()
+        stopped.set()
+
+    events = [each for each in vars(deliverer).values() if isinstance(each, threading.Event)]
+    assert events
+    with ExitStack() as held:
+        for event in events:
+            held.enter_context(event._cond)  # type: ignore[attr-defined]
+        threading.Thread(target=handler, daemon=True).start()
+        assert stopped.wait(10)
 
 
 @pytest.fixture

@@ -37,19 +37,22 @@ class Deliverer:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._running: set[Future[None]] = set()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._wake = threading.Event()
         self._now_and_then_at = -NOW_AND_THEN_SECONDS
 
     def stop(self) -> None:
-        """Finish what is being sent, and take nothing more."""
-        self._stopping.set()
-        self._wake.set()
+        """Finish what is being sent, and take nothing more, from the next look on.
+
+        May be called in a signal handler: it takes no lock, for the thread that is interrupted may
+        hold it. So it wakes nobody either.
+        """
+        self._stopping = True
 
     def run(self) -> None:
         """Send until told to stop."""
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="deliver") as pool:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self._wake.clear()
                 self._running = {each for each in self._running if not each.done()}
                 due = self._due(AT_ONCE - len(self._running))
