@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from standardwebhooks import Webhook
 
 from tests.api.envelope import details_of as refused
@@ -15,7 +15,8 @@ from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver
 from webapp.extensions import db
-from webapp.models import AuditEvent, WebhookDelivery
+from webapp.models import AuditEvent, WebhookDelivery, WebhookEndpoint
+from webapp.services.webhooks import endpoints
 
 Json = dict[str, Any]
 
@@ -167,6 +168,24 @@ def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Jso
         "webhook:tested",
         "webhook:deleted",
     ]
+
+
+@pytest.mark.parametrize("after", ["get", "rotate"])
+def test_one_that_somebody_else_deletes_meanwhile_is_not_there(
+    bob: FlaskClient, path: str, added: Json, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Deleted after it was found, or after its secret was changed and before that is told."""
+    verb = getattr(endpoints, after)
+
+    def followed(*args: Any, **options: Any) -> Any:
+        done = verb(*args, **options)
+        db.session.rollback()
+        with db.engine.begin() as theirs:
+            theirs.execute(delete(WebhookEndpoint))
+        return done
+
+    monkeypatch.setattr(endpoints, after, followed)
+    refused(bob.post(f"{path}/{added['webhook']['id']}/rotate"), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(

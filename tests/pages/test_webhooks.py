@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
@@ -199,6 +200,33 @@ def test_every_page_of_the_clinic_says_that_one_was_stopped(
         assert "A webhook was stopped" in text_of(bob.get(page))
     assert words in text_of(bob.get(its))
     assert "webhook" not in text_of(vera.get(overview)).lower()
+
+
+@pytest.mark.parametrize(
+    ("what", "after"),
+    [
+        *((what, "get") for what in ("rotate", "pause", "test", "delete")),
+        *(("rotate", "rotate"), ("pause", "pause"), ("test", "send_test")),
+    ],
+)
+def test_one_that_somebody_else_deletes_meanwhile_is_not_there(
+    bob: Visitor, its: str, monkeypatch: pytest.MonkeyPatch, what: str, after: str
+) -> None:
+    """Deleted after it was found, or after all was done and before it is shown."""
+    verb = getattr(endpoints, after)
+
+    def followed(*args: Any, **options: Any) -> Any:
+        done = verb(*args, **options)
+        db.session.rollback()
+        with db.engine.begin() as theirs:
+            for table in (WebhookDelivery, WebhookEndpoint):
+                theirs.execute(delete(table))
+        return done
+
+    monkeypatch.setattr(endpoints, after, followed)
+    answer = bob.post(f"{its}/{what}")
+    assert answer.status_code == 404
+    assert "There is nothing here" in text_of(answer)
 
 
 def test_messages_can_be_filtered(bob: Visitor, its: str) -> None:

@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import JsonValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import HTTPException
 
 from webapp.api.error_codes import STATUS
@@ -124,6 +125,8 @@ def _failure_of(error: Exception) -> _Failure:
             return _of_cliniko(error)
         case HTTPException():
             return _of_http(error)
+        case ObjectDeletedError():  # somebody has deleted meanwhile what this request had found
+            return _failure_of(NotFound())
         case OperationalError() | NoConnectionFree():
             log.error("database_unavailable", exc_info=error)
             status = STATUS[ErrorCode.DATABASE_UNAVAILABLE]

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from webapp.auth import sessions
@@ -89,7 +90,8 @@ def _status_of(error: Exception) -> int:
     match error:
         case InsufficientPermissions() | OrganizationDisabled():
             return HTTPStatus.FORBIDDEN
-        case NotFound() | OrganizationNotFound():
+        # ObjectDeletedError: somebody has deleted meanwhile what this request had found.
+        case NotFound() | OrganizationNotFound() | ObjectDeletedError():
             return HTTPStatus.NOT_FOUND
         case InvalidOrganizationId() | ValidationError():
             return HTTPStatus.BAD_REQUEST

@@ -17,7 +17,7 @@ from webapp.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from webapp.services import audit
+from webapp.services import audit, locks
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ def get(organization: Organization, delivery_id: int) -> WebhookDelivery:
 
 def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:
     """Send a message again, under the same id and with all of its tries anew; to a paused endpoint
-    when it is resumed."""
-    with transaction() as session:
-        endpoint = session.get_one(WebhookEndpoint, delivery.endpoint_id, with_for_update=True)
-        session.refresh(delivery, with_for_update=True)
+    when it is resumed. Raises NotFound if it was deleted since it was read."""
+    endpoint = delivery.endpoint
+    with transaction():
+        locks.row(endpoint)
+        locks.row(delivery)
         endpoint.rests_until = None
         delivery.state = DeliveryState.WAITING
         delivery.tries, delivery.first_tried_at, delivery.next_attempt_at = 0, None, now()

@@ -1,4 +1,7 @@
-"""The endpoints of a clinic: whom it tells what happens."""
+"""The endpoints of a clinic: whom it tells what happens.
+
+What changes one raises NotFound if somebody has deleted it since it was read.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,7 @@ def change(
     new_address = None if address is None else addresses.checked(address)
     new_events = None if events is None else _checked(events)
     with transaction():
+        locks.row(endpoint)
         changed = []
         if new_address is not None and new_address != endpoint.address:
             endpoint.address = new_address
@@ -114,6 +118,7 @@ def change(
 def pause(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Send nothing until somebody resumes it; what happens meanwhile waits."""
     with transaction():
+        locks.row(endpoint)
         if endpoint.paused_at is None:
             endpoint.paused_at, endpoint.paused_because = now(), PauseReason.PERSON
             _record(audit.Event.WEBHOOK_PAUSED, endpoint, actor)
@@ -122,6 +127,7 @@ def pause(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 def resume(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Send again, beginning with what waits, which has all of its tries anew."""
     with transaction() as session:
+        locks.row(endpoint)
         if endpoint.paused_at is None:
             return
         endpoint.paused_at = endpoint.paused_because = None
@@ -140,7 +146,7 @@ def resume(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Delete an endpoint with all of its messages, those that wait included."""
     with transaction() as session:
-        session.refresh(endpoint, with_for_update=True)
+        locks.row(endpoint)
         _record(audit.Event.WEBHOOK_DELETED, endpoint, actor)
         theirs = WebhookDelivery.endpoint_id == endpoint.id
         session.execute(delete(WebhookDelivery).where(theirs))
@@ -150,8 +156,8 @@ def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
     """Another secret, told this once; for a day messages are signed with the one before, too."""
     secret = signing.new_secret()
-    with transaction() as session:
-        session.refresh(endpoint, with_for_update=True)
+    with transaction():
+        locks.row(endpoint)
         endpoint.sealed_previous_secret = endpoint.sealed_secret
         endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR
         endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
@@ -165,6 +171,7 @@ def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelive
     Raises ValidationError while the endpoint is paused.
     """
     with transaction():
+        locks.row(endpoint)
         if endpoint.paused_at is not None:
             raise ValidationError("Resume the webhook first: it is paused.", parameter="webhook")
         endpoint.rests_until = None
