@@ -53,7 +53,7 @@ def enqueue_sync(sync_log_id: int, attempt: int) -> None:
             job_id=_job_id(sync_log_id, attempt),
             unique=True,
             job_timeout=JOB_TIMEOUT,
-            result_ttl=600,
+            result_ttl=0,  # how a sync went is told by the database
             failure_ttl=7 * 24 * 3600,
         )
 

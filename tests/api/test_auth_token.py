@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Condition
 from typing import Any, Literal
 
 import jwt
@@ -25,12 +26,17 @@ from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Visitor
 from webapp.clock import now
-from webapp.extensions import transaction
+from webapp.errors import RateLimited
+from webapp.extensions import db, transaction
 from webapp.limits import sign_in
-from webapp.services import invitations, passwords, people
+from webapp.models import User
+from webapp.services import invitations, passwords, people, second_factor
+from webapp.services.second_factor import Proof
 
 URL = "/api/v1/auth/token"
 BOB = "bob@example.com"
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture
@@ -304,6 +310,56 @@ def test_the_sixth_wrong_code_in_five_minutes_is_not_heard(client: FlaskClient, 
     ]
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
+
+
+@pytest.mark.usefixtures("quick")
+def test_right_codes_use_nothing_up(client: FlaskClient, cast: Cast) -> None:
+    phone = set_up(cast.bob)
+    body = {"email": BOB, "password": PASSWORD}
+    for code in phone.recovery_codes[:6]:
+        assert client.post(URL, json=body | {"code": code}).status_code == 200
+
+
+@on_both
+@pytest.mark.usefixtures("quick")
+def test_of_fifty_codes_sent_at_once_five_are_looked_at(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first looks are held until as many requests are under way as can be: none of them can
+    have been counted by then unless it was before the look."""
+    at_once, came, all_came = 12, Counter[str](), Condition()
+    set_up(cast.bob)
+    db.session.rollback()
+    look, refuse = second_factor.accept, sign_in._refusal
+
+    def come(how: str) -> None:
+        with all_came:
+            came[how] += 1
+            all_came.notify_all()
+            assert all_came.wait_for(lambda: came.total() >= at_once, timeout=30)
+
+    def accept(user: User, code: str) -> Proof | None:
+        come("looked at")
+        return look(user, code)
+
+    def refusal(resets: float, of_what: str) -> RateLimited:
+        come("refused")
+        return refuse(resets, of_what)
+
+    monkeypatch.setattr(second_factor, "accept", accept)
+    monkeypatch.setattr(sign_in, "_refusal", refusal)
+
+    def guess(_: int) -> int:
+        body = {"email": BOB, "password": PASSWORD, "code": "000000"}
+        return app.test_client().post(URL, json=body).status_code
+
+    with ThreadPoolExecutor(at_once) as threads:
+        answers = Counter(threads.map(guess, range(50)))
+
+    assert came == {"looked at": 5, "refused": 45}
+    assert answers == {401: 5, 429: 45}
+    db.session.rollback()
+    assert db.session.get_one(User, cast.bob.id).failures_in_a_row == 5
 
 
 @pytest.mark.usefixtures("quick")

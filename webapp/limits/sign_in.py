@@ -1,7 +1,8 @@
 """How often passwords and codes may be guessed, in the dashboard and in the API together.
 
-Only failures count. Asking first keeps guesses from the slow hash; counting afterwards decides,
-so of many guesses sent at once no more than the limit are told that they were wrong.
+Only failures count. Of passwords: asking first keeps guesses from the slow hash; counting
+afterwards decides, so of many guesses sent at once no more than the limit are told that they were
+wrong. A code has few digits: it is counted before it is looked at, and a right one ends the count.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ def by_code(user: User, code: str) -> Proof | None:
     Raises RateLimited if no more guesses are heard.
     """
     person = str(user.id)
-    if limiter.limiter.test(CODES, person):
+    if limiter.limiter.hit(CODES, person):
         proof = second_factor.accept(user, code)
-        if proof is not None or limiter.limiter.hit(CODES, person):
-            return proof
+        if proof is not None:
+            limiter.limiter.clear(CODES, person)
+        return proof
     raise _refusal(
         limiter.limiter.get_window_stats(CODES, person).reset_time, "codes that are wrong"
     )

@@ -43,6 +43,12 @@ class LimitStorage(RedisStorage):
             lambda: self._memory.get_moving_window(key, limit, expiry),
         )
 
+    def clear(self, key: str) -> None:
+        self._ask(
+            lambda: super(LimitStorage, self).clear(key),
+            lambda: self._memory.clear(key),
+        )
+
     def _ask(self, redis: Callable[[], T], memory: Callable[[], T]) -> T:
         if time.monotonic() >= self._away_until:
             try:
