@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError, Event
 
 import pytest
 from flask import Flask
@@ -16,6 +20,8 @@ from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.support.redis_server import RedisServer
+from webapp import queue
+from webapp.limits.storage import LimitStorage
 from webapp.sync import history
 
 
@@ -120,3 +126,23 @@ def test_guesses_stay_limited(app: Flask, cast: Cast, redis: RedisServer) -> Non
     codes = [ask(cast.vera.email, PASSWORD, code="000000") for _ in range(6)]
     assert codes == [401] * 5 + [429]
     assert ask(cast.vera.email, PASSWORD, code=phone.code()) == 429
+
+
+def test_without_redis_one_thread_counts_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's memory starts a timer whenever the last one has run out: of two threads at once
+    in there, one would start the other's again, which raises RuntimeError."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    pool = queue.web_connection(f"redis://127.0.0.1:{port}").connection_pool
+    storage, meeting, met = LimitStorage("", connection_pool=pool), Barrier(2), Event()
+
+    def meet(*_: object) -> bool:
+        with suppress(BrokenBarrierError):  # nobody else came in: as it should be
+            meeting.wait(0.5)
+            met.set()
+        return True
+
+    monkeypatch.setattr(storage._memory, "acquire_entry", meet)
+    with ThreadPoolExecutor(2) as threads:
+        assert all(threads.map(lambda _: storage.acquire_entry("somebody", 60, 60), range(2)))
+    assert not met.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import TypeVar
 
 import structlog
@@ -29,6 +30,8 @@ class LimitStorage(RedisStorage):
     def __init__(self, _uri: str, *, connection_pool: ConnectionPool) -> None:
         super().__init__("redis://", connection_pool=connection_pool)
         self._memory = MemoryStorage()
+        # Two threads at once in there may start its timer twice, which raises RuntimeError.
+        self._alone = Lock()
         self._away_until = 0.0
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -56,4 +59,5 @@ class LimitStorage(RedisStorage):
             except RedisError:
                 log.warning("limits_counted_in_memory")
                 self._away_until = time.monotonic() + PAUSE_SECONDS
-        return memory()
+        with self._alone:
+            return memory()
