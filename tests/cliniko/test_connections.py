@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.cliniko.misbehaviour import (
 from tests.cliniko.stand_ins import BASIC, ONE_TRY, SOON, Watched, page_from
 from webapp.cliniko.client import Listing
 from webapp.cliniko.errors import AuthFailed, BadResponse, ClinikoError, TimedOut, Unavailable
+from webapp.cliniko.line import Line
 from webapp.cliniko.throttle import RetryPolicy, WaitReason
 
 
@@ -38,6 +40,14 @@ def test_a_try_ends_at_its_deadline_however_the_answer_dawdles(behaviour: Behavi
         with pytest.raises(TimedOut):
             page_from(server.url, ONE_TRY)
         assert time.monotonic() - began < SOON
+
+
+def test_whoever_does_not_take_the_request_has_not_answered_in_time() -> None:
+    policy = RetryPolicy(tries=1, connect_timeout=0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
+        line = Line("invented-key-au1", "tests", policy)
+        with closing(line), pytest.raises(TimedOut):
+            line.get(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1", [("q[]", "x" * 20_000_000)])
 
 
 def test_silence_ends_a_try_before_its_deadline() -> None:

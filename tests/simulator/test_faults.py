@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -274,6 +279,28 @@ def test_no_answer_comes(cliniko: Simulator) -> None:
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.recv(1)
+
+
+@pytest.fixture
+def many_open_files() -> Iterator[None]:
+    """More of them than select() can tell apart, as a long run of tests may have."""
+    least = 1200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, least + 200), hard))
+    with ExitStack() as files:
+        for _ in range(least):
+            files.enter_context(Path(os.devnull).open())
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_open_files")
+def test_it_hangs_however_many_files_are_open(cliniko: Simulator) -> None:
+    cliniko.faults.add("hang", seconds=0.5)
+    began = time.monotonic()
+    with raw(cliniko) as connection:
+        assert read_all(connection) == b""
+    assert time.monotonic() - began > 0.4
 
 
 def test_an_answer_that_hangs_ends_after_a_while(cliniko: Simulator) -> None:

@@ -69,7 +69,7 @@ class Line:
         except DecodeError as error:
             raise BadResponse from error
         except (requests.exceptions.RequestException, HTTPError, ValueError, OSError) as error:
-            raise Unavailable from error
+            raise (TimedOut() if _took_too_long(error) else Unavailable()) from error
 
     def _session(self) -> tuple[requests.Session, requests.PreparedRequest]:
         """This thread's connection, and the request that all of its requests are copies of."""
@@ -93,6 +93,13 @@ def _broke_off(error: BaseException | None) -> bool:
     """Whether the other side just went away: under TLS that looks like a TLS error."""
     while error is not None and not isinstance(error, ssl.SSLEOFError):
         error = error.__context__
+    return error is not None
+
+
+def _took_too_long(error: BaseException | None) -> bool:
+    """Whether time ran out while we sent: that is wrapped like a connection that broke."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = next((each for each in error.args if isinstance(each, BaseException)), None)
     return error is not None
 
 
