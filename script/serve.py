@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from resource import RLIMIT_CORE, setrlimit
 
 from config import DEMO_CLINIKO_KEY, ROOT, SIMULATOR_NOTE, ConfigError, Settings, load
 from script.address import Address, AddressUnusable, free_port
@@ -31,6 +32,7 @@ def main() -> int:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and so it stays
             signal.signal(number, signal.default_int_handler)
     os.umask(0o077)  # logs and database are nobody else's business
+    setrlimit(RLIMIT_CORE, (0, 0))  # nor is memory with keys and patients in it
     try:
         settings = load(os.environ)
         with _only_one(settings.instance):

@@ -26,13 +26,15 @@ TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be 
 _GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
 # Two megabytes of cache and sixteen of log: with less of either a large sync writes the same pages
-# of the indexes to the disk again and again, with more of them it is hardly quicker.
+# of the indexes to the disk again and again, with more of them it is hardly quicker. What does not
+# fit goes to files among the temporary ones unless told otherwise, with patients in them.
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
     "foreign_keys=ON",
     "cache_size=-2000",
     "wal_autocheckpoint=4000",
+    "temp_store=MEMORY",
 )
 
 NAMING_CONVENTION = {

@@ -11,9 +11,13 @@ import re
 import secrets
 import signal
 import sqlite3
-import subprocess
+import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -46,22 +50,80 @@ BAD_VALUE = "no-day-canary-8812"  # in a field that cannot be read
 REFUSED = "Constrainova"  # the first name of somebody whom the database refuses
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What others can see of a process in /proc, and whether it can leave a core file."""
+
+    title: str
+    environment_mode: int
+    environment_owner: int
+    largest_core: tuple[str, ...]
+
+    @classmethod
+    def of(cls, pid: int) -> Seen:
+        folder = Path(f"/proc/{pid}")
+        environment = (folder / "environ").stat()
+        limits = (folder / "limits").read_text().splitlines()
+        (core,) = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
+        return cls(
+            (folder / "cmdline").read_bytes().decode("utf-8", "surrogateescape"),
+            stat.S_IMODE(environment.st_mode),
+            environment.st_uid,
+            tuple(core),
+        )
+
+
 class Story:
     """What happened, and who may know what of it."""
 
-    def __init__(self, system: RunningSystem, instance: Path, secrets_: dict[str, str]) -> None:
+    def __init__(
+        self, system: RunningSystem, instance: Path, temporary: Path, secrets_: dict[str, str]
+    ) -> None:
         self.system = system
         self.instance = instance
+        self.temporary = temporary
         self.secrets = secrets_
         self.bodies: list[tuple[str, str, str]] = []  # who was answered, where, what
-        self.titles: set[str] = set()
+        self.processes: dict[int, Seen] = {}
+        self.written: dict[str, bytes] = {}  # temporary files
 
-    def note_titles(self) -> None:
-        for pid in descendants(self.system.pid):
-            done = subprocess.run(
-                ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-            )
-            self.titles.add(done.stdout)
+    def note_processes(self) -> None:
+        """What others on the machine can see of each process just now."""
+        for pid in {self.system.pid, *descendants(self.system.pid)}:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                self.processes[pid] = Seen.of(pid)
+
+    def note_temporary_files(self) -> None:
+        """What stands in them just now; also in those that no folder names any more."""
+        for pid in {self.system.pid, *descendants(self.system.pid)}:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for opened in Path(f"/proc/{pid}/fd").iterdir():
+                    with suppress(FileNotFoundError, ProcessLookupError):
+                        name = str(opened.readlink())
+                        if name.startswith(str(self.temporary)) and opened.is_file():
+                            self.written[name] = opened.read_bytes()
+        for path in self.temporary.rglob("*"):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    self.written[str(path)] = path.read_bytes()
+
+    @contextmanager
+    def temporary_files_watched(self) -> Iterator[None]:
+        """Notes them again and again for as long as this lasts, and at its end."""
+        over = Event()
+
+        def watch() -> None:
+            while not over.wait(0.005):
+                self.note_temporary_files()
+
+        with ThreadPoolExecutor(1) as thread:
+            watching = thread.submit(watch)
+            try:
+                yield
+            finally:
+                over.set()
+        watching.result()
+        self.note_temporary_files()
 
     def stored_so_far(self, clinic: Clinic) -> int:
         """Patients stored by the newest sync of a clinic."""
@@ -84,9 +146,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         "CREDENTIALS_KEYS": Fernet.generate_key().decode(),
         "AUDIT_KEYS": f"canary-audit-key-{secrets.token_hex(16)}",
     }
-    with running_system(instance, LOG_LEVEL="debug", **made) as system:
-        story = Story(system, instance, made)
-        _tell(story)
+    temporary = tmp_path_factory.mktemp("temporary")
+    with running_system(instance, LOG_LEVEL="debug", TMPDIR=str(temporary), **made) as system:
+        story = Story(system, instance, temporary, made)
+        with story.temporary_files_watched():
+            _tell(story)
         yield story
 
 
@@ -171,7 +235,7 @@ def _a_killed_worker(story: Story, clinic: Clinic) -> None:
     horses: list[int] = []
 
     def a_horse_works() -> bool:
-        story.note_titles()
+        story.note_processes()
         horses[:] = [pid for pid in descendants(story.system.pid) if _is_a_horse(pid)]
         return bool(horses) and story.stored_so_far(clinic) > 0
 
@@ -202,6 +266,8 @@ def _looks_around(story: Story, browser: requests.Session, clinic: Clinic, other
     name = PATIENT["last name"]
     page = browser.get(f"{url}/clinics/{clinic.id}/patients").text
     token = re.findall('name="csrf_token" value="([^"]+)"', page)[0]
+    exported = browser.post(f"{url}/clinics/{clinic.id}/patient-export", data={"csrf_token": token})
+    assert name in exported.text
     found = browser.post(
         f"{url}/clinics/{clinic.id}/patients", data={"csrf_token": token, "search": name}
     )
@@ -321,11 +387,41 @@ def test_nobody_is_told_what_is_not_theirs(story: Story, search: Search, record:
     assert search.hits == []
 
 
-def test_no_title_of_a_process_tells(story: Story, search: Search, record: Recorded) -> None:
-    story.note_titles()
-    assert any("worker.py" in title for title in story.titles)
-    for title in story.titles:
-        search.look("title", "", title)
+@pytest.fixture
+def processes(story: Story) -> list[Seen]:
+    """All of them: the server, the web server's, workers, a work-horse, and who else is there."""
+    story.note_processes()
+    titles = [seen.title for seen in story.processes.values()]
+    assert sum("worker.py" in title for title in titles) > 3  # two, what delivers, a work-horse
+    assert any("gunicorn" in title for title in titles)
+    return list(story.processes.values())
+
+
+def test_no_title_of_a_process_tells(
+    processes: list[Seen], search: Search, record: Recorded
+) -> None:
+    for seen in processes:
+        search.look("title", "", seen.title)
+    record(search)
+    assert search.hits == []
+
+
+def test_the_environment_of_a_process_is_its_owners_to_read(processes: list[Seen]) -> None:
+    """It holds secrets: there every program of the same user could have them anyway."""
+    for seen in processes:
+        assert seen.environment_mode & 0o077 == 0, seen.title
+        assert seen.environment_owner == os.getuid(), seen.title
+
+
+def test_no_process_can_leave_a_core_file(processes: list[Seen]) -> None:
+    for seen in processes:
+        assert seen.largest_core == ("0", "0"), seen.title
+
+
+def test_nothing_stands_in_temporary_files(story: Story, search: Search, record: Recorded) -> None:
+    assert story.written, "the processes use another folder than the one that is watched"
+    for name, content in story.written.items():
+        search.look("temporary file", name, content)
     record(search)
     assert search.hits == []
 
