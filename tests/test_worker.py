@@ -111,6 +111,16 @@ def test_a_worker_brings_the_clinic_in_step(
     assert copy_of(cast.surf) == truth_of(surf_account)
 
 
+def test_a_job_that_is_done_leaves_nothing_in_the_queue(
+    hire: Hire, start: Callable[[], int]
+) -> None:
+    redis = queue.redis_connection()
+    hire()
+    wait_until(ended(start()))
+    patterns = ("rq:job:*", "rq:results:*", "rq:finished:*", "rq:wip:*")
+    wait_until(lambda: not any(key for each in patterns for key in redis.scan_iter(each)))
+
+
 def test_a_killed_work_horse_is_replaced_at_once(
     hire: Hire, start: Callable[[], int], cast: Cast, cliniko: Simulator
 ) -> None:
