@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from webapp.cliniko.records import Malformed, PatientRecord
+from webapp.cliniko.records import PatientRecord
 from webapp.extensions import db
 from webapp.models import PatientSyncStatus
 from webapp.services import search
@@ -20,7 +20,6 @@ from webapp.sync.columns import joined, taken_apart
 from webapp.sync.target import Target
 
 Row = tuple[Any, ...]
-_PREPARED = "_prepared_row"
 
 COLUMNS = (
     "cliniko_patient_id",
@@ -44,9 +43,9 @@ COLUMNS = (
     "search_digits",
     "sort_key",
     "sync_status",
-    "last_sync_id",
     "last_synced",
     "last_changed",
+    "last_sync_id",
 )
 KEY = COLUMNS.index("cliniko_patient_id")
 _MOMENTS = {"cliniko_created_at", "cliniko_updated_at", "archived_at", "merged_at", "deleted_at"}
@@ -66,14 +65,7 @@ _UNIQUE = ("organization_id", "cliniko_patient_id")
 def rows_of(target: Target, records: Sequence[PatientRecord], seen_at: datetime) -> list[Row]:
     """The values of these patients' rows, each in the order of COLUMNS."""
     seen = _moment(seen_at)
-    return [(*_known_row(target, record), seen, seen) for record in records]
-
-
-def prepare(target: Target, read: Sequence[PatientRecord | Malformed]) -> None:
-    """Make the rows of these patients now: where all of them are new, in the threads that read."""
-    for record in read:
-        if isinstance(record, PatientRecord):
-            record.__dict__[_PREPARED] = _row_of(target, record)
+    return [_row_of(target, record, seen) for record in records]
 
 
 def upsert(rows: list[Row]) -> None:
@@ -85,11 +77,7 @@ def upsert(rows: list[Row]) -> None:
         connection.exec_driver_sql(_SQLITE, rows)
 
 
-def _known_row(target: Target, record: PatientRecord) -> Row:
-    return record.__dict__.get(_PREPARED) or _row_of(target, record)
-
-
-def _row_of(target: Target, record: PatientRecord) -> Row:
+def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
     names = record.first_name, record.last_name, record.preferred_first_name
     folded = first, last, *_ = [search.fold(text) for text in (*names, record.email)]
     return (
@@ -112,6 +100,8 @@ def _row_of(target: Target, record: PatientRecord) -> Row:
         search.search_digits([number for _, number in record.phones], target.shard),
         search.sort_key(last, first),
         PatientSyncStatus.SUCCESS.value,
+        seen,
+        seen,
         target.sync_log_id,
     )
 

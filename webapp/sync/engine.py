@@ -16,7 +16,7 @@ from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services.connection import client_for
-from webapp.sync import bulk, ending, history, lease, recovery
+from webapp.sync import ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
@@ -46,7 +46,6 @@ class _Work:
     key: str | None
     client: Cliniko
     recorder: Recorder
-    first: bool  # of the clinic: most patients will be new
 
 
 def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
@@ -103,8 +102,7 @@ def _prepare(sync_log_id: int, waiter: StoppableWaiter) -> _Work:
     organization = db.session.get_one(Organization, sync_log.organization_id)
     client, budget = client_for(organization, waiter)
     recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
-    first = history.last_completed(organization) is None
-    return _Work(organization, organization.encrypted_api_key, client, recorder, first)
+    return _Work(organization, organization.encrypted_api_key, client, recorder)
 
 
 def _stored_key(organization: Organization) -> str | None:
@@ -121,8 +119,7 @@ def _read_and_store(work: _Work, waiter: StoppableWaiter) -> None:
     with client:
         recorder.enter(SyncPhase.CONNECTING)
         together = PAGES_TOGETHER[db.engine.dialect.name]
-        prepare = partial(bulk.prepare, recorder.target) if work.first else None
-        with Reader.opened(client, waiter, idle, together=together, prepare=prepare) as reader:
+        with Reader.opened(client, waiter, idle, together=together) as reader:
             if recorder.progress.sync_type is OperationType.RETRY_FAILED:
                 return read_failed(
                     work.organization, client, reader, recorder, before_each_page=_leave_if_told

@@ -7,7 +7,7 @@ and never more than one page a range waits in memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,7 +25,6 @@ from webapp.cliniko.listing import (
     walk_links,
 )
 from webapp.cliniko.page import Page
-from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 
@@ -78,23 +77,16 @@ class Reader:
     """Reads the listings of one client.
 
     `idle` is called twice a second while answers are awaited; what it raises ends the reading. At
-    most so many pages as `together` are passed on at once. `prepare` is called with the records of
-    each page of a range in the thread that has read it.
+    most so many pages as `together` are passed on at once.
     """
 
     def __init__(
-        self,
-        client: Cliniko,
-        waiter: StoppableWaiter,
-        idle: Callable[[], None],
-        together: int,
-        prepare: Callable[[Sequence[PatientRecord | Malformed]], None] | None,
+        self, client: Cliniko, waiter: StoppableWaiter, idle: Callable[[], None], together: int
     ) -> None:
         self._client = client
         self._together = together
         self._waiter = waiter
         self._idle = idle
-        self._prepare = prepare
         self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
         self._unanswered: set[Future[Any]] = set()
 
@@ -107,10 +99,9 @@ class Reader:
         idle: Callable[[], None],
         *,
         together: int = REQUESTS_AT_ONCE,
-        prepare: Callable[[Sequence[PatientRecord | Malformed]], None] | None = None,
     ) -> Iterator[Reader]:
         """A reader whose threads are ended whatever happens."""
-        reader = cls(client, waiter, idle, together, prepare)
+        reader = cls(client, waiter, idle, together)
         try:
             yield reader
         finally:
@@ -146,7 +137,7 @@ class Reader:
         The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
-        asked = [self.put(partial(self._prepared, read_start, listing, start)) for start in plan]
+        asked = [self.put(partial(read_start, self._client, listing, start)) for start in plan]
         meanwhile()
         others = [self.answer(future) for future in asked]
         if not all(page.in_order for page in (first, *others)):
@@ -170,7 +161,7 @@ class Reader:
         pending: dict[Future[IdPage], IdRange] = {}
 
         def go_on(part: IdRange, after: int) -> None:
-            pending[self.put(partial(self._prepared, read_on, part, after))] = part
+            pending[self.put(partial(read_on, self._client, part, after))] = part
 
         for part, first in parts:
             if first is None:
@@ -204,12 +195,6 @@ class Reader:
 
         while (page := self.answer(self.put(following))) is not None:
             yield page
-
-    def _prepared(self, read: Callable[..., IdPage], *place: Any) -> IdPage:
-        page = read(self._client, *place)
-        if self._prepare is not None:
-            self._prepare(page.records)
-        return page
 
     def _next_finished(self, futures: Iterable[Future[Answer]]) -> set[Future[Answer]]:
         waiting_for = set(futures)
