@@ -423,10 +423,20 @@ def _public_url(read: _Reader, *, production: bool) -> str | None:
 
 
 def _allowed_hosts(read: _Reader, public_url: str | None, *, production: bool) -> tuple[str, ...]:
-    """In production never any name at all: without a list the one that people are sent to."""
+    """In production never any name at all: without a list the one that people are sent to, which
+    must stand in a list too."""
     named = _names(read.text("ALLOWED_HOSTS", *HOST_NAMES))
     called = urlsplit(public_url).hostname if public_url and production else None
+    if called and named and not any(_covers(name, called) for name in named):
+        raise ConfigError(
+            f"ALLOWED_HOSTS lacks {called}, the name in PUBLIC_URL: every link in a mail would "
+            "lead to a page that is refused."
+        )
     return named or ((called,) if called else ())
+
+
+def _covers(name: str, host: str) -> bool:
+    return host == name or (name.startswith(".") and host.endswith(name))
 
 
 def _second_factor(read: _Reader, *, production: bool) -> SecondFactor:

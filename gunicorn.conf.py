@@ -1,10 +1,7 @@
 """How gunicorn serves the application; the address comes from script/server."""
 
 import gc
-from resource import RLIMIT_CORE, setrlimit
 from typing import Any
-
-setrlimit(RLIMIT_CORE, (0, 0))  # a core file would hold keys and patients
 
 wsgi_app = "webapp:create_app()"
 worker_class = "script.web_worker.WebWorker"  # gthread that does not wait for ever

@@ -6,14 +6,12 @@ With `--deliver` it starts what sends webhooks and mails in place of one.
 from __future__ import annotations
 
 import sys
-from resource import RLIMIT_CORE, setrlimit
 
 from config import ConfigError
 
 
 def main() -> int:
     """Run until told to stop. Exit code 2: the settings cannot be used."""
-    setrlimit(RLIMIT_CORE, (0, 0))  # a core file would hold keys and patients
     try:
         from webapp import create_core
 

@@ -118,10 +118,15 @@ def test_in_production_it_goes_by_the_name_in_its_address_unless_others_are_list
 ) -> None:
     address = {"PUBLIC_URL": "https://Patients.clinic.example:8443/"}
     assert load_in(tmp_path, **(PRODUCTION | address)).allowed_hosts == ("patients.clinic.example",)
-    assert load_in(tmp_path, **PRODUCTION, ALLOWED_HOSTS="a.example").allowed_hosts == (
-        "a.example",
-    )
+    listed = load_in(tmp_path, **PRODUCTION, ALLOWED_HOSTS="a.example, .clinic.example")
+    assert listed.allowed_hosts == ("a.example", ".clinic.example")
     assert load_in(tmp_path, PUBLIC_URL="http://here:8000").allowed_hosts == ()
+
+
+@pytest.mark.parametrize("hosts", ["a.example", "clinic.example", ".patients.clinic.example"])
+def test_a_list_without_the_name_that_mails_lead_to_is_refused(tmp_path: Path, hosts: str) -> None:
+    with pytest.raises(ConfigError, match="ALLOWED_HOSTS lacks patients"):
+        load_in(tmp_path, **PRODUCTION, ALLOWED_HOSTS=hosts)
 
 
 @pytest.mark.parametrize("name", [".clinic.example", ".", "clinic.example.", "clinic..example"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from resource import RLIMIT_CORE, setrlimit
 
 from flask import Flask
 
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def create_core(settings: Settings | None = None) -> Flask:
     """The application without its edge: settings, database and logs. Enough for a worker."""
+    setrlimit(RLIMIT_CORE, (0, 0))  # a core file would hold keys and patients
     settings = settings or load(os.environ, instance=ROOT / "instance")
     app = Flask(
         __name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")

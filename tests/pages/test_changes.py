@@ -18,7 +18,7 @@ from webapp.sync.progress import Progress
 
 def told(log: SyncLog, *changes: tuple[ChangeKind, tuple[str, ...]]) -> SyncLog:
     """The sync, with these changes in its metadata."""
-    counts = ChangeCounts.of(Change("1", kind, fields) for kind, fields in changes)
+    counts = ChangeCounts.of([Change("1", kind, fields) for kind, fields in changes])
     with transaction():
         row = db.session.get_one(SyncLog, log.id)
         row.progress = {**row.progress, "changes": counts.to_json()}

@@ -204,8 +204,8 @@ def test_old_syncs_go_but_for_those_that_somebody_needs(
     old(operation_type=changed)  # the last of its type
     old(cast.northside)  # the only one of its clinic
     make_log(cast.surf, started_at=now() - 399 * DAY)
-    failed()  # the newest that has ended
-    make_log(cast.surf, SyncStatus.RUNNING, started_at=ended)
+    gone.append(failed())  # after the last that completed, and not the newest
+    failed()  # the newest of its clinic
     kept = set(db.session.scalars(select(SyncLog.id))) - set(gone)
     outcomes = figures.read().outcomes
 

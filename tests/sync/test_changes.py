@@ -186,7 +186,7 @@ def test_the_counts_are_what_is_written_down(
     log = sync()
 
     told = ChangeCounts.of(
-        Change(key, ChangeKind(kind), tuple(fields)) for key, kind, fields in written(cast.surf)
+        [Change(key, ChangeKind(kind), tuple(fields)) for key, kind, fields in written(cast.surf)]
     )
     assert changes == {}
     assert log.progress["changes"] == told.to_json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import select
+import selectors
 import socket
 import sqlite3
 import time
@@ -51,12 +51,17 @@ def test_slow_clients_are_cut_off_and_hold_nobody_up_for_longer(web: Web) -> Non
         takes_nothing = stack.enter_context(begin(web, large.encode(), buffer=4096))
         first = {stack.enter_context(begin(web, start)): drip for start, drip in SLOW}
         more = [stack.enter_context(begin(web, start)) for start, _ in [*SLOW, SLOW[0]]]
+        open_ones = stack.enter_context(selectors.DefaultSelector())
+        for each in first:
+            open_ones.register(each, selectors.EVENT_READ)
         began = time.monotonic()
         asked = [others.submit(ask_for_nothing, web) for _ in range(4)]
         while first:
             assert time.monotonic() < began + PATIENCE
-            ended, _, _ = select.select(list(first), [], [], 0.5)
-            first = {each: drip for each, drip in first.items() if each not in ended}
+            ended = {key.fd for key, _ in open_ones.select(0.5)}
+            for connection in [each for each in first if each.fileno() in ended]:
+                open_ones.unregister(connection)
+                del first[connection]
             for connection, drip in first.items():
                 with suppress(OSError):  # just closed
                     connection.sendall(drip)

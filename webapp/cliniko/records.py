@@ -57,9 +57,14 @@ class PatientRecord(msgspec.Struct, frozen=True, dict=True):
     @property
     def phone(self) -> str:
         """The first mobile number, else the first that is no fax."""
-        mobiles = [number for kind, number in self.phones if kind.casefold() == "mobile"]
-        others = [number for kind, number in self.phones if kind.casefold() != "fax"]
-        return next(iter(mobiles + others), "")
+        best = ""
+        for kind, number in self.phones:
+            kind = kind.casefold()
+            if kind == "mobile":
+                return number
+            if not best and kind != "fax":
+                best = number
+        return best
 
     @cached_property
     def content_hash(self) -> str:

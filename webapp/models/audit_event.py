@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, String, UniqueConstraint
+from sqlalchemy import JSON, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Base
 from webapp.models.types import BigId, UtcDateTime
 
 SERVICE_CHAIN = 0  # of what belongs to no clinic
+
+
+HAS_SUBJECT = text("subject IS NOT NULL")
 
 
 class AuditEvent(Base):
@@ -21,6 +24,12 @@ class AuditEvent(Base):
     __table_args__ = (
         UniqueConstraint("chain", "number"),
         Index("ix_audit_events_actor_id_id", "actor_id", "id"),
+        Index(
+            "ix_audit_events_subject",
+            *("subject", "chain", "number"),
+            sqlite_where=HAS_SUBJECT,
+            postgresql_where=HAS_SUBJECT,
+        ),
         {"sqlite_autoincrement": True},
     )
 

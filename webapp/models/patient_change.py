@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Base
@@ -38,11 +38,12 @@ class PatientChange(Base):
         {"sqlite_with_rowid": False},
     )
 
-    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    # No foreign keys, as PostgreSQL would look the same rows up for each of a hundred thousand
+    # changes: the row of the clinic is locked and written to in the transaction of each.
+    organization_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     cliniko_patient_id: Mapped[str] = mapped_column(String(20))
-    # The sync that found it, or whose held removals were confirmed. As with patients no foreign
-    # key: PostgreSQL would look the same row up for each of a hundred thousand changes.
+    # The sync that found it, or whose held removals were confirmed.
     sync_log_id: Mapped[int] = mapped_column(BigId)
     kind: Mapped[str] = mapped_column(String(10))
     fields: Mapped[list[str]] = mapped_column(JSON)

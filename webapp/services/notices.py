@@ -86,8 +86,8 @@ def webhook_stopped(organization_id: int, endpoint_id: int, why: str) -> None:
     clinic = db.session.get_one(Organization, organization_id).name
     text = (
         f"Webhook {endpoint_id} of {clinic} was paused: {why}\n\n"
-        "What happens meanwhile waits and is sent as soon as somebody resumes it on the page "
-        "“Webhooks” of the clinic."
+        "What happens meanwhile waits for 30 days and is sent as soon as somebody resumes it on "
+        "the page “Webhooks” of the clinic."
     )
     put(organization_id, NoticeKind.WEBHOOK_STOPPED, f"A webhook of {clinic} was paused", text)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import db, transaction
@@ -20,15 +22,19 @@ from webapp.models import (
 from webapp.services import changes
 
 KEPT = changes.KEPT
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _AT_ONCE = 500  # rows that one transaction deletes at most
 
 _later = aliased(SyncLog)
-# So the newest of each clinic stays, and the last that completed of each type.
-_HAS_SUCCESSOR = exists().where(
-    _later.organization_id == SyncLog.organization_id,
-    _later.id > SyncLog.id,
+_follows = (_later.organization_id == SyncLog.organization_id) & (_later.id > SyncLog.id)
+_completed_after_it = exists().where(
+    _follows,
     _later.operation_type == SyncLog.operation_type,
     _later.status == SyncStatus.COMPLETED,
+)
+# So the newest of each clinic stays, and the last that completed of each type.
+_HAS_SUCCESSOR = exists().where(_follows) & (
+    (SyncLog.status != SyncStatus.COMPLETED) | _completed_after_it
 )
 _IS_NEEDED = (
     exists().where(SyncFailure.sync_log_id == SyncLog.id)
@@ -39,7 +45,7 @@ _IS_NEEDED = (
 
 def delete_old(before: datetime) -> int:
     """Delete some of the syncs that ended before a moment, of all clinics, in one transaction that
-    also counts how they ended; says how many.
+    also counts how they ended; says how many, 0 when none is left.
 
     What stays: of each clinic the newest, and of each type the last that completed; and each sync
     with records that failed, with held removals, or with changes that are kept.
@@ -55,14 +61,17 @@ def delete_old(before: datetime) -> int:
             .returning(SyncLog.status, SyncLog.error_code)
         )
         ends = Counter((status, code or "") for status, code in gone)
-        for (status, error_code), count in sorted(ends.items()):
-            _count(status, error_code, count)
-    return ends.total()
+        if ends:
+            session.connection().execute(_counted(ends))
+    return len(some)
 
 
-def _count(status: str, error_code: str, count: int) -> None:
-    row = db.session.get(DeletedSyncs, (status, error_code), with_for_update=True)
-    if row is None:
-        row = DeletedSyncs(status=status, error_code=error_code, count=0)
-        db.session.add(row)
-    row.count += count
+def _counted(ends: Counter[tuple[str, str]]) -> Any:
+    insert = _INSERT[db.engine.dialect.name](DeletedSyncs).values(
+        [
+            {"status": status, "error_code": code, "count": count}
+            for (status, code), count in sorted(ends.items())
+        ]
+    )
+    both = {"count": DeletedSyncs.count + insert.excluded.count}
+    return insert.on_conflict_do_update(index_elements=["status", "error_code"], set_=both)

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 from functools import cache
 from threading import BoundedSemaphore
 
+import structlog
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from webapp.errors import ValidationError
 from webapp.services.breached import is_breached
 from webapp.services.guessable import is_guessable
+
+log = structlog.get_logger()
 
 MIN_LENGTH = 15  # where a password is all that one needs to sign in
 MIN_LENGTH_WITH_CODE = 12  # where a second factor stands beside it
@@ -32,8 +35,8 @@ def hashed(password: str, *, about: Iterable[str] = (), with_code: bool = False)
     """The hash to store. `about` is what can be known of the person, `with_code` whether they have
     a second factor.
 
-    Raises ValidationError for a password that is too short, too long, guessed first, or known from
-    a breach.
+    Raises ValidationError for a password that is too short, too long, guessed first, known from a
+    breach, or if the list of those cannot be read.
     """
     _check_size(password)
     typed, password = password, _normalized(password)
@@ -49,7 +52,16 @@ def hashed(password: str, *, about: Iterable[str] = (), with_code: bool = False)
             "nothing to do with each other.",
             parameter="password",
         )
-    if is_breached(password) or is_breached(typed):
+    try:
+        stolen = is_breached(password) or is_breached(typed)
+    except OSError as error:
+        log.exception("breached_passwords_unreadable")
+        raise ValidationError(
+            "Passwords cannot be checked just now, so none is taken. Tell whoever runs Patient "
+            "Sync.",
+            parameter="password",
+        ) from error
+    if stolen:
         raise ValidationError(
             "This password is known to have been stolen elsewhere, so it is tried by whoever "
             "guesses. Choose another one, also wherever else you use it.",

@@ -51,9 +51,8 @@ def add(email: str, password_hash: str, *, role: Role, organization_id: int | No
     """Add a person, inside the caller's transaction. Raises as `create` does, and IntegrityError
     for an address that somebody has already."""
     _check_place(role, organization_id)
-    place = {"role": role, "organization_id": organization_id}
-    user = User(email=email, password_hash=password_hash, **place)
-    db.session.add(user)
+    place: dict[str, Any] = {"role": role, "organization_id": organization_id}
+    db.session.add(user := User(email=email, password_hash=password_hash, **place))
     db.session.flush()
     return user
 
@@ -152,19 +151,20 @@ def record(
     left: tuple[int | None, ...] = (),
     **details: Any,
 ) -> None:
-    """What was done with a person, in a mail to them, in the chain of their clinic, and in that of
-    the one that they belonged to until now, `left`; an admin's is that of no clinic. As the last
-    step of the caller's transaction."""
+    """What was done with a person: in a mail to them, in the chain of their clinic (an admin's is
+    that of none), and, but for where they went, in that of the one that they `left`. The last step
+    of the caller's transaction."""
     account_notices.tell(event, user, actor=actor)
     # In one order, so that two who are moved to each other's clinics do not wait for each other.
     for organization_id in sorted({user.organization_id, *left}, key=lambda clinic: clinic or 0):
+        here = organization_id == user.organization_id
+        told = {name: details[name] for name in details if here or name == "role"}
         audit.record(
             event,
             actor=actor,
             organization_id=organization_id,
             subject=f"person {user.id}",
-            person=user.email,
-            **details,
+            **(told | {"person": user.email}),
         )
 
 

@@ -152,7 +152,8 @@ def end(session_id: int, *, owner: User) -> None:
 
 def end_others(row: UserSession) -> str:
     """End everything that a person has opened but this session, and give its new secret: a copy of
-    the cookie is one of the others. No password was entered, so no limit begins anew."""
+    the cookie is one of the others. The password may have been entered half an hour ago, so no
+    limit begins anew."""
     secret, user = secrets.token_urlsafe(32), row.user
     with people.changing(user, Event.SIGNED_OUT_EVERYWHERE, actor=user):
         people.end_everything_of(user)

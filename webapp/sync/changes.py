@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -66,13 +66,12 @@ class ChangeCounts:
     fields: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, changes: Iterable[Change]) -> ChangeCounts:
+    def of(cls, changes: Sequence[Change]) -> ChangeCounts:
         """The counts of these changes."""
-        counts = cls()
-        for change in changes:
-            counts.kinds[change.kind.value] += 1
-            counts.fields.update(change.fields)
-        return counts
+        return cls(
+            Counter([str(change.kind) for change in changes]),
+            Counter([field for change in changes for field in change.fields]),
+        )
 
     def plus(self, other: ChangeCounts) -> ChangeCounts:
         """Both together."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import contains_eager
 
 from webapp.clock import now
 from webapp.errors import NotFound
@@ -50,8 +51,14 @@ def find(
 
 def get(organization: Organization, delivery_id: int) -> WebhookDelivery:
     """One message of this clinic. Raises NotFound for one that is none of the clinic's."""
-    delivery = db.session.get(WebhookDelivery, delivery_id)
-    if delivery is None or delivery.endpoint.organization_id != organization.id:
+    query = select(WebhookDelivery).join(WebhookDelivery.endpoint)
+    ours = WebhookEndpoint.organization_id == organization.id
+    delivery = db.session.scalar(
+        query.options(contains_eager(WebhookDelivery.endpoint)).where(
+            WebhookDelivery.id == delivery_id, ours
+        )
+    )
+    if delivery is None:
         raise NotFound()
     return delivery
 

@@ -147,9 +147,9 @@ def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Delete an endpoint with all of its messages, those that wait included."""
     with transaction() as session:
         locks.row(endpoint)
-        _record(audit.Event.WEBHOOK_DELETED, endpoint, actor)
         theirs = WebhookDelivery.endpoint_id == endpoint.id
         session.execute(delete(WebhookDelivery).where(theirs))
+        _record(audit.Event.WEBHOOK_DELETED, endpoint, actor)
         session.delete(endpoint)
 
 
