@@ -84,6 +84,12 @@ def test_what_is_told_again_takes_the_place_of_what_was(app: Flask, cast: Cast) 
     assert all({"first_name", "last_name"} <= {*each} for each in fields)
 
 
+def test_however_many_come_at_once_each_is_stored(app: Flask, cast: Cast) -> None:
+    store(cast.surf, *(record(number, f"Anna {number}", "Abel") for number in range(901)))
+    first_names = {key: values[0] for key, values in as_stored().items()}
+    assert first_names == {str(number): f"Anna {number}" for number in range(901)}
+
+
 def test_a_value_that_would_move_others_to_another_row_is_refused() -> None:
     with pytest.raises(ValueError, match="stands between values"):
         joined(["Anna", "Be\x1frta", "Carla"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -20,6 +22,10 @@ from webapp.sync.columns import joined, taken_apart
 from webapp.sync.target import Target
 
 Row = tuple[Any, ...]
+
+# So many rows in a statement of SQLite: with one each, its driver would queue for the interpreter
+# after each row, behind the threads that read.
+_TOGETHER = 400
 
 COLUMNS = (
     "cliniko_patient_id",
@@ -74,7 +80,9 @@ def upsert(rows: list[Row]) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_POSTGRESQL, tuple(map(joined, zip(*rows, strict=True))))
     else:
-        connection.exec_driver_sql(_SQLITE, rows)
+        for begin in range(0, len(rows), _TOGETHER):
+            some = rows[begin : begin + _TOGETHER]
+            connection.exec_driver_sql(_sqlite(len(some)), tuple(chain.from_iterable(some)))
 
 
 def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
@@ -125,7 +133,12 @@ def _values_in_columns() -> str:
     )
 
 
-_SQLITE = _statement(f"VALUES ({', '.join('?' * len(COLUMNS))})")
+@cache
+def _sqlite(count: int) -> str:
+    return _statement(f"VALUES {', '.join([_SQLITE_ROW] * count)}")
+
+
+_SQLITE_ROW = f"({', '.join('?' * len(COLUMNS))})"
 _POSTGRESQL = _statement(_values_in_columns())
 
 
