@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -24,7 +23,7 @@ from webapp.sync.target import Target
 Row = tuple[Any, ...]
 
 # So many rows in a statement of SQLite: with one each, its driver would queue for the interpreter
-# after each row, behind the threads that read.
+# after each row, behind the threads that read. Four hundred take a megabyte.
 _TOGETHER = 400
 
 COLUMNS = (
@@ -80,9 +79,12 @@ def upsert(rows: list[Row]) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_POSTGRESQL, tuple(map(joined, zip(*rows, strict=True))))
     else:
-        for begin in range(0, len(rows), _TOGETHER):
+        whole = len(rows) - len(rows) % _TOGETHER
+        for begin in range(0, whole, _TOGETHER):
             some = rows[begin : begin + _TOGETHER]
-            connection.exec_driver_sql(_sqlite(len(some)), tuple(chain.from_iterable(some)))
+            connection.exec_driver_sql(_SQLITE_MANY, tuple(chain.from_iterable(some)))
+        if rows[whole:]:
+            connection.exec_driver_sql(_SQLITE_ONE, rows[whole:])
 
 
 def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
@@ -133,12 +135,9 @@ def _values_in_columns() -> str:
     )
 
 
-@cache
-def _sqlite(count: int) -> str:
-    return _statement(f"VALUES {', '.join([_SQLITE_ROW] * count)}")
-
-
 _SQLITE_ROW = f"({', '.join('?' * len(COLUMNS))})"
+_SQLITE_ONE = _statement(f"VALUES {_SQLITE_ROW}")
+_SQLITE_MANY = _statement(f"VALUES {', '.join([_SQLITE_ROW] * _TOGETHER)}")
 _POSTGRESQL = _statement(_values_in_columns())
 
 
