@@ -19,6 +19,7 @@ from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
 from tests.support.canaries import Search, WatchedLog
+from tests.support.mailbox import Mailbox, mailbox
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.receiver import Receiver, receiver
 from tests.support.redis_server import redis_server
@@ -145,6 +146,13 @@ def surf_account(cliniko: Simulator) -> ClinikoAccount:
 def there() -> Iterator[Receiver]:
     """Whoever receives what webhooks send."""
     with receiver() as it:
+        yield it
+
+
+@pytest.fixture
+def box() -> Iterator[Mailbox]:
+    """Where mails arrive."""
+    with mailbox() as it:
         yield it
 
 

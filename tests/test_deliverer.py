@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from config import Settings
 from tests.cast import Cast
-from tests.support.mailbox import Mailbox, mailbox
+from tests.support.mailbox import Mailbox
 from tests.support.processes import wait_until
 from tests.support.receiver import Receiver, Reply
 from webapp import create_core, queue
@@ -38,12 +38,6 @@ on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @pytest.fixture
 def factory() -> Callable[[Settings], Flask]:
     return create_core
-
-
-@pytest.fixture
-def box() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
-from tests.support.mailbox import Mailbox, mailbox
+from tests.support.mailbox import Mailbox
 from webapp.extensions import db
 from webapp.models import Notice, NoticeKind, Role
 from webapp.services import (
@@ -30,12 +30,6 @@ from webapp.services.audit import Event
 ANOTHER = "nine herons read old maps"
 REASON = "nobody else is there"
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-
-
-@pytest.fixture
-def box() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,12 +32,6 @@ from webapp.services import mail, notices, schedules
 from webapp.sync import ending
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-
-
-@pytest.fixture
-def box() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
 
 
 @pytest.fixture
