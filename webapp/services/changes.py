@@ -83,7 +83,11 @@ def of_sync(
     sync_log: SyncLog, *, limit: int, offset: int = 0, kind: ChangeKind | None = None
 ) -> ChangePage:
     """What a sync has changed, in the order of the feed; all, or the changes of one kind."""
-    query = select(PatientChange).where(PatientChange.sync_log_id == sync_log.id)
+    # By the clinic too, in whose order they are kept: else all of a sync are sorted for one page.
+    query = select(PatientChange).where(
+        PatientChange.organization_id == sync_log.organization_id,
+        PatientChange.sync_log_id == sync_log.id,
+    )
     if kind is not None:
         query = query.where(PatientChange.kind == kind)
     return _page(query.order_by(PatientChange.position), limit, offset)
