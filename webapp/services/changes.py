@@ -138,7 +138,8 @@ def forget_patient(organization_id: int, cliniko_patient_id: str) -> None:
 
 
 def _page(query: Select[PatientChange], limit: int, offset: int) -> ChangePage:
-    total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    counted = query.order_by(None).with_only_columns(func.count(PatientChange.position))
+    total = db.session.scalar(counted) or 0
     rows = db.session.scalars(query.limit(limit).offset(offset)).all()
     held = _patients(rows)
     return ChangePage([(row, held.get(row.cliniko_patient_id)) for row in rows], total)
