@@ -20,12 +20,11 @@ from typing import Any
 import structlog
 from flask import current_app
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
-from webapp.extensions import db
+from webapp.extensions import INSERT, db
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services.audit_events import Event as Event
@@ -33,8 +32,6 @@ from webapp.services.audit_events import Event as Event
 log = structlog.get_logger()
 
 Detail = int | str | bool | None | list[str]
-
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Result(StrEnum):
@@ -119,7 +116,7 @@ def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
     )
     end = connection.execute(step).one_or_none()
     if end is None:  # the first of this chain; of two that come at once one waits for the other
-        beginning = _INSERT[connection.dialect.name](AuditChain).on_conflict_do_nothing()
+        beginning = INSERT[connection.dialect.name](AuditChain).on_conflict_do_nothing()
         connection.execute(beginning.values(chain=chain, length=0, hash=""))
         end = connection.execute(step).one()
     row = {**told, "chain": chain, "number": end.length}

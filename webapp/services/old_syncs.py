@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
-from webapp.extensions import db, transaction
+from webapp.extensions import INSERT, db, transaction
 from webapp.models import (
     DeletedSyncs,
     HeldRemoval,
@@ -22,7 +21,6 @@ from webapp.models import (
 from webapp.services import changes
 
 KEPT = changes.KEPT
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _AT_ONCE = 500  # rows that one transaction deletes at most
 
 _later = aliased(SyncLog)
@@ -67,7 +65,7 @@ def delete_old(before: datetime) -> int:
 
 
 def _counted(ends: Counter[tuple[str, str]]) -> Any:
-    insert = _INSERT[db.engine.dialect.name](DeletedSyncs).values(
+    insert = INSERT[db.engine.dialect.name](DeletedSyncs).values(
         [
             {"status": status, "error_code": code, "count": count}
             for (status, code), count in sorted(ends.items())
