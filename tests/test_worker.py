@@ -36,6 +36,23 @@ from webapp.sync.start import start_sync
 DUE_CLINICS = 8
 ROOT = Path(__file__).resolve().parent.parent
 
+# Told to end while SQLAlchemy puts a connection back: it lets no exception out of there.
+TOLD_AT_A_BAD_MOMENT = """
+import os, signal
+from sqlalchemy import event
+from webapp import create_core, worker
+from webapp.extensions import db
+
+def tell(*_):
+    event.remove(db.engine, "reset", tell)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+app = create_core()
+with app.app_context():
+    event.listen(db.engine, "reset", tell)
+    worker.start(app)
+"""
+
 Worker = subprocess.Popen[bytes]
 Hire = Callable[[], Worker]
 
@@ -178,6 +195,17 @@ def test_a_worker_that_is_told_to_end_lets_another_go_on(
 
     assert row(log_id).status == "completed"
     assert copy_of(cast.surf) == truth_of(cliniko.accounts[0])
+
+
+def test_a_worker_that_is_told_to_end_at_a_bad_moment_ends(
+    app: Flask, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-c", TOLD_AT_A_BAD_MOMENT]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment) as worker:
+        try:
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
 
 
 def test_a_sync_that_kills_its_worker_each_time_is_given_up(

@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 from flask import Flask
 from rq import Queue, Worker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
@@ -62,6 +63,7 @@ class SyncWorker(Worker):
         )
         self._app = app
         self._looked_at = 0.0
+        self._told_to_end = False
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Refuse anything in the queue that is not a job of ours: who can write to Redis must not
@@ -110,8 +112,17 @@ class SyncWorker(Worker):
             os._exit(1)
         signal.signal(signal.SIGUSR1, _hand_over)
 
+    def run_maintenance_tasks(self) -> None:
+        """RQ comes here every few seconds with no job in hand. Told to end, it raises out of
+        whatever it was doing, and a library that lets no exception out of its clean-up would let
+        it work on for ever: so it is told again."""
+        if self._told_to_end:
+            raise StopRequested
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+
     def handle_warm_shutdown_request(self) -> None:
         """Told to end: the sync goes on elsewhere after the page at hand."""
+        self._told_to_end = True
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             with suppress(ProcessLookupError):

@@ -112,15 +112,18 @@ def live(app: Flask, cast: Cast) -> Iterator[Live]:
 @pytest.fixture
 def worker(live: Live, environment: dict[str, str]) -> Iterator[None]:
     """A worker in a process of its own, as `python worker.py` starts it."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "worker.py"],
         cwd=ROOT,
         env=tether.environ(os.environ | environment),
         stderr=subprocess.DEVNULL,
-    )
-    yield
-    process.terminate()
-    process.wait(20)
+    ) as process:
+        yield
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()  # or it takes the jobs of the tests that follow
 
 
 @pytest.fixture
