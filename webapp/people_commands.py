@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from webapp.models import Role
-from webapp.services import emergency, invitations, people
+from webapp.services import email_addresses, emergency, invitations, people
 from webapp.terminal import in_sentences, person, secret
 
 _ROLE = click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
@@ -45,7 +45,7 @@ def create_user(email: str, role: str, organization_id: int | None) -> None:
     """Add a person who may sign in. The password is asked for, or read from standard input."""
     password = secret("Password", confirm=True)
     people.create(email, password, role=Role(role), organization_id=organization_id)
-    click.echo(f"{people.normalized(email)} can sign in as {role}.")
+    click.echo(f"{email_addresses.normalized(email)} can sign in as {role}.")
 
 
 @click.command("set-password")

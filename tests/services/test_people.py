@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import AuditEvent, Role
+from webapp.models import AuditEvent, Role, User
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import people
 
@@ -72,3 +75,23 @@ def test_a_new_password_ends_the_sessions(cast: Cast) -> None:
     before = cast.bob.session_epoch
     people.set_password(cast.bob, "another long password")
     assert cast.bob.session_epoch == before + 1
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_of_two_admins_who_remove_each_other_at_once_one_stays(app: Flask, cast: Cast) -> None:
+    nina = people.create("nina@example.com", PASSWORD, role=Role.ADMIN)
+    admins = [cast.alice.id, nina.id]
+
+    def remove(user_id: int) -> bool:
+        with app.app_context():
+            try:
+                people.deactivate(db.session.get_one(User, user_id))
+            except ValidationError:
+                return False
+            return True
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(20):
+            assert sorted(threads.map(remove, admins)) == [False, True]
+            for user_id in admins:
+                people.activate(db.session.get_one(User, user_id))

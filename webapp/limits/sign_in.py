@@ -21,7 +21,7 @@ from webapp.durations import remaining_words
 from webapp.errors import RateLimited, SignInLimited
 from webapp.limits import limiter, refusals
 from webapp.models import User
-from webapp.services import people, second_factor
+from webapp.services import email_addresses, people, second_factor
 from webapp.services.audit import Event
 from webapp.services.second_factor import Proof
 
@@ -84,7 +84,7 @@ def count_failure(email: str) -> None:
 
 def _each_within(ask: Callable[..., bool], email: str) -> None:
     # A digest: addresses of people do not belong in Redis.
-    account = hashlib.sha256(people.normalized(email).encode()).hexdigest()[:24]
+    account = hashlib.sha256(email_addresses.normalized(email).encode()).hexdigest()[:24]
     address = _network(get_remote_address())
     address_is_free = ask(PER_ADDRESS, address)
     account_is_free = ask(PER_ACCOUNT, account)

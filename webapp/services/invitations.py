@@ -20,7 +20,7 @@ from webapp.clock import now
 from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Invitation, Role, User
-from webapp.services import audit, passwords, people
+from webapp.services import audit, email_addresses, passwords, people
 from webapp.services.audit import Event, Result
 
 PATH = "/invitation"
@@ -37,7 +37,7 @@ def invite(
     its clinic, OrganizationNotFound for a clinic that does not exist. Whoever may not see the
     person that has the address is not told that there is one.
     """
-    email = people.checked_email(email)
+    email = email_addresses.checked(email)
     nobodys = passwords.nobodys()  # so that guessing takes as long as ever
     try:
         with transaction():

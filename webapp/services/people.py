@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +14,8 @@ from webapp.clock import now
 from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import account_notices, audit, passwords, tries
+from webapp.services import account_notices, audit, email_addresses, passwords, tries
 from webapp.services.audit import Event
-
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
 def create(
@@ -34,7 +31,7 @@ def create(
     Raises ValidationError for an e-mail address or password that cannot be used or a role without
     its clinic, OrganizationNotFound for a clinic that does not exist.
     """
-    email = checked_email(email)
+    email = email_addresses.checked(email)
     organization = organization_id and db.session.get(Organization, organization_id)
     about = (email, organization.name) if organization else (email,)
     password_hash = passwords.hashed(password, about=about)
@@ -134,6 +131,8 @@ def changing(
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
+        if user.role == Role.ADMIN:
+            _admins_who_can_help()
         # "of": they may have been loaded with their clinic, which PostgreSQL does not lock.
         session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
@@ -181,22 +180,16 @@ def known_already() -> ValidationError:
     return ValidationError("Somebody with this e-mail address exists already.", parameter="email")
 
 
-def checked_email(email: str) -> str:
-    """An address in the form in which it is stored. Raises ValidationError for what is none."""
-    email = normalized(email)
-    if len(email) > 320 or not _EMAIL.fullmatch(email) or not email.isprintable():
-        raise ValidationError("This is not an e-mail address.", parameter="email")
-    return email
-
-
 def by_email(email: str) -> User | None:
     """The active person with this address, written in any case."""
-    return db.session.scalar(select(User).where(User.email == normalized(email), User.active))
+    return db.session.scalar(
+        select(User).where(User.email == email_addresses.normalized(email), User.active)
+    )
 
 
 def anybody_by_email(email: str) -> User | None:
-    """The person with this address, active or not."""
-    return db.session.scalar(select(User).where(User.email == normalized(email)))
+    """The person with this address, written in any case, active or not."""
+    return db.session.scalar(select(User).where(User.email == email_addresses.normalized(email)))
 
 
 def by_id(user_id: int) -> User | None:
@@ -221,11 +214,6 @@ def authenticate(email: str, password: str, *, again: bool = False) -> User | No
     return user if user.session_epoch == epoch else None
 
 
-def normalized(email: str) -> str:
-    """The form in which an address is stored and compared."""
-    return email.strip().lower()
-
-
 def _check_place(role: Role, organization_id: int | None) -> None:
     if (role is Role.ADMIN) != (organization_id is None):
         raise ValidationError(
@@ -239,16 +227,17 @@ def _check_place(role: Role, organization_id: int | None) -> None:
 
 
 def _keep_an_admin(user: User) -> None:
-    """Locked, so that of two admins who remove each other at once one stays. One who was invited
-    and has no password yet could help nobody."""
-    if user.role != Role.ADMIN:
-        return
-    admins = select(User.id).where(User.role == Role.ADMIN, User.active, ~User.invited)
-    others = set(db.session.scalars(admins.order_by(User.id).with_for_update())) - {user.id}
-    if user.active and not others:
+    if user.role == Role.ADMIN and user.active and _admins_who_can_help() <= {user.id}:
         raise ValidationError(
             "This is the last admin. Make somebody else an admin first.", parameter="role"
         )
+
+
+def _admins_who_can_help() -> set[int]:
+    """Locked, in one order, so that of two admins who remove each other at once one stays and
+    neither waits for the other. One who was invited and has no password yet could help nobody."""
+    admins = select(User.id).where(User.role == Role.ADMIN, User.active, ~User.invited)
+    return set(db.session.scalars(admins.order_by(User.id).with_for_update()))
 
 
 def end_everything_of(user: User) -> None:

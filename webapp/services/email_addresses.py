@@ -1,0 +1,23 @@
+"""E-mail addresses, by which people are known."""
+
+from __future__ import annotations
+
+import re
+
+from webapp.errors import ValidationError
+
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+_LONGEST = 320
+
+
+def checked(email: str) -> str:
+    """An address in the form in which it is stored. Raises ValidationError for what is none."""
+    email = normalized(email)
+    if len(email) > _LONGEST or not _ADDRESS.fullmatch(email) or not email.isprintable():
+        raise ValidationError("This is not an e-mail address.", parameter="email")
+    return email
+
+
+def normalized(email: str) -> str:
+    """The form in which an address is stored and compared."""
+    return email.strip().lower()
