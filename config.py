@@ -19,6 +19,7 @@ from typing import BinaryIO
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
+from werkzeug.sansio.utils import host_is_trusted
 
 ROOT = Path(__file__).resolve().parent
 CLINIKO_API_URL = "https://api.{shard}.cliniko.com/v1"
@@ -427,16 +428,12 @@ def _allowed_hosts(read: _Reader, public_url: str | None, *, production: bool) -
     must stand in a list too."""
     named = _names(read.text("ALLOWED_HOSTS", *HOST_NAMES))
     called = urlsplit(public_url).hostname if public_url and production else None
-    if called and named and not any(_covers(name, called) for name in named):
+    if called and named and not host_is_trusted(called, named):
         raise ConfigError(
             f"ALLOWED_HOSTS lacks {called}, the name in PUBLIC_URL: every link in a mail would "
             "lead to a page that is refused."
         )
     return named or ((called,) if called else ())
-
-
-def _covers(name: str, host: str) -> bool:
-    return host == name or (name.startswith(".") and host.endswith(name))
 
 
 def _second_factor(read: _Reader, *, production: bool) -> SecondFactor:
