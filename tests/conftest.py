@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, text
 
 from config import Settings, load
 from simulator.account import ClinikoAccount
@@ -26,8 +26,9 @@ from tests.support.redis_server import redis_server
 from tests.support.running_system import RunningSystem, running_system
 from webapp import create_app, create_core
 from webapp.extensions import db
-from webapp.models import User
+from webapp.models import User, WebhookDelivery, WebhookEndpoint
 from webapp.services import audit
+from webapp.services.webhooks import endpoints
 
 # Tests that run in several processes share a server that was given to them.
 TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
@@ -154,6 +155,26 @@ def box() -> Iterator[Mailbox]:
     """Where mails arrive."""
     with mailbox() as it:
         yield it
+
+
+@pytest.fixture
+def deleted_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Somebody else deletes all webhooks as soon as a verb of theirs, which is named, is done."""
+
+    def deleted_after(name: str) -> None:
+        verb = getattr(endpoints, name)
+
+        def followed(*args: object, **options: object) -> object:
+            done = verb(*args, **options)
+            db.session.rollback()
+            with db.engine.begin() as theirs:
+                for table in (WebhookDelivery, WebhookEndpoint):
+                    theirs.execute(delete(table))
+            return done
+
+        monkeypatch.setattr(endpoints, name, followed)
+
+    return deleted_after
 
 
 @pytest.fixture

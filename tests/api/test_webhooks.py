@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from tests.api.envelope import details_of as refused
@@ -15,8 +16,7 @@ from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver
 from webapp.extensions import db
-from webapp.models import AuditEvent, WebhookDelivery, WebhookEndpoint
-from webapp.services.webhooks import endpoints
+from webapp.models import AuditEvent, WebhookDelivery
 
 Json = dict[str, Any]
 
@@ -172,19 +172,10 @@ def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Jso
 
 @pytest.mark.parametrize("after", ["get", "rotate"])
 def test_one_that_somebody_else_deletes_meanwhile_is_not_there(
-    bob: FlaskClient, path: str, added: Json, monkeypatch: pytest.MonkeyPatch, after: str
+    bob: FlaskClient, path: str, added: Json, deleted_after: Callable[[str], None], after: str
 ) -> None:
     """Deleted after it was found, or after its secret was changed and before that is told."""
-    verb = getattr(endpoints, after)
-
-    def followed(*args: Any, **options: Any) -> Any:
-        done = verb(*args, **options)
-        db.session.rollback()
-        with db.engine.begin() as theirs:
-            theirs.execute(delete(WebhookEndpoint))
-        return done
-
-    monkeypatch.setattr(endpoints, after, followed)
+    deleted_after(after)
     refused(bob.post(f"{path}/{added['webhook']['id']}/rotate"), 404, "NOT_FOUND")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
@@ -210,20 +210,10 @@ def test_every_page_of_the_clinic_says_that_one_was_stopped(
     ],
 )
 def test_one_that_somebody_else_deletes_meanwhile_is_not_there(
-    bob: Visitor, its: str, monkeypatch: pytest.MonkeyPatch, what: str, after: str
+    bob: Visitor, its: str, deleted_after: Callable[[str], None], what: str, after: str
 ) -> None:
     """Deleted after it was found, or after all was done and before it is shown."""
-    verb = getattr(endpoints, after)
-
-    def followed(*args: Any, **options: Any) -> Any:
-        done = verb(*args, **options)
-        db.session.rollback()
-        with db.engine.begin() as theirs:
-            for table in (WebhookDelivery, WebhookEndpoint):
-                theirs.execute(delete(table))
-        return done
-
-    monkeypatch.setattr(endpoints, after, followed)
+    deleted_after(after)
     answer = bob.post(f"{its}/{what}")
     assert answer.status_code == 404
     assert "There is nothing here" in text_of(answer)
