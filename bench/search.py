@@ -37,7 +37,7 @@ from bench.crowd import (
     rows_in,
 )
 from bench.questions import DEEPEST, QUESTIONS, Question
-from tests.support.postgres_server import postgres_server
+from tests.support.postgres_server import PostgresProcess
 from webapp.extensions import db
 from webapp.models import Organization
 from webapp.services import counts, patients
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20_000, help="patients of a clinic")
     parser.add_argument("--seconds", type=float, default=2, help="for each question")
     parser.add_argument("--http", action="store_true", help="ask the web server")
+    parser.add_argument("--shared-buffers", default="128MB", help="of PostgreSQL")
     parser.add_argument("--only", default="", help="questions with these letters in their name")
     parser.add_argument("--indexes", action="store_true", help="what each index costs a sync")
     parser.add_argument("--rounds", type=int, default=3, help="of --indexes")
@@ -84,7 +85,8 @@ def main() -> None:
             shutil.copy(crowd, folder / "crowd.db")
             _table(f"sqlite:///{folder / 'crowd.db'}", said, folder, "SQLite")
             return
-        url = stack.enter_context(postgres_server()).create("crowd")
+        settings = f"shared_buffers={said.shared_buffers}"
+        url = stack.enter_context(PostgresProcess(settings)).create("crowd")
         for condition in _conditions_of_postgres(url, crowd, said.clinics, folder):
             _table(url, said, folder, f"PostgreSQL, {condition}")
 

@@ -99,11 +99,12 @@ def postgres_server() -> Iterator[PostgresServer]:
 class PostgresProcess(PostgresServer):
     """Started on entering and gone on leaving; between that it can be killed and come back.
 
-    `durable`: what was committed is there again after the server was killed.
+    `durable`: what was committed is there again after the server was killed. `settings`: its own.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
-        self._settings = [*_SETTINGS, f"synchronous_commit={'on' if durable else 'off'}"]
+    def __init__(self, *settings: str, durable: bool = False) -> None:
+        synchronous = f"synchronous_commit={'on' if durable else 'off'}"
+        self._settings = [*_SETTINGS, synchronous, *settings]
         self._binaries = find_binaries()
         # A short path for the socket, in a place that the server's user may enter.
         self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
