@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.changes --sizes 648 5000 20000 --changes 20
 
 After a first sync so many patients are edited, archived and deleted; then both kinds run once. The
-last columns are those of a week: a sync each quarter of an hour, with a full match a week or as
+last columns are those of a week: a sync each quarter of an hour, with a full sync a week or as
 full ones alone.
 """
 
@@ -27,7 +27,7 @@ from webapp.sync.start import start_sync
 _A_WEEK = 7 * 24 * 4
 _COLUMNS = [
     *("patients", "requests of a full sync", "of one of changes", "s of a full sync"),
-    *("s of one of changes", "requests a week, changes and a full match", "full syncs alone"),
+    *("s of one of changes", "requests a week, changes and a full sync", "full syncs alone"),
 ]
 
 

@@ -1,13 +1,16 @@
 """Brings the database up to date, and for a demo makes its clinic and its admin.
 
-python -m script.prepare prints what people have to know for signing in.
+python -m script.prepare prints what people have to know for signing in, or why it cannot go on.
 """
 
 from __future__ import annotations
 
+import sys
+
 from flask_migrate import upgrade
 
 from webapp import create_app
+from webapp.errors import AppError
 from webapp.services import demo
 
 
@@ -16,9 +19,14 @@ def main() -> None:
     app = create_app()
     with app.app_context():
         upgrade()
+        demo.stay_out()
         if app.config["DEMO"]:
             print(demo.seed())
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AppError as error:
+        print(error.message)
+        sys.exit(1)

@@ -94,10 +94,10 @@ def _prepare(log: Path) -> str:
     """Prepare the database. Returns what people have to know. Raises CannotServe."""
     with log.open("wb") as file:
         command = [sys.executable, "-m", "script.prepare"]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True)
     if done.returncode != 0:
-        raise CannotServe(f"The database could not be prepared; see {log}")
-    return done.stdout.decode()
+        raise CannotServe(done.stdout.strip() or f"The database could not be prepared; see {log}")
+    return done.stdout
 
 
 def _wait_until_healthy(

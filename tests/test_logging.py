@@ -7,13 +7,19 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime
+from traceback import format_exception
 
 import pytest
 import structlog
 from flask import Flask
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
+from tests.cast import Cast
 from tests.corpus import HOSTILE
+from webapp.extensions import db
 from webapp.logging_setup import json_lines
+from webapp.models import Patient
 
 MANY = 10_000
 
@@ -57,3 +63,13 @@ def test_an_error_keeps_to_its_line_with_its_whole_trace(written: io.StringIO) -
     (line,) = written.getvalue().splitlines()
     assert json.loads(line)["event"] == "it failed"
     assert "Traceback" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_row_that_the_database_refuses_is_not_repeated(cast: Cast) -> None:
+    row = {"organization_id": cast.surf.id, "cliniko_patient_id": "1", "last_name": "Canary-Bird"}
+    with pytest.raises(IntegrityError) as raised:
+        db.session.execute(insert(Patient).values(row | {"state": None}))
+    said = "".join(format_exception(raised.value))
+    assert "state" in said
+    assert "canary" not in said.lower()

@@ -8,7 +8,11 @@ from flask import Flask
 
 from config import load
 from tests.access.table import routes
+from tests.cast import PASSWORD
 from webapp import create_app
+from webapp.errors import AppError
+from webapp.models import Role
+from webapp.services import demo, people
 
 HOME = "https://sync.example"
 NOT_THERE = [
@@ -99,3 +103,13 @@ def test_no_method_is_there_that_nobody_needs(production: Flask) -> None:
         for method in ("TRACE", "CONNECT", "PUT", "PATCH", "DELETE", "PROPFIND", "NONSENSE"):
             answer = production.test_client().open(path, method=method, base_url=HOME)
             assert answer.status_code == 405
+
+
+def test_the_demo_s_database_is_not_taken_over(production: Flask, app: Flask) -> None:
+    """Its admin's password was shown on a terminal."""
+    with production.app_context():
+        demo.stay_out()
+    people.create(demo.ADMIN, PASSWORD, role=Role.ADMIN)
+    demo.stay_out()  # of development
+    with production.app_context(), pytest.raises(AppError, match="holds the demo"):
+        demo.stay_out()

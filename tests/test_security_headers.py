@@ -125,12 +125,21 @@ def test_browsers_are_told_to_use_https_in_production_only(
 
 
 @pytest.mark.parametrize("given", ["a-proxy-chose-me", "A1_-b2C3", "0" * 64])
-def test_the_id_that_a_proxy_has_chosen_is_kept(client: FlaskClient, given: str) -> None:
+def test_the_id_that_a_proxy_has_chosen_is_kept(
+    app: Flask, client: FlaskClient, given: str
+) -> None:
+    app.config["TRUSTED_PROXIES"] = 1
     assert client.get("/api", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
 
 
+def test_the_id_that_a_stranger_has_chosen_is_replaced(client: FlaskClient) -> None:
+    given = "chosen-by-a-stranger"
+    assert client.get("/api", headers={"X-Request-ID": given}).headers["X-Request-ID"] != given
+
+
 @pytest.mark.parametrize("given", ["", "short", "0" * 65, "with space", "ümlaut-id", 'x"; a=<b>'])
-def test_an_odd_id_is_replaced(client: FlaskClient, given: str) -> None:
+def test_an_odd_id_is_replaced(app: Flask, client: FlaskClient, given: str) -> None:
+    app.config["TRUSTED_PROXIES"] = 1
     answer = client.get("/api", headers={"X-Request-ID": given})
 
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])

@@ -32,7 +32,7 @@ STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query",
 # Functions that ask without naming the clinic, each looked at.
 OTHERWISE = {
     # By conditions that `_conditions` has made for a clinic, or by ids that were found with them.
-    "services/patients.py": {"_beginning", "_ids", "_count", "_in_this_order"},
+    "services/patients.py": {"_beginning", "_ids", "_page", "_count", "_in_this_order"},
     # The clinic is added where it is used.
     "services/patient_export.py": {"_ROWS"},
     # Whatever is due, of all clinics, for the process that sends.

@@ -270,6 +270,24 @@ def test_a_sync_that_redis_has_forgotten_is_queued_again(
     assert row(log_id).status == "completed"
 
 
+def test_a_job_of_another_program_is_refused_however_it_is_written(
+    hire: Hire, redis_url: str
+) -> None:
+    worker = hire()
+    job = Queue(queue.SYNC_QUEUE, connection=Redis.from_url(redis_url)).enqueue("os.getcwd")
+    wait_until(lambda: not Redis.from_url(redis_url).exists(job.key))
+    assert worker.poll() is None
+
+
+def test_workers_are_known_again_after_redis_has_lost_its_data(
+    hire: Hire, app: Flask, redis_url: str
+) -> None:
+    hire()
+    Redis.from_url(redis_url).flushdb()
+    assert queue.workers_connected() == 0
+    wait_until(lambda: queue.workers_connected() == 1)
+
+
 @on_both
 def test_three_workers_sync_each_clinic_that_is_due_once(
     hire: Hire, cast: Cast, cliniko: Simulator

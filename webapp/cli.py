@@ -63,7 +63,7 @@ def issue_token(email: str, name: str | None, days: int | None) -> None:
 def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, compare: bool) -> None:
     """Start a sync of all patients of a clinic. With --wait, exit code 1 tells that it failed.
 
-    With --changes it reads a few requests' worth, unless a full match is due: then it is one.
+    With --changes it reads a few requests' worth, unless a full sync is due: then it is one.
     With --verify nothing is started, and no patient is written: all patients in Cliniko are listed
     again and compared with ours; exit code 1 tells that they are not the same.
     """

@@ -71,7 +71,7 @@ class AppError(Exception):
 
     error_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
     default_message: ClassVar[str] = (
-        "Something went wrong on our side. Try again; if it stays, tell support."
+        "Something went wrong on our side. Try again; if it stays, tell whoever runs Patient Sync."
     )
 
     def __init__(self, message: str | None = None, /, **details: object) -> None:
@@ -88,6 +88,11 @@ class ValidationError(AppError):
     def __init__(self, message: str, /, *, parameter: str, **details: object) -> None:
         super().__init__(message, parameter=parameter, **details)
         self.parameter = parameter
+
+
+class AddressTaken(ValidationError):
+    def __init__(self, message: str = "Somebody with this e-mail address exists already.") -> None:
+        super().__init__(message, parameter="email")
 
 
 class SentByOthers(ValidationError):
@@ -116,7 +121,7 @@ class SecondFactorRequired(AppError):
 
 class InsufficientPermissions(AppError):
     error_code = ErrorCode.INSUFFICIENT_PERMISSIONS
-    default_message = "You do not have permission to do this. Ask an administrator of Patient Sync."
+    default_message = "You do not have permission to do this. Ask an admin of Patient Sync."
 
     def __init__(self, asked: str | None = None, /, **details: object) -> None:
         """`asked` is what was asked for, which the audit trail keeps and nobody is told."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, scoped_session
@@ -22,6 +22,8 @@ STATEMENT_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
 TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
+
+_ABOUT_VALUES = ("22", "23")  # PostgreSQL's classes: data exceptions, violated constraints
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
 _GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
@@ -112,6 +114,7 @@ def prepare_engine(engine: Engine) -> None:
     write-ahead logging, foreign keys, and transactions that we begin ourselves."""
     if engine.dialect.name == "postgresql":
         _test_idle_connections(engine)
+        event.listen(engine, "handle_error", _leave_values_out)
     else:
         _configure_sqlite(engine)
 
@@ -135,6 +138,20 @@ def _test_idle_connections(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError("The connection was lost while idle.") from error
+
+
+def _leave_values_out(context: ExceptionContext) -> None:
+    """PostgreSQL repeats a value or a whole row that it refuses, which would be a patient in a log.
+    Of such an error the class, the code and the name of the rule stay."""
+    error = context.original_exception
+    diagnosis = getattr(error, "diag", None)
+    if diagnosis is None or (diagnosis.sqlstate or "")[:2] not in _ABOUT_VALUES:
+        return
+    rule = diagnosis.constraint_name or diagnosis.column_name
+    said = f"{diagnosis.sqlstate} {rule or ''}".strip()
+    error.args = (said,)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)
 
 
 def _configure_sqlite(engine: Engine) -> None:

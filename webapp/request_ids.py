@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 
 from webapp.services import audit
 
@@ -25,14 +25,15 @@ def init_app(app: Flask) -> None:
     app.after_request(_end)
 
 
-def chosen(environ: WSGIEnvironment) -> str:
-    """The id of this request: what stands in its header if that is plain, or a new one."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
+def chosen(environ: WSGIEnvironment, *, proxies: int) -> str:
+    """The id of this request: what stands in its header, if there are proxies in front and it is
+    plain, or a new one. A stranger could give all their requests the id of somebody else's."""
+    given = environ.get("HTTP_X_REQUEST_ID", "") if proxies else ""
     return given if _ACCEPTED.fullmatch(given) else secrets.token_hex(16)
 
 
 def _begin() -> None:
-    g.request_id = chosen(request.environ)
+    g.request_id = chosen(request.environ, proxies=current_app.config["TRUSTED_PROXIES"])
     # A thread serves one request after the other: forget what the last one bound.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)

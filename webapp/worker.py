@@ -21,8 +21,8 @@ from typing import Any
 
 import structlog
 from flask import Flask
-from rq import Queue, Worker
-from rq.exceptions import StopRequested
+from rq import Queue, Worker, worker_registration
+from rq.exceptions import DeserializationError, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
@@ -68,11 +68,15 @@ class SyncWorker(Worker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Refuse anything in the queue that is not a job of ours: who can write to Redis must not
         be able to run code here."""
-        if job.func_name not in ALLOWED_JOBS:
+        try:
+            name = str(job.func_name)
+        except DeserializationError:  # written by another program, in another way
+            name = ""
+        if name not in ALLOWED_JOBS:
             log.error("foreign_job_refused", job_id=job.id)
             job.delete()
             with self._in_database():
-                named = str(job.func_name)[:_LONGEST_NAME]
+                named = name[:_LONGEST_NAME]
                 audit.note(Event.FOREIGN_JOB_REFUSED, result=Result.REFUSED, function=named)
             return
         super().execute_job(job, queue)
@@ -89,6 +93,7 @@ class SyncWorker(Worker):
         super().heartbeat(*args, **kwargs)
         if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
             self._looked_at = time.monotonic()
+            worker_registration.register(self)  # a Redis that lost its data knows of nobody
             self._recover()
             self._start_due()
             with self._in_database():

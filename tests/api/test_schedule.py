@@ -28,7 +28,7 @@ def test_it_tells_what_was_chosen_and_what_comes(app: Flask, cast: Cast, url: st
         schedules.save(
             cast.surf, changes_every=480, full_at=time(2), time_zone="Australia/Sydney", actor=None
         )
-        body = as_user(app, cast.vera).get(url).get_json()
+        body = as_user(app, cast.bob).get(url).get_json()
 
     assert body["time_zone"] == "Australia/Sydney"
     assert (body["changes_every_minutes"], body["full_at"]) == (480, "02:00")
@@ -55,4 +55,4 @@ def test_a_clinic_without_a_schedule_has_none(app: Flask, cast: Cast, url: str) 
 def test_it_says_who_has_fallen_behind(app: Flask, cast: Cast, url: str) -> None:
     schedules.save(cast.surf, changes_every=15, full_at=None, time_zone="Europe/London", actor=None)
     with time_machine.travel(now() + timedelta(hours=1)):
-        assert as_user(app, cast.vera).get(url).get_json()["overdue"] is True
+        assert as_user(app, cast.bob).get(url).get_json()["overdue"] is True

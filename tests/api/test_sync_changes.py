@@ -59,7 +59,7 @@ def test_the_answer_is_that_of_a_start(
     assert polled["metadata"]["changes"]["added"] == 0
 
 
-def test_where_a_full_match_is_due_it_says_that_it_starts_one(
+def test_where_a_full_sync_is_due_it_says_that_it_starts_one(
     bob: FlaskClient, url: str, cast: Cast
 ) -> None:
     body = bob.post(url).get_json()

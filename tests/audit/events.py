@@ -594,6 +594,7 @@ CASES = [
         _page("alice", "/settings/delete", confirmation="Surf Rehab"),
         actor="alice",
         subject="clinic",
+        beside=(Event.PERSON_DEACTIVATED,) * 2,  # Bob and Vera
     ),
     Case(
         Event.KEYS_ROTATED,

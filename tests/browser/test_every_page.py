@@ -126,7 +126,7 @@ def test_anybody_can_set_up_a_second_factor_and_sign_in_with_it(
     bob.open("/account/second-factor")
     bob.page.get_by_label("Your password").fill(PASSWORD)
     bob.press("Set it up")
-    bob.sees("Let your phone learn it")
+    bob.sees("Scan it with your phone")
     assert_narrow_and_accessible(bob)
     assert bob.page.evaluate("document.querySelector('.qr').naturalWidth") > 100
     key = bob.page.locator("dd.token").inner_text().replace(" ", "")

@@ -44,7 +44,7 @@ def test_an_admin_is_asked_once_before_they_are_marked(visit: Visit, live: Live)
     expect(alice.page.locator("#in-step")).to_contain_text("Deleted in Cliniko60")
     expect(alice.page.get_by_role("button", name="Mark them deleted")).to_have_count(0)
     expect(alice.page.locator("#announcer")).to_have_text(
-        "Full patient sync: completed, removals confirmed"
+        "Full sync: completed, removals confirmed"
     )
     assert alice.complaints == []
 

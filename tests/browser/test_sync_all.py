@@ -124,7 +124,7 @@ def test_the_button_keeps_the_focus_and_the_page_announces_what_happens(alice: V
     alice.page.keyboard.press("Enter")
     alice.sees("Cancel sync")
     expect(button).to_be_focused()
-    expect(alice.page.locator("#announcer")).to_have_text("Full patient sync: 0 percent")
+    expect(alice.page.locator("#announcer")).to_have_text("Full sync: 0 percent")
 
 
 def test_trouble_on_the_way_is_told_quietly_and_passes_by_itself(alice: Visitor) -> None:

@@ -168,3 +168,43 @@ def test_links_are_followed_to_the_end(client: Cliniko, account: ClinikoAccount)
 )
 def test_the_id_of_a_record(record: object, number: int | None) -> None:
     assert id_of(read_patient(record)) == number
+
+
+def nobody(simulator: Simulator, *, times: int) -> None:
+    """So many answers say in every way that there is nobody."""
+    for key, value in {"patients": [], "total_entries": 0, "links": {}}.items():
+        simulator.faults.add("replaced_value", key=key, value=value, times=times)
+
+
+def test_an_end_before_that_of_the_range_is_looked_at_again(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    ids = [int(each) for each in account.ids(State.ACTIVE)]
+    nobody(simulator, times=2)
+
+    page = read_on(client, IdRange(Listing.ACTIVE, after=ids[9], until=ids[50]), ids[9])
+
+    assert (page.first_id, page.ends) == (ids[10], False)
+
+
+def test_a_range_may_end_early_where_everybody_behind_is_gone(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    ids = account.ids(State.ACTIVE)
+    account.archive(*ids[20:])
+    part = IdRange(Listing.ACTIVE, after=int(ids[9]), until=int(ids[50]))
+
+    page = read_on(client, part, part.after)
+
+    assert [str(id_of(record)) for record in page.records] == ids[10:20]
+    assert part.is_read_by(page)
+
+
+def test_a_list_with_nobody_in_it_is_looked_at_again(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    nobody(simulator, times=1)
+
+    page = read_start(client, Listing.ACTIVE, RangeStart(1, PER_PAGE))
+
+    assert page.total_entries == len(account.ids(State.ACTIVE))

@@ -168,7 +168,7 @@ def test_a_patient_from_before_has_an_empty_history(bob: Visitor, cast: Cast) ->
         session.execute(SyncLog.metadata.tables["patient_changes"].delete())
 
     words = text_of(bob.get(patient_path(cast, "1")))
-    assert "Nothing has changed since changes are written down." in words
+    assert "No change has been recorded yet." in words
 
 
 def test_a_long_history_comes_in_pages(bob: Visitor, cast: Cast) -> None:
@@ -203,7 +203,7 @@ def test_the_card_of_a_sync_of_changes_claims_no_more_than_it_knows(
     words = text_of(vera.get(f"/clinics/{cast.surf.id}"))
     assert "Sync of changes Completed" in words
     assert "Nothing has changed since 2 Mar 2026, 09:30:00 UTC" in words
-    assert "All compared never" in words
+    assert "Last full sync never" in words
 
     told(log, (ChangeKind.ADDED, ()), (ChangeKind.DELETED, ()))
     assert "2 changes since 2 Mar 2026" in text_of(vera.get(f"/clinics/{cast.surf.id}"))

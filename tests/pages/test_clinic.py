@@ -88,6 +88,11 @@ def test_a_viewer_sees_how_the_syncs_went(vera: Visitor, path: str, cast: Cast) 
     assert "CLINIKO_FORBIDDEN" in words
 
 
+def test_a_viewer_sees_no_part_of_the_key(bob: Visitor, vera: Visitor, path: str) -> None:
+    assert "••••••••hhYg" in text_of(bob.get(path))
+    assert "hhYg" not in text_of(vera.get(path))
+
+
 def test_a_new_clinic_leads_to_its_first_copy_step_by_step(
     alice: Visitor, path: str, cast: Cast, work: Callable[[], None]
 ) -> None:

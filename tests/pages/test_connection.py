@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
 
 from simulator.server import Simulator
 from simulator.users import KeyState
 from tests.cast import SURF_KEY, Cast
 from tests.pages.visitor import Visitor, text_of
+from webapp.extensions import db, transaction
+from webapp.models import Organization
+from webapp.services import credentials
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def test_a_good_key_shows_the_account_behind_it(bob: Visitor, path: str) -> None
 @pytest.mark.usefixtures("revoked")
 def test_a_refused_key_says_what_to_do(bob: Visitor, path: str) -> None:
     words = text_of(bob.post_fragment(path))
-    assert "Refused" in words
+    assert "Test failed" in words
     assert "Create a new key in Cliniko" in words
 
 
@@ -47,9 +51,27 @@ def test_without_javascript_the_page_of_the_clinic_tells_it(
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/clinics/{cast.surf.id}")
     words = text_of(bob.get(answer.headers["Location"]))
     assert "Create a new key in Cliniko" in words
-    assert "Refused" in words
+    assert "Test failed" in words
 
 
 def test_a_cliniko_that_is_down_is_said_to_be(bob: Visitor, path: str, cliniko: Simulator) -> None:
     cliniko.stop()
     assert "Cliniko cannot be reached" in text_of(bob.post_fragment(path))
+
+
+def test_what_an_earlier_key_has_opened_tells_nothing_of_the_new_one(
+    app: Flask, bob: Visitor, path: str, cast: Cast, cliniko: Simulator
+) -> None:
+    surf, northside_s = cast.surf.id, "MS0zLTExMTExLW5vcnRoc2lkZQ-au1"
+
+    def save_another(path: str, _params: object, _number: int) -> None:
+        if path == "/patients":
+            with app.app_context(), transaction() as session:
+                clinic = session.get_one(Organization, surf)
+                clinic.encrypted_api_key = credentials.encrypt(surf, northside_s)
+
+    cliniko.before_request = save_another
+    assert "Not tested" in text_of(bob.post_fragment(path))
+
+    db.session.rollback()
+    assert (cast.surf.cliniko_id, cast.surf.connection_checked_at) == (None, None)

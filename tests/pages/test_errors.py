@@ -37,7 +37,7 @@ def test_strangers_get_the_page_without_the_navigation(visitor: Visitor, cast: C
 def test_a_refusal_says_whom_to_ask(vera: Visitor, cast: Cast) -> None:
     answer = vera.get(f"/clinics/{cast.surf.id}/patients")
     assert answer.status_code == 403
-    assert "Ask an administrator" in text_of(answer)
+    assert "Ask an admin" in text_of(answer)
 
 
 def test_a_wrong_method_is_told(bob: Visitor, cast: Cast) -> None:

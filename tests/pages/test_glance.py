@@ -143,7 +143,7 @@ def test_a_sync_that_waits_in_vain_is_noticed(vera: Visitor, log: SyncLog) -> No
     with time_machine.travel(now(), tick=False) as clock:
         vera.get_fragment(path(log))
         clock.shift(31)
-        assert "No worker is connected" in text_of(vera.get_fragment(path(log)))
+        assert "No worker is running" in text_of(vera.get_fragment(path(log)))
 
 
 def test_a_worker_that_falls_silent_is_noticed(vera: Visitor, log: SyncLog) -> None:
@@ -249,8 +249,9 @@ def test_a_drawing_goes_on_without_the_cookies_and_the_id_of_who_it_was_drawn_fo
 
 
 def test_the_id_that_a_proxy_has_chosen_stands_on_a_drawing_too(
-    vera: Visitor, log: SyncLog
+    app: Flask, vera: Visitor, log: SyncLog
 ) -> None:
+    app.config["TRUSTED_PROXIES"] = 1
     with time_machine.travel(now(), tick=False):
         vera.get_fragment(path(log))
         answer = vera.get(path(log), headers={"X-Request-ID": "chosen-by-a-proxy"})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
+from config import ROOT
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
 from webapp.clock import now
@@ -35,6 +38,11 @@ def samples(answer: TestResponse) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def test_the_readme_names_each_figure(client: FlaskClient) -> None:
+    named = set(re.findall(r"`(patient_sync_\w+)`", (ROOT / "README.md").read_text()))
+    assert named == set(re.findall(r"^# TYPE (\w+)", ask(client).text, re.M))
 
 
 def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(

@@ -30,6 +30,8 @@ CASES: list[tuple[dict[str, str], bool]] = [
     ({"Origin": "http://localhost.evil.example"}, False),
     ({"Origin": "http://localhost@evil.example"}, False),
     ({"Origin": "http://sub.localhost"}, False),
+    ({"Origin": "http://["}, False),  # no address at all
+    ({"Origin": "http://℀.com".encode().decode("latin-1")}, False),
     ({"Origin": "http://localhost, https://evil.example"}, False),
 ]
 table = pytest.mark.parametrize(("headers", "let_in"), CASES)

@@ -165,7 +165,7 @@ def test_buttons_are_called_what_stands_on_them(alice: Visitor, cast: Cast) -> N
     labels = [
         found["aria-label"] for tag, found in page.tags if tag == "button" and "aria-label" in found
     ]
-    for words in ("New link", "Sign out", "Reset factor", "Deactivate"):
+    for words in ("New link", "Sign out", "Reset second factor", "Deactivate"):
         assert any((label or "").startswith(words) for label in labels), words
 
 
@@ -286,3 +286,12 @@ def test_it_tells_when_somebody_signed_in_last(alice: Visitor, cast: Cast) -> No
     assert "Active never" in text_of(alice.get(PATH))
     sessions.begin(cast.bob, address="", agent="")
     assert "Active just now" in text_of(alice.get(PATH))
+
+
+def test_whoever_asks_for_addresses_of_others_again_and_again_is_stopped(
+    bob: Visitor, cast: Cast
+) -> None:
+    asked = [bob.post(PATH, email="charlie@example.com", role="viewer") for _ in range(6)]
+    assert [answer.status_code for answer in asked] == [422] * 5 + [429]
+    assert "5 times within an hour" in text_of(asked[-1])
+    assert bob.post(PATH, email="new@example.com", role="viewer").status_code == 429

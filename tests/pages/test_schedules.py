@@ -46,9 +46,9 @@ def test_it_shows_the_next_three_runs_by_the_clinics_own_clock(
 
     assert "The schedule was saved." in words
     # The clock is set forward at two in that night, and the clinic has its place behind the time.
-    assert "Sun 4 Oct 2026, 03:06 AEDT Full match" in words
-    assert "Mon 5 Oct 2026, 02:36 AEDT Full match" in words
-    assert "Tue 6 Oct 2026, 02:36 AEDT Full match" in words
+    assert "Sun 4 Oct 2026, 03:06 AEDT Full sync" in words
+    assert "Mon 5 Oct 2026, 02:36 AEDT Full sync" in words
+    assert "Tue 6 Oct 2026, 02:36 AEDT Full sync" in words
     assert "Wed 7 Oct 2026" not in words
     assert "starts between 02:30 and 02:40" in words
 
@@ -161,14 +161,9 @@ def test_a_clinic_that_has_fallen_behind_is_overdue_everywhere(
         assert "Need attention 1" in words
 
 
-def test_a_viewer_sees_the_schedule_and_cannot_change_it(
-    vera: Visitor, bob: Visitor, path: str, cast: Cast
-) -> None:
-    bob.post(path, changes_every="60", full_at="", time_zone="Europe/London")
-    page = vera.get(path)
-
-    assert "Changes" in text_of(page)
-    assert "Save schedule" not in text_of(page)
+def test_a_viewer_has_no_such_tab(vera: Visitor, path: str, cast: Cast) -> None:
+    assert "Schedule" not in text_of(vera.get(f"/clinics/{cast.surf.id}"))
+    assert vera.get(path).status_code == 403
     assert vera.post(path, changes_every="15").status_code == 403
 
 

@@ -7,7 +7,9 @@ import pytest
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.extensions import db
+from webapp.cliniko.client import Account
+from webapp.extensions import db, transaction
+from webapp.models import Organization
 from webapp.services import connection, credentials
 
 
@@ -58,6 +60,25 @@ def test_a_key_of_the_same_account_is_taken(
 def test_a_key_of_another_account_is_refused(bob: Visitor, path: str, cast: Cast) -> None:
     connection.test_connection(cast.surf, actor=cast.bob)
     answer = bob.post(f"{path}/api-key", api_key=NORTHSIDE_KEY)
+    assert answer.status_code == 422
+    assert "another Cliniko account" in text_of(answer)
+    assert stored_key(cast) == SURF_KEY
+
+
+def test_a_key_of_another_account_is_refused_if_that_is_known_only_since_a_moment(
+    bob: Visitor, path: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A first sync binds the clinic while Cliniko is asked about Bob's key.
+    check, surf = connection.check_account, cast.surf.id
+
+    def check_and_bind(organization: Organization, account: Account) -> None:
+        check(organization, account)
+        with transaction() as session:
+            session.get_one(Organization, surf).cliniko_id = "1"
+
+    monkeypatch.setattr(connection, "check_account", check_and_bind)
+    answer = bob.post(f"{path}/api-key", api_key=NORTHSIDE_KEY)
+
     assert answer.status_code == 422
     assert "another Cliniko account" in text_of(answer)
     assert stored_key(cast) == SURF_KEY

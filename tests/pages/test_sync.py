@@ -13,12 +13,12 @@ from webapp.sync.certificate import Tally, Version, certificate
 from webapp.sync.progress import Progress
 
 
-def test_it_says_who_started_it_and_how(vera: Visitor, cast: Cast) -> None:
+def test_it_says_who_started_it_and_how(bob: Visitor, cast: Cast) -> None:
     log = make_log(cast.surf, started_by_id=cast.bob.id, origin="dashboard", attempt=2)
-    words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
+    words = text_of(bob.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
     assert "Started 2 Mar 2026, 09:30:00 UTC Ended 2 Mar 2026, 09:34:22 UTC" in words
-    assert "Started by bob@example.com Through Dashboard" in words
-    assert "Taken over 1" in words
+    assert "Started by bob@example.com Started from Dashboard" in words
+    assert "Taken over by another worker once" in words
 
 
 def test_each_failed_record_says_which_where_and_why(vera: Visitor, cast: Cast) -> None:
@@ -63,7 +63,7 @@ def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
 
     digest = both["stored"]["digest"][:8]
-    assert "In step Both the same Patients Cliniko Our copy Active 3 3" in words
+    assert "Comparison Equal Patients Cliniko Our copy Active 3 3" in words
     assert f"Digest {digest} {digest}" in words
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_the_same_is_said_with_the_reason(vera: Visitor, cast: Cast)
         log = make_log(cast.surf, progress=shown, records_failed=failed)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
 
-    assert "Not the same" in words()
+    assert "Not equal" in words()
     assert "--verify" in words()
     assert "could not be stored" in words(failed=2)
     assert "Removals are held back" in words(held=40)

@@ -47,7 +47,7 @@ def card(cast: Cast, vera: Visitor) -> Card:
 
 def test_a_running_sync_shows_how_far_it_is(card: Card) -> None:
     words = text_of(card())
-    assert "Full patient sync Running" in words
+    assert "Full sync Running" in words
     assert "69.4% about 45 seconds left" in words
     assert "Processed 450 of 648 Stored 448 Failed 2 see why Page 5 of 11 Elapsed 1m 42s" in words
 
@@ -85,13 +85,13 @@ def test_a_queued_sync_waits_for_a_worker(card: Card) -> None:
     words = text_of(card(started_at=now(), worker=None, progress={"phase": "queued"}))
     assert "Queued" in words
     assert "Waiting for a worker" in words
-    assert "No worker is connected" not in words
+    assert "No worker is running" not in words
 
 
 def test_after_half_a_minute_it_says_that_no_worker_is_there(card: Card) -> None:
     started_at = now() - timedelta(seconds=31)
     words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
-    assert "No worker is connected" in words
+    assert "No worker is running" in words
 
 
 def test_behind_busy_workers_it_only_waits(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_behind_busy_workers_it_only_waits(card: Card, monkeypatch: pytest.Monke
     started_at = now() - timedelta(seconds=31)
     words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
     assert "Waiting for a worker" in words
-    assert "No worker is connected" not in words
+    assert "No worker is running" not in words
 
 
 def test_it_says_when_it_connects(card: Card) -> None:
@@ -158,4 +158,4 @@ def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None
 
 def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
     (shown,) = Parsed(card().text).having(id="sync-card")
-    assert shown["data-announce"] == "Full patient sync: 50 percent"
+    assert shown["data-announce"] == "Full sync: 50 percent"

@@ -83,9 +83,18 @@ def test_news_after_nonsense_are_refused(vera: Visitor, path: str) -> None:
     assert vera.get(f"{path}/news?after=yesterday").status_code == 400
 
 
-def test_it_says_who_started_each_and_how(vera: Visitor, path: str, cast: Cast) -> None:
+def test_it_says_who_started_each_and_how(bob: Visitor, path: str, cast: Cast) -> None:
     make_log(cast.surf, origin=SyncOrigin.API, started_by_id=cast.bob.id)
     make_log(cast.surf)
-    words = text_of(vera.get(path))
+    words = text_of(bob.get(path))
     assert f"{cast.bob.email} API" in words
     assert "— Command line" in words
+
+
+def test_who_started_it_is_no_viewer_s_business(
+    bob: Visitor, vera: Visitor, path: str, cast: Cast
+) -> None:
+    log = make_log(cast.surf, started_by_id=cast.alice.id)
+    for page in (path, f"{path}/{log.id}"):
+        assert "alice@example.com" in text_of(bob.get(page))
+        assert "alice@example.com" not in text_of(vera.get(page))

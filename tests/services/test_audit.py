@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.cast import Cast
+from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
-from webapp.models import AuditEvent
-from webapp.services import audit, audit_check
+from webapp.models import AuditEvent, User
+from webapp.services import audit, audit_check, organizations
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
@@ -216,3 +218,27 @@ def run_all(threads: list[threading.Thread]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+@on_both
+@pytest.mark.parametrize(
+    "since", [{"active": False}, {"role": "viewer"}, {"organization_id": None, "role": "admin"}]
+)
+def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
+    cast: Cast, since: dict[str, Any]
+) -> None:
+    bob, surf = cast.bob, cast.surf
+    way = audit.origin.set(audit.Origin("page"))
+    try:
+        audit.let_in(bob)
+        organizations.rename(surf, "Before", actor=bob)
+        with db.engine.begin() as theirs:
+            theirs.execute(update(User).where(User.email == "bob@example.com").values(since))
+
+        with pytest.raises(InsufficientPermissions):
+            organizations.rename(surf, "After", actor=bob)
+    finally:
+        audit.origin.reset(way)
+
+    db.session.rollback()
+    assert surf.name == "Before"

@@ -1,6 +1,6 @@
-"""A month in a clinic: patients change between syncs of what changed, and a full match each week.
+"""A month in a clinic: patients change between syncs of what changed, and a full sync each week.
 
-After each sync of changes the copy equals what a cursor can see; after each full match, Cliniko.
+After each sync of changes the copy equals what a cursor can see; after each full sync, Cliniko.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def test_the_copy_follows_for_a_month(
             life.go_on(hidden=hidden)
         moment += timedelta(minutes=life.chance.randint(1, 24 * 60 * 2 // SYNCS_A_DAY))
         with time_machine.travel(moment):
-            due = watermark.needs_full_match(organization)
+            due = watermark.needs_full_sync(organization)
             log = _synced(organization)
         assert log.status == "completed", log.error_message
         assert (log.operation_type == "full_patients") is due
@@ -135,7 +135,7 @@ def _synced(organization: Organization) -> SyncLog:
 
 
 def _seen(copies: dict[str, Copy], life: Life) -> dict[str, Copy]:
-    """The living patients, without those whom only a full match can bring in step."""
+    """The living patients, without those whom only a full sync can bring in step."""
     return {
         key: copy
         for key, copy in copies.items()

@@ -1,4 +1,4 @@
-"""A sync of what changed: a few requests, from the watermark on; a full match where one is due."""
+"""A sync of what changed: a few requests, from the watermark on; a full sync where one is due."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG_AGO = datetime.fromisoformat("2026-01-05T10:00:00Z")
 
 @pytest.fixture
 def synced(sync: Sync, cast: Cast, surf_account: ClinikoAccount) -> SyncLog:
-    """A full match of Surf Rehab that is over for longer than the overlap."""
+    """A full sync of Surf Rehab that is over for longer than the overlap."""
     log = sync()
     with transaction():
         through_of(cast, later=timedelta(minutes=5))
@@ -263,29 +263,29 @@ def test_a_sync_of_active_patients_concludes_nothing_about_others(
     assert through_of(cast) == before
 
 
-def test_without_a_full_match_it_becomes_one(sync: Sync, cast: Cast) -> None:
-    assert watermark.needs_full_match(cast.surf)
+def test_without_a_full_sync_it_becomes_one(sync: Sync, cast: Cast) -> None:
+    assert watermark.needs_full_sync(cast.surf)
 
     log = sync(CHANGED)
 
     assert (log.operation_type, log.progress["sync_type"]) == ("full_patients", "full_patients")
     assert log.progress["changed_since"] is None
     assert log.progress["certificate"]["in_step"]
-    assert not watermark.needs_full_match(cast.surf)
+    assert not watermark.needs_full_sync(cast.surf)
 
 
-def test_a_week_after_the_last_full_match_it_becomes_one(synced: SyncLog, cast: Cast) -> None:
+def test_a_week_after_the_last_full_sync_it_becomes_one(synced: SyncLog, cast: Cast) -> None:
     week = watermark.FULL_MATCH_EVERY
     for later, due in ((week - timedelta(minutes=1), False), (week + timedelta(minutes=1), True)):
         with time_machine.travel(synced.started_at + later, tick=False):
-            assert watermark.needs_full_match(cast.surf) is due
+            assert watermark.needs_full_sync(cast.surf) is due
 
 
-def test_a_failed_full_match_does_not_count(synced: SyncLog, sync: Sync, cast: Cast) -> None:
+def test_a_failed_full_sync_does_not_count(synced: SyncLog, sync: Sync, cast: Cast) -> None:
     with transaction():
         db.session.get_one(SyncLog, synced.id).status = "failed"
 
-    assert watermark.needs_full_match(cast.surf)
+    assert watermark.needs_full_sync(cast.surf)
 
 
 def test_an_attempt_that_takes_over_counts_each_change_once(

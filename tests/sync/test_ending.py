@@ -173,5 +173,17 @@ def test_nothing_is_told_of_an_end_that_was_rolled_back(
 
     monkeypatch.setattr(outbox, "put", put_and_fail)
     assert sync().error_code == "INTERNAL_ERROR"
-    (message,) = told()
-    assert message["event"] == "sync.failed"
+    assert [message["event"] for message in told()] == ["sync.failed", "patients.changed"]
+
+
+def test_a_sync_that_fails_leads_to_what_it_has_changed(
+    sync: Sync, cast: Cast, cliniko: Simulator
+) -> None:
+    cliniko.faults.add("status", query="updated_at", status=400, times=None)
+    log = sync()
+    assert log.status == "failed"
+    failed, changed = told()
+    assert failed["event"] == "sync.failed"
+    assert changed["event"] == "patients.changed"
+    following = changes.feed(cast.surf, cursor=changed["data"]["cursor"], limit=1000)
+    assert len(following.rows) == sum(changed["data"]["changes"].values()) == 648

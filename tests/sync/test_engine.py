@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -21,6 +22,7 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog
 from webapp.services import counts, credentials, patients
 from webapp.sync import engine, history, lease, recovery
+from webapp.sync.passes import Passes
 from webapp.sync.start import cancel_sync
 
 Sync = Callable[..., SyncLog]
@@ -126,6 +128,39 @@ def test_a_patient_in_no_list_is_asked_for_and_kept_while_cliniko_knows_them(
     assert asked
     assert (log.status, log.records_success) == ("completed", 648)
     assert in_step()
+
+
+def test_who_stands_in_no_list_of_a_server_that_ignores_ids_is_kept(
+    sync: Sync, in_step: InStep, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    sync()
+    neighbour = surf_account.ids(State.ACTIVE)[50]
+    record = surf_account.patient(neighbour).record()
+    cliniko.faults.add("replace_record", on="/patients", query="page=1", record=record, at=51)
+    cliniko.faults.add("ignore_id_filter", query="id:=", times=None)
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_a_tombstone_in_another_list_marks_nobody_before_the_end(
+    sync: Sync, cast: Cast, cliniko: Simulator
+) -> None:
+    sync()
+    before = copy_of(cast.surf)
+    gone = {"deleted_at": "2026-03-02T09:00:00Z"}
+    cliniko.faults.add("edit_record", on="/patients/archived", query="per_page=100", fields=gone)
+    cliniko.faults.add("status", query="updated_at", status=400, times=None)
+
+    assert sync().status == "failed"
+    assert copy_of(cast.surf) == before
+
+    cliniko.faults.clear()
+    cliniko.faults.add("edit_record", on="/patients/archived", query="per_page=100", fields=gone)
+    assert sync().status == "completed"
+    after = copy_of(cast.surf)
+    (key,) = [each for each in before if after[each] != before[each]]
+    assert after[key].state == "deleted"
 
 
 def test_suspiciously_many_deletions_are_held(
@@ -336,6 +371,25 @@ def test_the_key_of_another_account_stores_nobody(
     assert copy_of(cast.surf) == before
 
 
+def test_a_clinic_that_gets_another_account_before_the_first_page_stores_nobody(
+    sync: Sync, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves the right key while a first sync has asked with the wrong one."""
+    noted, surf = Passes._note_start, cast.surf.id
+
+    def note(*said: Any) -> None:
+        noted(*said)
+        with transaction() as session:
+            session.get_one(Organization, surf).cliniko_id = "1"
+
+    monkeypatch.setattr(Passes, "_note_start", note)
+
+    log = sync()
+
+    assert (log.status, log.error_code) == ("failed", "CLINIKO_ACCOUNT_MISMATCH")
+    assert copy_of(cast.surf) == {}
+
+
 def test_a_row_copied_from_another_clinic_does_not_open_its_account(sync: Sync, cast: Cast) -> None:
     with transaction():
         cast.surf.encrypted_api_key = credentials.encrypt(cast.northside.id, SURF_KEY)
@@ -439,10 +493,24 @@ def test_a_sync_that_takes_too_long_is_ended_in_words(
     log = begin()
     with transaction():
         log.started_at = now() - timedelta(minutes=16)
+        log.progress = log.progress | {"phases_entered_after": {"connecting": 30.0}}
     engine.run(log.id, 1, worker="test")
     db.session.expire_all()
 
     assert (log.status, log.error_code) == ("failed", "SYNC_TIMEOUT")
+
+
+def test_waiting_for_a_worker_is_no_time_of_a_sync(
+    begin: Callable[..., SyncLog], in_step: InStep
+) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=16)
+    engine.run(log.id, 1, worker="test")
+    db.session.expire_all()
+
+    assert log.status == "completed"
+    assert in_step()
 
 
 def _phase(organization: Organization) -> str | None:

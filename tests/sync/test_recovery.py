@@ -15,9 +15,11 @@ from tests.cast import Cast
 from tests.support.processes import wait_until
 from webapp import queue
 from webapp.clock import now
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import ending, history, lease, recovery
+from webapp.sync.start import start_sync
 
 Begin = Callable[..., SyncLog]
 
@@ -26,6 +28,13 @@ def worked_on(log: SyncLog, *, lease_ends: timedelta, interruptions: int = 0) ->
     with transaction():
         log.worker, log.interruptions = "somebody", interruptions
         log.lease_expires_at = now() + lease_ends
+
+
+@pytest.fixture
+def sync_log_of_northside(cast: Cast) -> SyncLog:
+    return start_sync(
+        cast.northside, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
 
 
 def test_a_living_sync_is_left_alone(begin: Begin) -> None:
@@ -159,3 +168,53 @@ def test_a_worker_locks_the_clinic_before_its_sync(app: Flask, begin: Begin) -> 
         assert not proof.done()
         other.rollback()
         assert proof.result().success == 0
+
+
+def test_trouble_with_one_clinic_keeps_nobody_else_waiting(
+    begin: Begin, sync_log_of_northside: SyncLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = begin(), sync_log_of_northside
+    for log in (first, second):
+        worked_on(log, lease_ends=-timedelta(seconds=1))
+    settle, troubled = recovery.settle, first.id
+
+    def settle_some(sync_log_id: int) -> recovery.Closing | None:
+        if sync_log_id == troubled:
+            raise AuditUnavailable()
+        return settle(sync_log_id)
+
+    monkeypatch.setattr(recovery, "settle", settle_some)
+
+    assert recovery.recover_stale_syncs() == [second.id]
+
+
+def test_a_sync_that_a_worker_has_just_begun_is_not_taken_from_it(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(seconds=30)
+    log_id = log.id
+
+    def claimed_meanwhile(*_said: int) -> bool:
+        lease.claim(log_id, 1, "somebody")
+        return False
+
+    monkeypatch.setattr(recovery, "is_queued", claimed_meanwhile)
+    recovery.recover_stale_syncs()
+
+    db.session.expire_all()
+    assert (log.attempt, log.worker) == (1, "somebody")
+
+
+def test_a_redis_that_cannot_be_asked_is_not_taken_for_one_without_workers(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "workers_connected", lambda: None)
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=20)
+
+    assert recovery.settle(log.id) is None
+    db.session.expire_all()
+    assert log.status == "running"

@@ -85,7 +85,7 @@ def test_what_is_due_is_started_and_the_next_run_planned(cast: Cast) -> None:
     assert of(cast.surf).next_changes_at == at + timedelta(hours=1)
 
 
-def test_a_full_match_reads_the_changes_too(cast: Cast) -> None:
+def test_a_full_sync_reads_the_changes_too(cast: Cast) -> None:
     choose(cast.surf, changes=480, full=time(2))
     late = now() - timedelta(hours=1)
     make_due(cast.surf, next_full_at=late, next_changes_at=late)
@@ -141,7 +141,7 @@ def test_a_run_is_skipped_while_a_sync_runs_and_this_is_noted(cast: Cast) -> Non
     assert after.next_changes_at > now()
 
 
-def test_a_full_match_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
+def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
     choose(cast.surf, full=time(2))
     at = now().replace(microsecond=0) - MINUTE
     make_due(cast.surf, next_full_at=at)

@@ -25,7 +25,7 @@ from webapp.errors import (
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations
-from webapp.sync import ending
+from webapp.sync import ending, lease
 from webapp.sync.start import cancel_sync, start_once, start_sync
 from webapp.sync.window import start_window
 
@@ -204,3 +204,13 @@ def test_a_sync_whose_worker_is_long_gone_does_not_block_the_button(cast: Cast) 
 
     assert press(cast).is_running
     assert (lost.status, lost.error_code) == ("failed", "SYNC_INTERRUPTED")
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite has no clock but this machine's
+def test_a_clock_that_runs_ahead_closes_no_sync_that_lives(cast: Cast) -> None:
+    living = press(cast)
+    lease.claim(living.id, 1, "somebody")
+    with time_machine.travel(now() + timedelta(minutes=10)), pytest.raises(SyncAlreadyRunning):
+        press(cast, SyncOrigin.COMMAND)
+    db.session.rollback()
+    assert living.status == "running"

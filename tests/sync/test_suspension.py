@@ -21,8 +21,9 @@ from webapp.errors import (
     ValidationError,
 )
 from webapp.extensions import db
-from webapp.models import Organization, Patient, Role, SyncLog, SyncStatus, User
+from webapp.models import AuditEvent, Organization, Patient, Role, SyncLog, SyncStatus, User
 from webapp.services import organizations, people, tokens
+from webapp.services.audit import Event
 from webapp.sync import engine, recorder, recovery, suspension
 from webapp.sync.upsert import Stored, store_pages
 
@@ -167,6 +168,10 @@ def test_a_deleted_clinic_is_there_for_nobody(cast: Cast, sync: Sync) -> None:
     with pytest.raises(AuthenticationRequired):
         tokens.user_of(token)
     assert db.session.get(SyncLog, 1) is not None  # what its syncs were is kept
+    ended = select(AuditEvent.subject).where(AuditEvent.event == Event.PERSON_DEACTIVATED)
+    assert list(db.session.scalars(ended.order_by(AuditEvent.id))) == [
+        f"person {each.id}" for each in (cast.bob, cast.vera)
+    ]
 
 
 def test_its_account_can_be_added_again_as_another_clinic(

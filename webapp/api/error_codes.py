@@ -122,7 +122,7 @@ MEANINGS = {
     ErrorCode.CLINIKO_BAD_RESPONSE: Meaning(
         HTTPStatus.BAD_GATEWAY,
         "Cliniko's answer cannot be understood.",
-        "Try again later; if it stays, tell us.",
+        "Try again later; if it stays, tell whoever runs Patient Sync.",
     ),
     ErrorCode.CREDENTIALS_UNREADABLE: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -157,12 +157,12 @@ MEANINGS = {
     ErrorCode.SYNC_TIMEOUT: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The sync took longer than any sync may.",
-        "Start it again; if it stays, tell us.",
+        "Start it again; if it stays, tell whoever runs Patient Sync.",
     ),
     ErrorCode.INTERNAL_ERROR: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "Something went wrong on our side.",
-        "Try again; if it stays, tell us the `X-Request-ID`.",
+        "Try again; if it stays, tell whoever runs Patient Sync the `X-Request-ID`.",
     ),
 }
 

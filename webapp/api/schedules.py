@@ -22,7 +22,7 @@ class Run(Answer):
     """A sync that is to come."""
 
     at: Moment
-    full: Annotated[bool, Field(description="All patients are matched, not only what changed.")]
+    full: Annotated[bool, Field(description="A sync of all patients, not only of what changed.")]
 
 
 class Schedule(Answer):
@@ -52,7 +52,7 @@ class Schedule(Answer):
     summary="Read the schedule of a clinic",
     description="When it is synced by itself. It is changed in the dashboard.",
     tag="Syncs",
-    action=Action.VIEW_SYNCS,
+    action=Action.MANAGE_ORGANIZATION,
     example=Schedule(
         time_zone="Australia/Sydney",
         changes_every_minutes=60,

@@ -15,7 +15,7 @@ from flask_login import (  # type: ignore[import-untyped]
 from webapp.auth.access import refuse_if_disabled
 from webapp.errors import AuthenticationRequired
 from webapp.models import User, UserSession
-from webapp.services import sessions
+from webapp.services import audit, sessions
 
 login_manager = LoginManager()
 
@@ -101,6 +101,7 @@ def require_sign_in() -> None:
     if user is None:
         raise AuthenticationRequired()
     refuse_if_disabled(user)
+    audit.let_in(user)
 
 
 def current_actor() -> User:

@@ -118,6 +118,8 @@ def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
     Raises ClinikoError.
     """
     page = client.get_page(listing, page=start.page, per_page=start.per_page)
+    if start.page == 1 and not page.records:  # a list with nobody in it is worth a second look
+        page = client.get_page(listing, page=start.page, per_page=start.per_page)
     left = page.total_entries - start.offset - len(page.records)
     return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
 
@@ -127,17 +129,28 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
     filters = (*part.filters, f"id:>{after}") if after else part.filters
     page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
     for _ in range(_SECOND_LOOKS):
-        if page.records or (page.next_url is None and page.total_entries == 0):
+        if not _looks_cut_off(page, part):
             break
-        # Nobody, though somebody is promised: what a moment's trouble there looks like.
         page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
     if not page.records and page.next_url is not None:
         raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
-    at_end = page.next_url is None and (not page.records or page.total_entries <= len(page.records))
-    answer = _by_id(page, after=after, at_end=at_end)
+    answer = _by_id(page, after=after, at_end=_is_end(page))
     if not answer.in_order:
         raise OrderIgnored
     return answer
+
+
+def _is_end(page: Page) -> bool:
+    return page.next_url is None and (not page.records or page.total_entries <= len(page.records))
+
+
+def _looks_cut_off(page: Page, part: IdRange) -> bool:
+    """What a moment's trouble there looks like: nobody, though somebody is promised, or an end
+    before the patient at whom the range ends, who was seen. They may be gone, too."""
+    if not page.records and (page.next_url is not None or page.total_entries):
+        return True
+    seen = (number for number in map(id_of, page.records) if number is not None)
+    return part.until is not None and _is_end(page) and max(seen, default=0) < part.until
 
 
 def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:

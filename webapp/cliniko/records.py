@@ -55,6 +55,11 @@ class PatientRecord(msgspec.Struct, frozen=True, dict=True):
     merged_into: str | None = None
 
     @property
+    def is_tombstone(self) -> bool:
+        """Whether it says that the patient was deleted."""
+        return self.state is PatientState.DELETED
+
+    @property
     def phone(self) -> str:
         """The first mobile number, else the first that is no fax."""
         best = ""

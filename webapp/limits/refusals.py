@@ -7,14 +7,18 @@ says that there may be more. The log has every one.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
 from flask import g, request
 from flask_wtf.csrf import CSRFError
 from limits import RateLimitItemPerMinute
 
 from webapp.auth import sessions
+from webapp.auth.guards import organization_id_of
 from webapp.errors import (
     InsufficientPermissions,
+    InvalidOrganizationId,
     ProofRequired,
     RateLimited,
     SentByOthers,
@@ -76,6 +80,7 @@ def _whoever_asks() -> User | None:
 
 
 def _subject() -> str | None:
-    """What the address names: the clinic, and only where it is a plain number."""
-    org_id = (request.view_args or {}).get("org_id", "")
-    return f"clinic {org_id}" if org_id.isascii() and org_id.isdecimal() else None
+    """What the address names: the clinic, and only where it is a number of one."""
+    with suppress(InvalidOrganizationId):
+        return f"clinic {organization_id_of((request.view_args or {}).get('org_id', ''))}"
+    return None

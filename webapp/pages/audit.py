@@ -79,7 +79,8 @@ def _file(asked: TrailFilter) -> ResponseReturnValue:
 
 
 def _of(organization: Organization) -> TrailFilter:
-    return _asked_for(request.values, organization.id)
+    source = request.form if request.method == "POST" else request.args
+    return _asked_for(source, organization.id)
 
 
 def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:

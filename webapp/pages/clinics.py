@@ -74,7 +74,7 @@ def clinic(org_id: str) -> str:
         last_completed=history.last_completed(organization),
         forgotten=forgotten.count(organization),
         open_failures=history.open_failures(organization),
-        last_full_match=history.last_completed(organization, OperationType.FULL_PATIENTS),
+        last_full_sync=history.last_completed(organization, OperationType.FULL_PATIENTS),
         **card_context(logs[0] if logs else None),
     )
 

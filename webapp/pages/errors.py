@@ -45,7 +45,7 @@ class _Words(NamedTuple):
 _WORDS = {
     400: _Words("That cannot be understood", "Check the address or the form, and try again."),
     403: _Words(
-        "You may not see or do this", "Your role does not allow it. Ask an administrator for help."
+        "You may not see or do this", "Your role does not allow it. Ask an admin for help."
     ),
     404: _Words("There is nothing here", "Check the address, or begin at the list of clinics."),
     405: _Words("That does not work here", "Begin again at the list of clinics."),
@@ -135,10 +135,17 @@ def _to(endpoint: str, **values: Any) -> ResponseReturnValue:
     return redirect(url_for(endpoint, **values), HTTPStatus.SEE_OTHER)
 
 
+def _path_of(address: str) -> str:
+    try:
+        return urlsplit(address).path
+    except ValueError:  # what a browser would not send, as "http://["
+        return ""
+
+
 def _to_confirm() -> ResponseReturnValue:
     """A page is asked for again once the password was entered; a form that was sent is not."""
     reading = request.method in ("GET", "HEAD")
-    back = request.path if reading else urlsplit(request.referrer or "").path
+    back = request.path if reading else _path_of(request.referrer or "")
     address = url_for("pages.confirm", next=back)
     if asked_by_htmx():
         return "", HTTPStatus.FORBIDDEN, {"HX-Redirect": address}

@@ -13,7 +13,7 @@ from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
 from webapp.errors import ValidationError
-from webapp.limits import exports
+from webapp.limits import per_person
 from webapp.pages import csv_file, patients
 from webapp.pages.blueprints import signed_in
 from webapp.services import patient_export
@@ -35,7 +35,7 @@ def export_patients(org_id: str) -> ResponseReturnValue:
         export = patient_export.choose(organization, criteria)
     except ValidationError as error:
         return patients.page_of(organization, criteria, problem=error.message), 422
-    exports.count(current_actor())
+    per_person.count_export(current_actor())
     patient_export.begin(export, actor=current_actor())
     return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))
 

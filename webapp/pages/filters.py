@@ -17,7 +17,7 @@ from webapp.services.webhooks.line import Problem
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _OPERATIONS = {
-    OperationType.FULL_PATIENTS: "Full patient sync",
+    OperationType.FULL_PATIENTS: "Full sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
     OperationType.RETRY_FAILED: "Retry of failed records",
     OperationType.CHANGED_PATIENTS: "Sync of changes",

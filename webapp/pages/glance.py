@@ -90,7 +90,8 @@ class Glance:
         drawing = self._drawings.get(place)
         if drawing is None or drawing.look != look:
             return self._draw(place, look, environ)(environ, start_response)
-        request_id = (request_ids.HEADER, request_ids.chosen(environ))
+        proxies = self._app.config["TRUSTED_PROXIES"]
+        request_id = (request_ids.HEADER, request_ids.chosen(environ, proxies=proxies))
         start_response("200 OK", [*drawing.headers, request_id])
         return [drawing.body]
 

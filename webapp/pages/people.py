@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 from webapp.auth.access import GRANTS, Action
 from webapp.auth.guards import fresh, organization_for, person_for, require
 from webapp.auth.sessions import current_actor
-from webapp.errors import InsufficientPermissions, ValidationError
+from webapp.errors import AddressTaken, InsufficientPermissions, ValidationError
+from webapp.limits import per_person
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
@@ -29,15 +30,20 @@ def people() -> str:
 @fresh
 def invite() -> ResponseReturnValue:
     """Shows the link in this one answer; it can be read nowhere afterwards."""
-    require(current_actor(), Action.MANAGE_PEOPLE)
+    actor = current_actor()
+    require(actor, Action.MANAGE_PEOPLE)
+    per_person.check_invitations(actor)
     try:
         role, organization_id = _place()
         user, secret = invitations.invite(
             request.form.get("email", ""),
             role=role,
             organization_id=organization_id,
-            actor=current_actor(),
+            actor=actor,
         )
+    except AddressTaken as error:
+        per_person.count_refused_invitation(actor)
+        return _page(errors={"email": error.message}), 422
     except ValidationError as error:
         return _page(errors={error.parameter: error.message}), 422
     return _page(person=user, link=_link(secret))

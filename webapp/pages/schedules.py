@@ -24,7 +24,7 @@ SHOWN_RUNS = 3
 
 @signed_in.get("/clinics/<org_id>/schedule")
 def schedule(org_id: str) -> str:
-    organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
+    organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
     return _page(organization)
 
 

@@ -36,6 +36,8 @@ PER_PAGE = 25
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
     asked = parameters.choice(request.form, "operation_type", OperationType)
+    if asked is OperationType.RETRY_FAILED:
+        return retry_failed(org_id)
     return _start(organization, asked or OperationType.FULL_PATIENTS)
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
-from webapp.errors import AuditUnavailable
+from webapp.errors import AuditUnavailable, InsufficientPermissions
 from webapp.extensions import INSERT, db
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
@@ -44,16 +44,24 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """The way by which something was asked for: `page`, `api`, `command` or `worker`."""
+    """The way by which something was asked for: `page`, `api`, `command` or `worker`; `standing` is
+    what whoever asks was let in as."""
 
     via: str
     ip: str | None = None
     request_id: str | None = None
+    standing: tuple[int, str, int | None] | None = None
 
 
 # Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
 _WORKER = Origin("worker")
 origin: ContextVar[Origin] = ContextVar("origin", default=_WORKER)
+
+
+def let_in(user: User) -> None:
+    """Remember as what somebody was let in, for all that they change in this request."""
+    standing = (user.id, user.role, user.organization_id)
+    origin.set(replace(origin.get(), standing=standing))
 
 
 def record(
@@ -70,10 +78,14 @@ def record(
 
     `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
     `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
-    Raises AuditUnavailable, and OperationalError where the database itself has trouble.
+    Raises AuditUnavailable, OperationalError where the database itself has trouble, and
+    InsufficientPermissions if the actor was deactivated or made something else since they were let
+    in: Cliniko's answer or a slow body may have come between.
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
+    if actor is not None:
+        _refuse_if_changed(actor.id)
     told = _told(event, actor, subject, result, details)
     with _or_nothing():
         append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
@@ -123,6 +135,16 @@ def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
     row["hash"] = digest(_key(), end.hash, row)
     connection.execute(insert(AuditEvent).values(row))
     connection.execute(update(AuditChain).where(AuditChain.chain == chain).values(hash=row["hash"]))
+
+
+def _refuse_if_changed(actor_id: int) -> None:
+    was = origin.get().standing
+    if was is None or was[0] != actor_id:
+        return
+    standing = select(User.id, User.role, User.organization_id)
+    is_now = db.session.execute(standing.where(User.id == actor_id, User.active)).one_or_none()
+    if is_now != was:
+        raise InsufficientPermissions()
 
 
 def digest(key: str, before: str, row: Mapping[str, Any]) -> str:

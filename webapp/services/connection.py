@@ -20,7 +20,7 @@ from webapp.errors import (
 from webapp.extensions import transaction
 from webapp.models import Organization, User
 from webapp.queue import redis_connection
-from webapp.services import audit, credentials, schedules
+from webapp.services import audit, credentials, locks, schedules
 from webapp.services.audit import Event, Result
 from webapp.services.budget import KEPT_FOR_TESTS, SharedBudget
 
@@ -72,7 +72,7 @@ def test_connection(organization: Organization, *, actor: User | None) -> Connec
     The outcome is kept with the clinic, whichever it is. Raises ClinikoError, AccountMismatch,
     ClinikoNotConfigured or CredentialsUnreadable.
     """
-    organization_id = organization.id
+    organization_id, key = organization.id, organization.encrypted_api_key
     try:
         client, _ = client_for(organization, policy=AT_ONCE)
         with client:
@@ -80,19 +80,21 @@ def test_connection(organization: Organization, *, actor: User | None) -> Connec
             check_account(organization, account)
             report = ConnectionReport(account, client.count_active())
     except (ClinikoError, AppError) as error:
-        _remember(organization_id, actor, error=error)
+        _remember(organization_id, key, actor, error=error)
         raise
-    _remember(organization_id, actor, account=account, total_patients=report.total_patients)
+    _remember(organization_id, key, actor, report=report)
     return report
 
 
 def note_account(
     organization: Organization, account: Account, *, patients: int | None = None
 ) -> None:
-    """Write down, inside the caller's transaction, whose account a clinic's key opens.
+    """Write down, inside the caller's transaction, whose account a clinic's key opens; the clinic
+    is locked, so that nobody binds it to another one meanwhile.
 
-    `patients` is how many active ones Cliniko told of, if it was asked.
+    `patients` is how many active ones Cliniko told of, if it was asked. Raises AccountMismatch.
     """
+    check_account(organization, account)
     organization.cliniko_id = organization.cliniko_id or account.id
     organization.cliniko_name = account.name
     organization.cliniko_subdomain = account.subdomain if is_subdomain(account.subdomain) else None
@@ -118,19 +120,21 @@ def check_account(organization: Organization, account: Account) -> None:
 
 def _remember(
     organization_id: int,
+    key: str | None,
     actor: User | None,
     *,
     error: ClinikoError | AppError | None = None,
-    account: Account | None = None,
-    total_patients: int | None = None,
+    report: ConnectionReport | None = None,
 ) -> None:
-    with transaction() as session:
-        organization = session.get_one(Organization, organization_id)
-        if not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable)):  # it was asked
+    asked = not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable))
+    with transaction():
+        organization = locks.clinic(organization_id)
+        # What an earlier key has opened tells nothing about the one that was saved meanwhile.
+        if asked and organization.encrypted_api_key == key:
             organization.connection_checked_at = now()
             organization.connection_error_code = str(error.error_code) if error else None
-        if account is not None:
-            note_account(organization, account, patients=total_patients)
+            if report is not None:
+                note_account(organization, report.account, patients=report.total_patients)
         audit.record(
             Event.CONNECTION_TESTED,
             actor=actor,

@@ -27,10 +27,20 @@ def seed() -> str:
     if db.session.scalar(select(func.count()).select_from(User)):
         return (
             f"Sign in as {ADMIN}. The password was shown at the first start; forgotten? "
-            f"flask --app webapp set-password {ADMIN}"
+            f".venv/bin/flask --app webapp set-password {ADMIN}"
         )
     password = "-".join(secrets.token_hex(3) for _ in range(4))
     audit.origin.set(audit.Origin("command"))
     organizations.add(CLINIC, DEMO_CLINIKO_KEY)
     people.create(ADMIN, password, role=Role.ADMIN)
     return f"Sign in as {ADMIN} with the password {password} (shown only this once)."
+
+
+def stay_out() -> None:
+    """Raises AppError for the demo's database in production: its admin's password was shown on a
+    terminal, and its keys and its audit trail are of keys that production does not have."""
+    if current_app.config["ENV"] == "production" and people.anybody_by_email(ADMIN) is not None:
+        raise AppError(
+            f"This database holds the demo with its admin {ADMIN}. Begin with an empty one: choose "
+            "another INSTANCE_DIR, or another DATABASE_URL."
+        )

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.clock import now
-from webapp.errors import NotFound, ValidationError
+from webapp.errors import AddressTaken, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Invitation, Role, User
 from webapp.services import audit, email_addresses, passwords, people
@@ -33,8 +33,8 @@ def invite(
 ) -> tuple[User, str]:
     """Add a person who has no password yet, and the secret of their link.
 
-    Raises ValidationError for an address that cannot be used or is known already or a role without
-    its clinic, OrganizationNotFound for a clinic that does not exist. Whoever may not see the
+    Raises AddressTaken, ValidationError for an address that cannot be used or a role without its
+    clinic, OrganizationNotFound for a clinic that does not exist. Whoever may not see the
     person that has the address is not told that there is one.
     """
     email = email_addresses.checked(email)
@@ -47,7 +47,7 @@ def invite(
             people.record(Event.PERSON_INVITED, user, actor=actor, role=role)
             return user, secret
     except IntegrityError as error:
-        raise _known_already(email, actor) from error
+        raise _address_taken(email, actor) from error
 
 
 def renew(user: User, *, actor: User | None = None) -> str:
@@ -104,7 +104,7 @@ def accept(secret: str, password: str) -> User:
         return user
 
 
-def _known_already(email: str, actor: User | None) -> ValidationError:
+def _address_taken(email: str, actor: User | None) -> AddressTaken:
     """Recorded, for this is how somebody would find out which addresses other clinics have."""
     audit.note(
         Event.INVITATION_REFUSED,
@@ -114,10 +114,9 @@ def _known_already(email: str, actor: User | None) -> ValidationError:
         person=email,
     )
     if actor is None or any(user.email == email for user in people.visible_to(actor)):
-        return people.known_already()
-    return ValidationError(
-        "You cannot invite this address. Check it, or ask an administrator of Patient Sync.",
-        parameter="email",
+        return AddressTaken()
+    return AddressTaken(
+        "You cannot invite this address. Check it, or ask an admin of Patient Sync."
     )
 
 

@@ -85,11 +85,11 @@ def webhook_stopped(organization_id: int, endpoint_id: int, why: str) -> None:
     """Tell that we send nothing more to a webhook, inside the caller's transaction."""
     clinic = db.session.get_one(Organization, organization_id).name
     text = (
-        f"Webhook {endpoint_id} of {clinic} was paused: {why}\n\n"
+        f"Webhook {endpoint_id} of {clinic} was stopped: {why}\n\n"
         "What happens meanwhile waits for 30 days and is sent as soon as somebody resumes it on "
         "the page “Webhooks” of the clinic."
     )
-    put(organization_id, NoticeKind.WEBHOOK_STOPPED, f"A webhook of {clinic} was paused", text)
+    put(organization_id, NoticeKind.WEBHOOK_STOPPED, f"A webhook of {clinic} was stopped", text)
 
 
 def put(organization_id: int, kind: NoticeKind, subject: str, text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, TextClause, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, TextClause, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientState
@@ -74,7 +74,7 @@ def find(
     conditions = _conditions(organization, criteria)
     if not criteria.picks:
         total = _known_count(organization, criteria)
-        return PatientPage(_in_this_order(_ids(conditions, limit, offset)), total, limit, offset)
+        return PatientPage(_page(conditions, limit, offset), total, limit, offset)
     # When a patient was synced stands in the table alone, which is read quickest in its own order.
     in_order = criteria.last_synced_after is None
     begin = _beginning(conditions, in_order=in_order)
@@ -86,15 +86,15 @@ def find(
     else:
         total = _count(conditions)
     if few or (in_order and offset + limit <= len(begin)):
-        ids: Sequence[int] = [patient_id for _, patient_id in begin[offset : offset + limit]]
+        rows = _in_this_order([patient_id for _, patient_id in begin[offset : offset + limit]])
     else:
-        ids = _ids(conditions, limit, offset)
-    return PatientPage(_in_this_order(ids), total, limit, offset)
+        rows = _page(conditions, limit, offset)
+    return PatientPage(rows, total, limit, offset)
 
 
 def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> list[int]:
     """The ids of the patients that match, in the order of `find`, at most so many."""
-    return list(_ids(_conditions(organization, criteria), limit, 0))
+    return list(db.session.scalars(_ids(_conditions(organization, criteria), limit, 0)))
 
 
 def get(organization: Organization, patient_id: int) -> Patient | None:
@@ -125,15 +125,16 @@ def _beginning(conditions: Conditions, *, in_order: bool) -> Sequence[Place]:
     return sorted(db.session.execute(query).all())
 
 
-def _ids(conditions: Conditions, limit: int, offset: int) -> Sequence[int]:
+def _page(conditions: Conditions, limit: int, offset: int) -> list[Patient]:
+    ids = _ids(conditions, limit, offset).subquery()
+    page = select(Patient).join(ids, ids.c.id == Patient.id)
+    return list(db.session.scalars(page.order_by(Patient.sort_key, Patient.id)))
+
+
+def _ids(conditions: Conditions, limit: int, offset: int) -> Select[int]:
     """Ids only, so that the rows before the page need not be read."""
-    return db.session.scalars(
-        select(Patient.id)
-        .where(*conditions)
-        .order_by(Patient.sort_key, Patient.id)
-        .limit(limit)
-        .offset(offset)
-    ).all()
+    in_order = select(Patient.id).where(*conditions).order_by(Patient.sort_key, Patient.id)
+    return in_order.limit(limit).offset(offset)
 
 
 def _follows(place: Place) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from webapp.clock import now
-from webapp.errors import NotFound, OrganizationNotFound, ValidationError
+from webapp.errors import AddressTaken, NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
 from webapp.services import account_notices, audit, email_addresses, passwords, tries
@@ -41,7 +41,7 @@ def create(
             record(Event.PERSON_ADDED, user, actor=actor, role=role)
             return user
     except IntegrityError as error:
-        raise known_already() from error
+        raise AddressTaken() from error
 
 
 def add(email: str, password_hash: str, *, role: Role, organization_id: int | None) -> User:
@@ -173,11 +173,6 @@ def visible_to(actor: User) -> list[User]:
     if actor.organization_id is not None:
         query = query.where(User.organization_id == actor.organization_id)
     return list(db.session.scalars(query))
-
-
-def known_already() -> ValidationError:
-    """What is said of an address that somebody has already."""
-    return ValidationError("Somebody with this e-mail address exists already.", parameter="email")
 
 
 def by_email(email: str) -> User | None:

@@ -74,7 +74,7 @@ def save(
     time_zone: str | None,
     actor: User | None,
 ) -> None:
-    """Choose when a clinic is synced by itself: changes every so many minutes, a full match at a
+    """Choose when a clinic is synced by itself: changes every so many minutes, a full sync at a
     time of its day; None: never. Without a time zone the known one stays, or Cliniko's is taken at
     the next connection.
 

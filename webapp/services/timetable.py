@@ -1,7 +1,7 @@
 """When a clinic is to be synced by itself: the moments of its schedule. Pure.
 
 Changes are read every so many minutes of absolute time, so a clock that is set forward or back
-changes nothing. The full match of each night stands at a time by the clinic's own clock: a time
+changes nothing. The full sync of each night stands at a time by the clinic's own clock: a time
 that the clock jumps over is its next moment that exists, one that comes twice is the first of both.
 """
 
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Timetable:
-    """The schedule of one clinic: changes every so many minutes, a full match at a time of day;
+    """The schedule of one clinic: changes every so many minutes, a full sync at a time of day;
     None: never. Without a known time zone there are no nights."""
 
     clinic_id: int
@@ -51,7 +51,7 @@ class Timetable:
         return datetime.fromtimestamp((gone + 1) * period + place, UTC)
 
     def next_full(self, after: datetime) -> datetime | None:
-        """The first moment for a full match behind that one."""
+        """The first moment for a full sync behind that one."""
         if self.full_at is None or self.time_zone is None:
             return None
         # A day's run may lie behind its midnight: by its place, or by a clock that was set forward.

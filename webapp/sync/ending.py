@@ -32,9 +32,7 @@ def complete(log: SyncLog) -> None:
     log.lease_expires_at = None
     log.checkpoint = None
     outbox.put(log.organization_id, WebhookEvent.SYNC_COMPLETED, _data(log))
-    counts = log.progress["changes"]
-    if any(counts[kind] for kind in ChangeKind):
-        tell_of_changes(log, counts, cursor=_before_its_changes(log))
+    _tell_of_its_changes(log)
     notices.sync_ended(log)
     trail.completed(log)
 
@@ -52,6 +50,7 @@ def fail(
     show_failed(log, error_code, message, moment)
     why = {"error_code": log.error_code, "message": message}
     outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
+    _tell_of_its_changes(log)
     notices.sync_ended(log)
     trail.failed(log, actor=actor)
 
@@ -79,6 +78,13 @@ def show_failed(
         "waiting_until": None,
         "requests_left": None,
     }
+
+
+def _tell_of_its_changes(log: SyncLog) -> None:
+    """Of a failed sync too: what it has stored stays, and the next one begins behind it."""
+    counts = log.progress["changes"]
+    if any(counts[kind] for kind in ChangeKind):
+        tell_of_changes(log, counts, cursor=_before_its_changes(log))
 
 
 def _before_its_changes(log: SyncLog) -> int:

@@ -52,8 +52,9 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """Bring one clinic in step, or close the sync with the reason why not.
 
     Does nothing if another worker has the sync, or has had this attempt already. The sync's row
-    says how it ended; what is raised is only DBAPIError, of a database that is away for long, and
-    AuditUnavailable, where the end cannot be recorded.
+    says how it ended; what is raised is only DBAPIError, of a database that is away for long,
+    AuditUnavailable, where the end cannot be recorded, and QueueUnavailable, where a sync that was
+    handed over cannot be queued: the look for lost syncs finds it.
     """
     structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
     try:

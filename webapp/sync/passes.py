@@ -11,6 +11,7 @@ reads is newer than its own start, from which the next one asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -28,15 +29,14 @@ from webapp.cliniko.listing import (
     read_start,
 )
 from webapp.cliniko.page import Page
-from webapp.cliniko.records import Malformed, PatientRecord
+from webapp.cliniko.records import PatientRecord
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
-from webapp.sync.failures import Refusal
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
-from webapp.sync.upsert import RecordPage
+from webapp.sync.upsert import record_page
 from webapp.sync.watermark import OVERLAP
 
 # By which moment each list is asked for what is new. Archiving and merging move the first, too.
@@ -174,7 +174,9 @@ class Passes:
     def _ask_about_missing(self) -> None:
         missing = self._look_up(self._removals.missing)
         if missing:
-            self._removals.list_again(missing, self._reader, self._store)
+            # Of a server that ignores the question each of them is asked about by itself.
+            with suppress(OrderIgnored):
+                self._removals.list_again(missing, self._reader, self._store)
             unknown = self._look_up(self._removals.unknown)
             self._removals.ask_about(unknown, self._client, self._reader)
 
@@ -224,12 +226,20 @@ class Passes:
         self._before_each_page()
         number = self._recorder.progress.current_page
         read = [record_page(page.records, number + nth) for nth, page in enumerate(pages, 1)]
-        if listing is Listing.DELETED:
-            read = [replace(page, records=self._storable(page.records)) for page in read]
+        read = [replace(page, records=self._storable(listing, page.records)) for page in read]
         self._rewritten += self._recorder.store(read).rewritten
 
-    def _storable(self, tombstones: Sequence[PatientRecord]) -> list[PatientRecord]:
-        return self._look_up(partial(self._removals.sift, tombstones))
+    def _storable(
+        self, listing: Listing, records: Sequence[PatientRecord]
+    ) -> Sequence[PatientRecord]:
+        """Without the tombstones that would mark somebody deleted, in whichever list they stand."""
+        all_of_them = listing is Listing.DELETED
+        tombstones = [each for each in records if all_of_them or each.is_tombstone]
+        if not tombstones:
+            return records
+        storable = {id(each) for each in self._look_up(partial(self._removals.sift, tombstones))}
+        living = {id(each) for each in records} - {id(each) for each in tombstones}
+        return [each for each in records if id(each) in storable | living]
 
     def _left_of(self, listing: Listing) -> list[Part] | None:
         """The ranges that an earlier attempt has left. The tombstones are always read afresh: those
@@ -244,14 +254,3 @@ class Passes:
 
     def _mark_done(self, stage: str) -> None:
         self._recorder.checkpoint["done"] = [*self._recorder.checkpoint.get("done", ()), stage]
-
-
-def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> RecordPage:
-    """A page that was read, as the so many'th of the sync."""
-    records = [each for each in read if isinstance(each, PatientRecord)]
-    refusals = [
-        Refusal.of(each, number, place)
-        for place, each in enumerate(read, start=1)
-        if isinstance(each, Malformed)
-    ]
-    return RecordPage(number, records, refusals)

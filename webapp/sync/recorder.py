@@ -220,8 +220,12 @@ class Recorder:
         )
 
     def _check_time(self) -> None:
+        # What it has waited for a worker, behind the syncs of others, is no time of its own.
+        begun_at = self._started_at + timedelta(
+            seconds=self.progress.entered_after.get(SyncPhase.CONNECTING, 0)
+        )
         forced = timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
-        if now() > self._started_at + TIME_LIMIT + forced:
+        if now() > begun_at + TIME_LIMIT + forced:
             raise SyncTimeout
 
     def _write(

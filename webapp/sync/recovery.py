@@ -6,18 +6,24 @@ between two that look at the same time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.errors import ErrorCode
+from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
 from webapp.queue import enqueue_sync, is_queued, workers_connected
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
+
+logger = structlog.get_logger()
 
 MAX_INTERRUPTIONS = 3
 
@@ -57,7 +63,7 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     if log.worker is None:
         # Behind another clinic's long sync it may wait; without any worker it may not.
         too_long = moment > _waiting_since(log) + QUEUE_LIMIT
-        return NEVER_PICKED_UP if too_long and not workers_connected() else None
+        return NEVER_PICKED_UP if too_long and workers_connected() == 0 else None
     if log.lease_expires_at is None or moment <= log.lease_expires_at:
         return None
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
@@ -72,20 +78,34 @@ def recover_stale_syncs() -> list[int]:
     """
     handed_over = []
     for log_id, attempt in _stale():
-        if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
-            handed_over.append(log_id)
+        with one_of_many(sync_log_id=log_id):
+            if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
+                handed_over.append(log_id)
     for log_id, attempt in _waiting_long():
         # A new attempt, for Redis may still hold a broken job under the name of this one.
-        if settle(log_id) is None and not is_queued(log_id, attempt):
-            hand_over(log_id, attempt, interrupted=False)
+        with one_of_many(sync_log_id=log_id):
+            if settle(log_id) is None and not is_queued(log_id, attempt):
+                hand_over(log_id, attempt, interrupted=False, unclaimed=True)
     return handed_over
 
 
-def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
+@contextmanager
+def one_of_many(**about: int) -> Iterator[None]:
+    """Let trouble with one clinic pass: the others must not wait for it, and the next look at this
+    one is a few seconds away."""
+    try:
+        yield
+    except (SQLAlchemyError, AppError) as error:
+        logger.warning("left_for_the_next_look", error=type(error).__name__, **about)
+
+
+def hand_over(
+    sync_log_id: int, attempt: int, *, interrupted: bool, unclaimed: bool = False
+) -> bool:
     """Give a sync to whichever worker is free. False if it was not this attempt's to give.
 
     `interrupted` counts towards the three losses after which a sync is not tried again; a worker
-    that is told to stop hands over without counting.
+    that is told to stop hands over without counting. `unclaimed`: only if no worker has it by now.
     """
     conditions: list[ColumnElement[bool]] = [
         SyncLog.id == sync_log_id,
@@ -96,6 +116,8 @@ def hand_over(sync_log_id: int, attempt: int, *, interrupted: bool) -> bool:
         moment = database_now()
         if interrupted:
             conditions.append(SyncLog.lease_expires_at <= moment)
+        if unclaimed:
+            conditions.append(SyncLog.worker.is_(None))
         organization_id = session.scalar(
             update(SyncLog)
             .where(*conditions)

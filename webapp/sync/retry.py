@@ -14,15 +14,15 @@ from math import ceil
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
+from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.models import Organization, SyncPhase
 from webapp.services.connection import check_account
 from webapp.sync import held_rows
 from webapp.sync.failures import Refusal, open_keys
-from webapp.sync.passes import record_page
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Outcome
-from webapp.sync.upsert import RecordPage
+from webapp.sync.upsert import RecordPage, record_page
 
 _LISTINGS = (Listing.ACTIVE, Listing.ARCHIVED)
 _LISTED_NOWHERE = "stands in none of Cliniko's lists; the next sync of all patients looks for it"
@@ -59,7 +59,7 @@ def read_failed(
             number = recorder.progress.current_page
             read = []
             for nth, (_, page) in enumerate(batch, 1):
-                records = [each for each in page.records if id_of(each) in wanted]
+                records = [each for each in page.records if _is_asked_for(each, wanted)]
                 read.append(record_page(records, number + nth))
                 for each in records:
                     unseen.pop(id_of(each) or 0, None)
@@ -77,6 +77,12 @@ def read_failed(
         refusals = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in gone]
         recorder.store([RecordPage(number, [], refusals)])
     recorder.finish(Outcome([], [], []))
+
+
+def _is_asked_for(record: PatientRecord | Malformed, wanted: set[int]) -> bool:
+    """Not a tombstone: that somebody is deleted is for a sync of all patients to find out."""
+    tombstone = isinstance(record, PatientRecord) and record.is_tombstone
+    return id_of(record) in wanted and not tombstone
 
 
 def _parts(keys: Sequence[str]) -> list[Part]:

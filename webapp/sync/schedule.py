@@ -27,6 +27,7 @@ from webapp.models import (
 )
 from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
+from webapp.sync.recovery import one_of_many
 from webapp.sync.start import admitted, running_sync
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
@@ -46,7 +47,7 @@ class _Due:
 def start_due_syncs() -> list[int]:
     """Start what is due, the longest due first; returns the ids of the syncs that were started.
 
-    A clinic that is synced already skips a run, but for a full match, which waits for the end of a
+    A clinic that is synced already skips a run, but for a full sync, which waits for the end of a
     smaller sync.
     """
     moment = now()
@@ -55,15 +56,16 @@ def start_due_syncs() -> list[int]:
     for due in _due(moment):
         if len(started) >= room:
             break
-        try:
-            log = _start(due, moment)
-        except SyncAlreadyRunning:
-            _skip(due, moment)
-            continue
-        if log is not None:
-            started.append(log.id)
-            with suppress(QueueUnavailable):  # the look for lost syncs queues it again
-                enqueue_sync(log.id, log.attempt)
+        with one_of_many(organization_id=due.organization_id):
+            try:
+                log = _start(due, moment)
+            except SyncAlreadyRunning:
+                _skip(due, moment)
+                continue
+            if log is not None:
+                started.append(log.id)
+                with suppress(QueueUnavailable):  # the look for lost syncs queues it again
+                    enqueue_sync(log.id, log.attempt)
     return started
 
 
@@ -94,7 +96,7 @@ def _skip(due: _Due, moment: datetime) -> None:
 
 def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:
     """Move the schedule to its next run, if it still stands where we saw it: compare and set. A
-    full match reads the changes too."""
+    full sync reads the changes too."""
     schedule = schedules.of(organization)
     if schedule is None:
         return False

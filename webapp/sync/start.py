@@ -31,9 +31,10 @@ from webapp.queue import enqueue_sync
 from webapp.services import locks
 from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
+from webapp.sync.lease import database_now
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import closing_for
-from webapp.sync.watermark import needs_full_match
+from webapp.sync.watermark import needs_full_sync
 
 KEY_LIFETIME = timedelta(hours=24)
 
@@ -47,7 +48,7 @@ def start_sync(
 ) -> SyncLog:
     """Start a sync and wake a worker. The row is committed before anybody is told of it.
 
-    Where a full match is due, a sync of what changed becomes one: its `operation_type` tells.
+    Where a full sync is due, a sync of what changed becomes one: its `operation_type` tells.
     Raises OrganizationDisabled, ClinikoNotConfigured, SyncAlreadyRunning (details: the running
     sync), RateLimited (details: `retry_at`) or QueueUnavailable; then nothing is left running.
     """
@@ -105,7 +106,7 @@ def admitted(
     """The row of a new sync, as the last step of the caller's transaction, which has locked the
     clinic: it is recorded too. `key` is a digest of what the client has called it.
 
-    Where a full match is due, a sync of what changed becomes one.
+    Where a full sync is due, a sync of what changed becomes one.
     Raises OrganizationNotFound for a clinic that was deleted, OrganizationDisabled,
     ClinikoNotConfigured, SyncAlreadyRunning or RateLimited.
     """
@@ -119,7 +120,7 @@ def admitted(
     refuse_second(organization.id, details)
     since = None
     if operation_type is OperationType.CHANGED_PATIENTS:
-        if needs_full_match(organization):
+        if needs_full_sync(organization):
             operation_type = OperationType.FULL_PATIENTS
         else:
             since = organization.synced_through
@@ -176,10 +177,16 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
     log = running_sync(organization_id)
     if log is None:
         return
-    closing = closing_for(log, now())
-    if closing is not None:
-        ending.fail(log, closing.error_code, closing.message)
-        return
+    # By the clock that leases are in; and only whoever has locked the row may close it.
+    if closing_for(log, database_now()) is not None:
+        db.session.refresh(log, with_for_update=True)
+        if log.status != SyncStatus.RUNNING:
+            return
+        moment = database_now()
+        closing = closing_for(log, moment)
+        if closing is not None:
+            ending.fail(log, closing.error_code, closing.message, moment)
+            return
     error = SyncAlreadyRunning(
         **details,
         sync_log_id=log.id,

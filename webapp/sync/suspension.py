@@ -57,11 +57,14 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
         clinic.cliniko_patients = None
         # Its people before its sync, whose end is recorded: whoever signs in locks in this order.
-        theirs = select(User).where(User.organization_id == clinic.id).order_by(User.id)
-        for user in db.session.scalars(theirs.with_for_update()):
+        theirs = select(User).where(User.organization_id == clinic.id, User.active)
+        some = db.session.scalars(theirs.order_by(User.id).with_for_update()).all()
+        for user in some:
             user.active = False
             people.end_everything_of(user)
         _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED)
+        for user in some:
+            people.record(Event.PERSON_DEACTIVATED, user, actor=actor)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.cliniko.records import Malformed, PatientRecord, PatientState
 from webapp.models import PatientSyncStatus
 from webapp.sync import changes
 from webapp.sync.certificate import Tally, Version
@@ -47,6 +47,17 @@ class Stored:
     rewritten: int = 0
     told: Tally = field(default_factory=Tally)
     changes: ChangeCounts = field(default_factory=ChangeCounts)
+
+
+def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> RecordPage:
+    """A page that was read, as the so many'th of the sync."""
+    records = [each for each in read if isinstance(each, PatientRecord)]
+    refusals = [
+        Refusal.of(each, number, place)
+        for place, each in enumerate(read, start=1)
+        if isinstance(each, Malformed)
+    ]
+    return RecordPage(number, records, refusals)
 
 
 def store_pages(
@@ -85,10 +96,12 @@ def store_pages(
     healed = [key for key in stored if key in failed]
     forget_failures(target.sync_log_id, healed)
 
+    # Written it was, even where another copy of it, on another page, could not be read.
+    unwritten = {refusal.key for refusal in refused_here}
     changed = [
         change
         for record in rewritten
-        if record.cliniko_patient_id not in refused
+        if record.cliniko_patient_id not in unwritten
         if (change := _change(record, known, held)) is not None
     ]
     changes.note(target.organization_id, target.sync_log_id, changed, at=seen_at)

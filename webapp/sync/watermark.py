@@ -2,7 +2,7 @@
 
 The watermark is the start of the last sync that saw all changes and completed, by Cliniko's clock,
 less an overlap. A sync of what changed asks from there on. What such a question cannot find, as a
-patient who vanished without a tombstone, a full match finds, a week later at most.
+patient who vanished without a tombstone, a full sync finds, a week later at most.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OVERLAP = timedelta(minutes=5)
 FULL_MATCH_EVERY = timedelta(days=7)
 
 
-def needs_full_match(organization: Organization) -> bool:
+def needs_full_sync(organization: Organization) -> bool:
     """Whether a sync of what changed would not do: the clinic was never read whole, or was last
     more than a week ago."""
     if organization.synced_through is None:

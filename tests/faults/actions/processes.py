@@ -139,7 +139,7 @@ def no_worker(it: Injection) -> None:
     it.parts.stop_workers()
     it.start()
     it.until(lambda: it.parts.workers_alive() == 0, 40)
-    it.until(lambda: it.says_on_its_page("No worker is connected"), 45)
+    it.until(lambda: it.says_on_its_page("No worker is running"), 45)
     if it.now_seen and it.now_seen.phase != "queued":
         it.problems.append(f"without a worker the phase is {it.now_seen.phase}")
     it.parts.start_workers()

@@ -1,0 +1,44 @@
+"""How often one person may do what is harmless once: take patients along in a file, and ask for
+addresses that belong to somebody else, by which it is found out who has an account."""
+
+from __future__ import annotations
+
+import time
+from math import ceil
+
+from limits import RateLimitItem, RateLimitItemPerHour
+
+from webapp.durations import remaining_words
+from webapp.errors import RateLimited
+from webapp.limits import limiter
+from webapp.models import User
+
+EXPORTS = RateLimitItemPerHour(5, namespace="export")
+REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
+
+
+def count_export(person: User) -> None:
+    """Count a file that is allowed otherwise. Raises RateLimited; then it was not counted."""
+    if not limiter.limiter.hit(EXPORTS, str(person.id)):
+        raise _too_often("You have exported patients", EXPORTS, person)
+
+
+def check_invitations(person: User) -> None:
+    """Raises RateLimited for somebody who has asked too often for addresses of other people."""
+    if not limiter.limiter.test(REFUSED_INVITATIONS, str(person.id)):
+        raise _too_often("You have named addresses of others", REFUSED_INVITATIONS, person)
+
+
+def count_refused_invitation(person: User) -> None:
+    """Count an invitation that was refused because somebody has the address already."""
+    limiter.limiter.hit(REFUSED_INVITATIONS, str(person.id))
+
+
+def _too_often(what: str, limit: RateLimitItem, person: User) -> RateLimited:
+    resets_at = limiter.limiter.get_window_stats(limit, str(person.id)).reset_time
+    seconds = max(1, ceil(resets_at - time.time()))
+    return RateLimited(
+        f"{what} {limit.amount} times within an hour, which is the most. "
+        f"Try again in {remaining_words(seconds)}.",
+        retry_after=seconds,
+    )
