@@ -78,7 +78,11 @@ class Watch:
             self.errors["no answer when the next was due"] += 1
             return
         if dashboard.line is None:
-            dashboard.line = socket.create_connection(self._address, timeout=30)
+            try:
+                dashboard.line = socket.create_connection(self._address, timeout=30)
+            except OSError:
+                self.errors["not connected"] += 1
+                return
             dashboard.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._selector.register(dashboard.line, EVENT_READ, dashboard)
         dashboard.due, dashboard.asked = due, True
