@@ -36,7 +36,7 @@ SITE = ("https?" + _SITE, "an address without a path that begins with http:// or
 HTTPS_SITE = ("https" + _SITE, "an address without a path that begins with https:// in production")
 EMAIL = (r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s.<>()]+", "an e-mail address")
 HOST = ("[A-Za-z0-9.:-]+", "a name or an IP address")
-_HOST_NAME = r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"
+_HOST_NAME = r"\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
 HOST_NAMES = (rf"{_HOST_NAME}(\s*,\s*{_HOST_NAME})*", "names without ports, separated by commas")
 INSIDE_NAMES = (
     r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(\s*,\s*[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)*",

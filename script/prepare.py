@@ -18,8 +18,8 @@ def main() -> None:
     """One process for both: importing the application is what takes the time."""
     app = create_app()
     with app.app_context():
-        upgrade()
         demo.stay_out()
+        upgrade()
         if app.config["DEMO"]:
             print(demo.seed())
 

@@ -263,6 +263,7 @@ NONSENSE = [
     ("ALLOWED_HOSTS", "clinic.example,"),
     ("ALLOWED_HOSTS", "*"),
     ("ALLOWED_HOSTS", "."),
+    ("ALLOWED_HOSTS", f"{64 * 'x'}.example"),
     ("LOG_LEVEL", "verbose"),
     ("RETENTION_DAYS", "0"),
     ("TRUSTED_PROXIES", "11"),

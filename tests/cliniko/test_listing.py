@@ -208,3 +208,15 @@ def test_a_list_with_nobody_in_it_is_looked_at_again(
     page = read_start(client, Listing.ACTIVE, RangeStart(1, PER_PAGE))
 
     assert page.total_entries == len(account.ids(State.ACTIVE))
+
+
+def test_what_stays_empty_is_believed_after_the_third_answer(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    ids = [int(each) for each in account.ids(State.ACTIVE)]
+    nobody(simulator, times=9)
+
+    page = read_on(client, IdRange(Listing.ACTIVE, after=ids[9], until=ids[50]), ids[9])
+
+    assert (page.records, page.ends) == ([], True)
+    assert len(simulator.requests) == 3

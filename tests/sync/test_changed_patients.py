@@ -275,7 +275,7 @@ def test_without_a_full_sync_it_becomes_one(sync: Sync, cast: Cast) -> None:
 
 
 def test_a_week_after_the_last_full_sync_it_becomes_one(synced: SyncLog, cast: Cast) -> None:
-    week = watermark.FULL_MATCH_EVERY
+    week = watermark.FULL_SYNC_EVERY
     for later, due in ((week - timedelta(minutes=1), False), (week + timedelta(minutes=1), True)):
         with time_machine.travel(synced.started_at + later, tick=False):
             assert watermark.needs_full_sync(cast.surf) is due

@@ -15,7 +15,7 @@ from simulator.patient import State
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.support.processes import wait_until
-from tests.sync.copies import copy_of
+from tests.sync.copies import copy_of, truth_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -388,6 +388,27 @@ def test_a_clinic_that_gets_another_account_before_the_first_page_stores_nobody(
 
     assert (log.status, log.error_code) == ("failed", "CLINIKO_ACCOUNT_MISMATCH")
     assert copy_of(cast.surf) == {}
+
+
+def test_a_first_sync_with_a_key_that_was_replaced_begins_again_with_the_new_one(
+    sync: Sync, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new key was saved without a question, for Cliniko was away."""
+    noted, surf = Passes._note_start, cast.surf.id
+
+    def note(*said: Any) -> None:
+        noted(*said)
+        with transaction() as session:
+            key = credentials.encrypt(surf, NORTHSIDE_KEY)
+            session.get_one(Organization, surf).encrypted_api_key = key
+        monkeypatch.setattr(Passes, "_note_start", noted)
+
+    monkeypatch.setattr(Passes, "_note_start", note)
+
+    assert sync().status == "completed"
+    _, northside = cliniko.accounts
+    assert cast.surf.cliniko_id == northside.id
+    assert copy_of(cast.surf) == truth_of(northside)
 
 
 def test_a_row_copied_from_another_clinic_does_not_open_its_account(sync: Sync, cast: Cast) -> None:

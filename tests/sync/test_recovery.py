@@ -213,8 +213,35 @@ def test_a_redis_that_cannot_be_asked_is_not_taken_for_one_without_workers(
     monkeypatch.setattr(recovery, "workers_connected", lambda: None)
     log = begin()
     with transaction():
-        log.started_at = now() - timedelta(minutes=20)
+        log.started_at = now() - timedelta(minutes=6)
 
     assert recovery.settle(log.id) is None
     db.session.expire_all()
     assert log.status == "running"
+
+
+def test_three_troubles_in_a_row_are_trouble_of_the_whole_system(app: Flask) -> None:
+    look = recovery.Look()
+    for number in (1, 2):
+        with look.at(sync_log_id=number):
+            raise AuditUnavailable()
+    with look.at(sync_log_id=3):
+        pass  # one that goes well begins the count again
+    for number in (4, 5):
+        with look.at(sync_log_id=number):
+            raise AuditUnavailable()
+    with pytest.raises(AuditUnavailable), look.at(sync_log_id=6):
+        raise AuditUnavailable()
+
+
+def test_a_redis_that_stays_away_ends_the_waiting_in_true_words(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "workers_connected", lambda: None)
+    log = begin()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=16)
+
+    assert recovery.settle(log.id) is recovery.OUT_OF_REACH
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")

@@ -9,6 +9,7 @@ import pytest
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
+from simulator.server import Simulator
 from tests.api.rows import refuse
 from tests.cast import Cast
 from tests.sync.copies import copy_of
@@ -262,3 +263,18 @@ def test_a_key_of_another_account_stores_nobody(
     db.session.expire_all()
 
     assert (log.status, log.error_code) == ("failed", "CLINIKO_ACCOUNT_MISMATCH")
+
+
+def test_a_tombstone_among_the_living_is_left_to_a_sync_of_all(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    somebody = surf_account.ids(State.ACTIVE)[0]
+    surf_account.edit(somebody, first_name=["no", "name"])
+    sync()
+    gone = {"first_name": "Olivia", "deleted_at": "2026-03-02T09:00:00Z"}
+    cliniko.faults.add("edit_record", on="/patients", query="id:=", fields=gone)
+
+    log = sync(OperationType.RETRY_FAILED)
+
+    assert (log.status, log.records_success, log.records_failed) == ("completed", 0, 1)
+    assert somebody not in copy_of(cast.surf)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime, time, timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 import time_machine
@@ -20,6 +21,7 @@ from config import ROOT
 from tests.cast import Cast
 from webapp import queue
 from webapp.clock import now
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import (
     OperationType,
@@ -30,7 +32,7 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import organizations, schedules
-from webapp.sync import recovery, schedule, suspension
+from webapp.sync import recovery, schedule, start, suspension
 from webapp.sync.schedule import start_due_syncs
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
@@ -365,3 +367,24 @@ def test_a_look_that_comes_late_finds_that_the_schedule_has_moved_on(cast: Cast)
 
     assert len(rows()) == 1
     assert of(cast.surf).skipped_at is None
+
+
+def test_trouble_with_one_clinic_keeps_no_other_from_its_schedule(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubled = cast.surf.id
+    for clinic in (cast.surf, cast.northside):
+        schedules.save(
+            clinic, changes_every=15, full_at=None, time_zone="Europe/London", actor=None
+        )
+    admitted = start.admitted
+
+    def admit(organization: Organization, *said: Any, **more: Any) -> SyncLog:
+        if organization.id == troubled:
+            raise AuditUnavailable()
+        return admitted(organization, *said, **more)
+
+    monkeypatch.setattr(schedule, "admitted", admit)
+    with time_machine.travel(now() + timedelta(hours=1)):
+        (started,) = schedule.start_due_syncs()
+    assert db.session.get_one(SyncLog, started).organization_id == cast.northside.id

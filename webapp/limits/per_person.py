@@ -30,8 +30,10 @@ def check_invitations(person: User) -> None:
 
 
 def count_refused_invitation(person: User) -> None:
-    """Count an invitation that was refused because somebody has the address already."""
-    limiter.limiter.hit(REFUSED_INVITATIONS, str(person.id))
+    """Count an invitation that was refused because somebody has the address already. Raises
+    RateLimited: of many that were sent at once the last ones are not answered."""
+    if not limiter.limiter.hit(REFUSED_INVITATIONS, str(person.id)):
+        raise _too_often("You have named addresses of others", REFUSED_INVITATIONS, person)
 
 
 def _too_often(what: str, limit: RateLimitItem, person: User) -> RateLimited:

@@ -25,6 +25,10 @@ from webapp.services.audit import Event, Result
 from webapp.services.budget import KEPT_FOR_TESTS, SharedBudget
 
 
+class KeyReplaced(Exception):
+    """Another key was saved meanwhile: what the earlier one opens is not the clinic's account."""
+
+
 @dataclass(frozen=True)
 class ConnectionReport:
     """What a connection test that passed has found out."""
@@ -69,7 +73,8 @@ def client_with(
 def test_connection(organization: Organization, *, actor: User | None) -> ConnectionReport:
     """Ask Cliniko who the stored key belongs to and how many active patients there are.
 
-    The outcome is kept with the clinic, whichever it is. Raises ClinikoError, AccountMismatch,
+    The outcome is kept with the clinic, whichever it is, unless another key was saved meanwhile.
+    Raises ClinikoError, AccountMismatch,
     ClinikoNotConfigured or CredentialsUnreadable.
     """
     organization_id, key = organization.id, organization.encrypted_api_key

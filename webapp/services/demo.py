@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from flask import current_app
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 
 from config import DEMO_CLINIKO_KEY
 from webapp.errors import AppError
@@ -38,8 +38,12 @@ def seed() -> str:
 
 def stay_out() -> None:
     """Raises AppError for the demo's database in production: its admin's password was shown on a
-    terminal, and its keys and its audit trail are of keys that production does not have."""
-    if current_app.config["ENV"] == "production" and people.anybody_by_email(ADMIN) is not None:
+    terminal, and its keys and its audit trail are of keys that production does not have. Asked
+    before the tables are brought up to date."""
+    if current_app.config["ENV"] != "production" or not inspect(db.engine).has_table("users"):
+        return
+    known = select(User.id).where(User.email == ADMIN, User.active)
+    if db.session.scalar(known) is not None:
         raise AppError(
             f"This database holds the demo with its admin {ADMIN}. Begin with an empty one: choose "
             "another INSTANCE_DIR, or another DATABASE_URL."

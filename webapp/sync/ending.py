@@ -82,8 +82,8 @@ def show_failed(
 
 def _tell_of_its_changes(log: SyncLog) -> None:
     """Of a failed sync too: what it has stored stays, and the next one begins behind it."""
-    counts = log.progress["changes"]
-    if any(counts[kind] for kind in ChangeKind):
+    counts = log.progress.get("changes") or {}
+    if any(counts.get(kind) for kind in ChangeKind):
         tell_of_changes(log, counts, cursor=_before_its_changes(log))
 
 

@@ -15,7 +15,7 @@ from webapp.cliniko.errors import AuthFailed, ClinikoError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
-from webapp.services.connection import client_for
+from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
@@ -96,6 +96,8 @@ def _run(sync_log_id: int) -> None:
                 raise
             # Somebody has entered another key and revoked this one: go on with the new one.
             log.info("sync_goes_on_with_another_key")
+        except KeyReplaced:
+            log.info("sync_begins_again_with_another_key")
 
 
 def _prepare(sync_log_id: int, waiter: StoppableWaiter) -> _Work:

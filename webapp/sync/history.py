@@ -26,7 +26,7 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import counts
-from webapp.sync import ending, recovery
+from webapp.sync import ending, lease, recovery
 from webapp.sync import failures as failures_of
 
 UNKNOWN_DURATION = "30-120 seconds"
@@ -200,7 +200,9 @@ def _newest(organization: Organization, *conditions: ColumnElement[bool]) -> Sel
 def _as_it_is(log: SyncLog) -> SyncLog:
     """The sync as it truly stands: one without a living worker is closed, and if the database
     cannot be written to it is at least shown as closed."""
-    moment = now()
+    if recovery.closing_for(log, now()) is None:
+        return log
+    moment = lease.database_now()  # this machine's clock may run ahead
     closing = recovery.closing_for(log, moment)
     if closing is None:
         return log

@@ -226,20 +226,16 @@ class Passes:
         self._before_each_page()
         number = self._recorder.progress.current_page
         read = [record_page(page.records, number + nth) for nth, page in enumerate(pages, 1)]
-        read = [replace(page, records=self._storable(listing, page.records)) for page in read]
+        read = [replace(page, records=self._storable(page.records)) for page in read]
         self._rewritten += self._recorder.store(read).rewritten
 
-    def _storable(
-        self, listing: Listing, records: Sequence[PatientRecord]
-    ) -> Sequence[PatientRecord]:
+    def _storable(self, records: Sequence[PatientRecord]) -> Sequence[PatientRecord]:
         """Without the tombstones that would mark somebody deleted, in whichever list they stand."""
-        all_of_them = listing is Listing.DELETED
-        tombstones = [each for each in records if all_of_them or each.is_tombstone]
+        tombstones = [each for each in records if each.is_tombstone]
         if not tombstones:
             return records
-        storable = {id(each) for each in self._look_up(partial(self._removals.sift, tombstones))}
-        living = {id(each) for each in records} - {id(each) for each in tombstones}
-        return [each for each in records if id(each) in storable | living]
+        storable = self._look_up(partial(self._removals.sift, tombstones))
+        return [each for each in records if not each.is_tombstone] + storable
 
     def _left_of(self, listing: Listing) -> list[Part] | None:
         """The ranges that an earlier attempt has left. The tombstones are always read afresh: those

@@ -20,7 +20,7 @@ from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import locks
 from webapp.services.budget import SharedBudget
-from webapp.services.connection import note_account
+from webapp.services.connection import KeyReplaced, note_account
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
@@ -59,6 +59,7 @@ class Recorder:
         self._forgotten = forgotten.of(organization)
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
         self._attempt = sync_log.attempt
+        self._key = organization.encrypted_api_key
         self._started_at = sync_log.started_at
         self._budget = budget
         self._requests_made = requests_made
@@ -76,7 +77,7 @@ class Recorder:
 
     def connected(self, account: Account, *, active: int, to_read: Sequence[int]) -> None:
         """Write down whose account it is, how many active patients it has, and how many records
-        there are to read in each list."""
+        there are to read in each list. Raises AccountMismatch, and KeyReplaced."""
         found = sum(to_read)
         self.checkpoint.update(found=found, active_found=active)
         self.progress = replace(
@@ -88,6 +89,8 @@ class Recorder:
 
         def write() -> None:
             organization = locks.clinic(self.target.organization_id)
+            if organization.encrypted_api_key != self._key:
+                raise KeyReplaced
             self._write()
             note_account(organization, account, patients=active)
             organization.connection_checked_at = now()
@@ -220,12 +223,10 @@ class Recorder:
         )
 
     def _check_time(self) -> None:
-        # What it has waited for a worker, behind the syncs of others, is no time of its own.
-        begun_at = self._started_at + timedelta(
-            seconds=self.progress.entered_after.get(SyncPhase.CONNECTING, 0)
-        )
+        # What it has waited before it began, behind the syncs of others, is no time of its own.
+        waited = timedelta(seconds=self.progress.entered_after.get(SyncPhase.CONNECTING, 0))
         forced = timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
-        if now() > begun_at + TIME_LIMIT + forced:
+        if now() > self._started_at + waited + TIME_LIMIT + forced:
             raise SyncTimeout
 
     def _write(

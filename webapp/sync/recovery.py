@@ -26,6 +26,7 @@ from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 logger = structlog.get_logger()
 
 MAX_INTERRUPTIONS = 3
+MOST_TROUBLES_IN_A_ROW = 3
 
 # A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
 LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
@@ -56,14 +57,19 @@ NEVER_PICKED_UP = Closing(
 )
 
 
+OUT_OF_REACH = Closing(
+    ErrorCode.QUEUE_UNAVAILABLE,
+    "No worker picked up this sync within 15 minutes, for the queue (Redis) could not be reached. "
+    "Repair it, then start the sync again.",
+)
+
+
 def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     """How a sync has to be closed at this moment; None while it may live."""
     if log.status != SyncStatus.RUNNING:
         return None
     if log.worker is None:
-        # Behind another clinic's long sync it may wait; without any worker it may not.
-        too_long = moment > _waiting_since(log) + QUEUE_LIMIT
-        return NEVER_PICKED_UP if too_long and workers_connected() == 0 else None
+        return _closing_for_waiting(moment - _waiting_since(log))
     if log.lease_expires_at is None or moment <= log.lease_expires_at:
         return None
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
@@ -71,32 +77,53 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     return LOST if moment > log.lease_expires_at + ABANDONED_AFTER else None
 
 
+def _closing_for_waiting(waited: timedelta) -> Closing | None:
+    """Behind another clinic's long sync a sync may wait; without any worker it may not."""
+    if waited <= QUEUE_LIMIT:
+        return None
+    workers = workers_connected()
+    if workers is None:  # Redis may be back in a moment, and the workers with it
+        return OUT_OF_REACH if waited > 3 * QUEUE_LIMIT else None
+    return NEVER_PICKED_UP if workers == 0 else None
+
+
 def recover_stale_syncs() -> list[int]:
     """Close what must be closed, hand over what can go on, queue again what Redis lost.
 
     Returns the ids of the syncs that were handed over.
     """
-    handed_over = []
+    handed_over, look = [], Look()
     for log_id, attempt in _stale():
-        with one_of_many(sync_log_id=log_id):
+        with look.at(sync_log_id=log_id):
             if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
                 handed_over.append(log_id)
     for log_id, attempt in _waiting_long():
         # A new attempt, for Redis may still hold a broken job under the name of this one.
-        with one_of_many(sync_log_id=log_id):
+        with look.at(sync_log_id=log_id):
             if settle(log_id) is None and not is_queued(log_id, attempt):
                 hand_over(log_id, attempt, interrupted=False, unclaimed=True)
     return handed_over
 
 
-@contextmanager
-def one_of_many(**about: int) -> Iterator[None]:
-    """Let trouble with one clinic pass: the others must not wait for it, and the next look at this
-    one is a few seconds away."""
-    try:
-        yield
-    except (SQLAlchemyError, AppError) as error:
-        logger.warning("left_for_the_next_look", error=type(error).__name__, **about)
+class Look:
+    """A look at many clinics. Trouble with one of them passes: the others must not wait for it, and
+    the next look is a few seconds away. Three in a row is trouble of the whole system."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    @contextmanager
+    def at(self, **one: int) -> Iterator[None]:
+        """Raises what the third in a row raises."""
+        try:
+            yield
+        except (SQLAlchemyError, AppError) as error:
+            logger.warning("left_for_the_next_look", error=type(error).__name__, **one)
+            self._in_a_row += 1
+            if self._in_a_row == MOST_TROUBLES_IN_A_ROW:
+                raise
+        else:
+            self._in_a_row = 0
 
 
 def hand_over(

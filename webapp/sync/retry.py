@@ -25,7 +25,9 @@ from webapp.sync.removals import Outcome
 from webapp.sync.upsert import RecordPage, record_page
 
 _LISTINGS = (Listing.ACTIVE, Listing.ARCHIVED)
-_LISTED_NOWHERE = "stands in none of Cliniko's lists; the next sync of all patients looks for it"
+_LISTED_NOWHERE = (
+    "stands in none of Cliniko's lists of living patients; the next full sync looks for it"
+)
 
 
 def read_failed(

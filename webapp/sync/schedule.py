@@ -27,7 +27,7 @@ from webapp.models import (
 )
 from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
-from webapp.sync.recovery import one_of_many
+from webapp.sync.recovery import Look
 from webapp.sync.start import admitted, running_sync
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
@@ -53,10 +53,11 @@ def start_due_syncs() -> list[int]:
     moment = now()
     room = MOST_WAITING - _waiting()
     started: list[int] = []
+    look = Look()
     for due in _due(moment):
         if len(started) >= room:
             break
-        with one_of_many(organization_id=due.organization_id):
+        with look.at(organization_id=due.organization_id):
             try:
                 log = _start(due, moment)
             except SyncAlreadyRunning:

@@ -16,7 +16,7 @@ from webapp.sync import history
 
 # Cliniko's clock and the moment it stamps a change may differ a little.
 OVERLAP = timedelta(minutes=5)
-FULL_MATCH_EVERY = timedelta(days=7)
+FULL_SYNC_EVERY = timedelta(days=7)
 
 
 def needs_full_sync(organization: Organization) -> bool:
@@ -25,7 +25,7 @@ def needs_full_sync(organization: Organization) -> bool:
     if organization.synced_through is None:
         return True
     last = history.last_completed(organization, OperationType.FULL_PATIENTS)
-    return last is None or last.started_at < now() - FULL_MATCH_EVERY
+    return last is None or last.started_at < now() - FULL_SYNC_EVERY
 
 
 def move(organization_id: int, read_from: datetime) -> None:
