@@ -55,8 +55,6 @@ NEVER_PICKED_UP = Closing(
     "No worker picked up this sync within 5 minutes, and none is connected. "
     "Start a worker, then start the sync again.",
 )
-
-
 OUT_OF_REACH = Closing(
     ErrorCode.QUEUE_UNAVAILABLE,
     "No worker picked up this sync within 15 minutes, for the queue (Redis) could not be reached. "
