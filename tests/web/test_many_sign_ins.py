@@ -78,5 +78,6 @@ def test_many_who_sign_in_at_once_take_little_memory_and_hold_no_page_up(
     assert {each.result() for each in flood} == {200}
     assert max(more) > ARGON2_MIB / 2, "nothing was checked while it was measured"
     assert max(more) <= passwords.AT_ONCE * ARGON2_MIB + BESIDE_MIB
-    assert median(waits) < lasted / 4  # nobody waits for the end of it
-    assert quantiles(waits, n=20)[-1] < 1, "95 in 100 within a second"
+    # Nobody waits for the end of it, however quick the machine is.
+    assert median(waits) < lasted / 4
+    assert quantiles(waits, n=20)[-1] < lasted / 2
