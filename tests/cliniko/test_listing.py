@@ -91,6 +91,11 @@ def test_602_patients_are_seven_requests_at_once() -> None:
     ]
 
 
+def part_of_the_list(account: ClinikoAccount) -> IdRange:
+    ids = [int(each) for each in account.ids(State.ACTIVE)]
+    return IdRange(Listing.ACTIVE, after=ids[9], until=ids[50])
+
+
 def test_a_range_is_read_to_its_end(client: Cliniko, account: ClinikoAccount) -> None:
     part, seen = IdRange(Listing.ACTIVE), []
     while not part.done:
@@ -102,12 +107,11 @@ def test_a_range_is_read_to_its_end(client: Cliniko, account: ClinikoAccount) ->
 
 
 def test_a_range_ends_where_it_meets_the_next(client: Cliniko, account: ClinikoAccount) -> None:
-    ids = [int(each) for each in account.ids(State.ACTIVE)]
-    part = IdRange(Listing.ACTIVE, after=ids[9], until=ids[50])
+    part = part_of_the_list(account)
 
     page = read_on(client, part, part.after)
 
-    assert page.first_id == ids[10]
+    assert str(page.first_id) == account.ids(State.ACTIVE)[10]
     assert part.is_read_by(page)
 
 
@@ -179,20 +183,19 @@ def nobody(simulator: Simulator, *, times: int) -> None:
 def test_an_end_before_that_of_the_range_is_looked_at_again(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:
-    ids = [int(each) for each in account.ids(State.ACTIVE)]
+    part = part_of_the_list(account)
     nobody(simulator, times=2)
 
-    page = read_on(client, IdRange(Listing.ACTIVE, after=ids[9], until=ids[50]), ids[9])
+    page = read_on(client, part, part.after)
 
-    assert (page.first_id, page.ends) == (ids[10], False)
+    assert (str(page.first_id), page.ends) == (account.ids(State.ACTIVE)[10], False)
 
 
 def test_a_range_may_end_early_where_everybody_behind_is_gone(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:
-    ids = account.ids(State.ACTIVE)
+    ids, part = account.ids(State.ACTIVE), part_of_the_list(account)
     account.archive(*ids[20:])
-    part = IdRange(Listing.ACTIVE, after=int(ids[9]), until=int(ids[50]))
 
     page = read_on(client, part, part.after)
 
@@ -213,10 +216,10 @@ def test_a_list_with_nobody_in_it_is_looked_at_again(
 def test_what_stays_empty_is_believed_after_the_third_answer(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:
-    ids = [int(each) for each in account.ids(State.ACTIVE)]
+    part = part_of_the_list(account)
     nobody(simulator, times=9)
 
-    page = read_on(client, IdRange(Listing.ACTIVE, after=ids[9], until=ids[50]), ids[9])
+    page = read_on(client, part, part.after)
 
     assert (page.records, page.ends) == ([], True)
     assert len(simulator.requests) == 3

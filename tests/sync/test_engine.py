@@ -113,14 +113,20 @@ def test_a_deleted_patient_keeps_what_we_knew(
     assert copy_of(cast.surf)[gone] == known._replace(state="deleted")
 
 
+def leave_out_somebody(cliniko: Simulator, account: ClinikoAccount) -> str:
+    """The list shows somebody's neighbour twice in their place, once; whom it leaves out."""
+    neighbour, left_out = account.ids(State.ACTIVE)[50:52]
+    record = account.patient(neighbour).record()
+    cliniko.faults.add("replace_record", on="/patients", query="page=1", record=record, at=51)
+    return left_out
+
+
 def test_a_patient_in_no_list_is_asked_for_and_kept_while_cliniko_knows_them(
     sync: Sync, in_step: InStep, surf_account: ClinikoAccount, cliniko: Simulator
 ) -> None:
-    """The list shows somebody's neighbour twice in their place: absence never means deleted."""
+    """Absence never means deleted."""
     sync()
-    neighbour, left_out = surf_account.ids(State.ACTIVE)[50:52]
-    record = surf_account.patient(neighbour).record()
-    cliniko.faults.add("replace_record", on="/patients", query="page=1", record=record, at=51)
+    left_out = leave_out_somebody(cliniko, surf_account)
 
     log = sync()
 
@@ -134,9 +140,7 @@ def test_who_stands_in_no_list_of_a_server_that_ignores_ids_is_kept(
     sync: Sync, in_step: InStep, surf_account: ClinikoAccount, cliniko: Simulator
 ) -> None:
     sync()
-    neighbour = surf_account.ids(State.ACTIVE)[50]
-    record = surf_account.patient(neighbour).record()
-    cliniko.faults.add("replace_record", on="/patients", query="page=1", record=record, at=51)
+    leave_out_somebody(cliniko, surf_account)
     cliniko.faults.add("ignore_id_filter", query="id:=", times=None)
 
     assert sync().status == "completed"

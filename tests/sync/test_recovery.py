@@ -30,6 +30,12 @@ def worked_on(log: SyncLog, *, lease_ends: timedelta, interruptions: int = 0) ->
         log.lease_expires_at = now() + lease_ends
 
 
+def waits_since(log: SyncLog, ago: timedelta) -> SyncLog:
+    with transaction():
+        log.started_at = now() - ago
+    return log
+
+
 @pytest.fixture
 def sync_log_of_northside(cast: Cast) -> SyncLog:
     return start_sync(
@@ -74,9 +80,7 @@ def test_after_three_losses_a_sync_is_closed(begin: Begin) -> None:
 
 
 def test_a_sync_that_redis_lost_is_queued_again(begin: Begin, redis_url: str) -> None:
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(seconds=30)
+    log = waits_since(begin(), timedelta(seconds=30))
     Redis.from_url(redis_url).flushdb()
 
     recovery.recover_stale_syncs()
@@ -90,9 +94,7 @@ def test_a_sync_that_waits_behind_others_stays_in_the_queue(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "workers_connected", lambda: 1)
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(minutes=20)
+    log = waits_since(begin(), timedelta(minutes=20))
 
     recovery.recover_stale_syncs()
 
@@ -103,9 +105,7 @@ def test_a_sync_that_waits_behind_others_stays_in_the_queue(
 def test_without_any_worker_a_waiting_sync_is_closed_after_five_minutes(
     begin: Begin, cast: Cast
 ) -> None:
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(minutes=5, seconds=1)
+    waits_since(begin(), timedelta(minutes=5, seconds=1))
 
     shown = history.latest(cast.surf)
 
@@ -191,9 +191,7 @@ def test_trouble_with_one_clinic_keeps_nobody_else_waiting(
 def test_a_sync_that_a_worker_has_just_begun_is_not_taken_from_it(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(seconds=30)
+    log = waits_since(begin(), timedelta(seconds=30))
     log_id = log.id
 
     def claimed_meanwhile(*_said: int) -> bool:
@@ -211,9 +209,7 @@ def test_a_redis_that_cannot_be_asked_is_not_taken_for_one_without_workers(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "workers_connected", lambda: None)
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(minutes=6)
+    log = waits_since(begin(), timedelta(minutes=6))
 
     assert recovery.settle(log.id) is None
     db.session.expire_all()
@@ -238,9 +234,7 @@ def test_a_redis_that_stays_away_ends_the_waiting_in_true_words(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "workers_connected", lambda: None)
-    log = begin()
-    with transaction():
-        log.started_at = now() - timedelta(minutes=16)
+    log = waits_since(begin(), timedelta(minutes=16))
 
     assert recovery.settle(log.id) is recovery.OUT_OF_REACH
     db.session.expire_all()

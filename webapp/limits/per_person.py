@@ -4,6 +4,7 @@ addresses that belong to somebody else, by which it is found out who has an acco
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from math import ceil
 
 from limits import RateLimitItem, RateLimitItemPerHour
@@ -15,32 +16,35 @@ from webapp.models import User
 
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
 REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
+_WHAT: dict[RateLimitItem, str] = {
+    EXPORTS: "You have exported patients",
+    REFUSED_INVITATIONS: "You have named addresses of others",
+}
 
 
 def count_export(person: User) -> None:
     """Count a file that is allowed otherwise. Raises RateLimited; then it was not counted."""
-    if not limiter.limiter.hit(EXPORTS, str(person.id)):
-        raise _too_often("You have exported patients", EXPORTS, person)
+    _within(limiter.limiter.hit, EXPORTS, person)
 
 
 def check_invitations(person: User) -> None:
     """Raises RateLimited for somebody who has asked too often for addresses of other people."""
-    if not limiter.limiter.test(REFUSED_INVITATIONS, str(person.id)):
-        raise _too_often("You have named addresses of others", REFUSED_INVITATIONS, person)
+    _within(limiter.limiter.test, REFUSED_INVITATIONS, person)
 
 
 def count_refused_invitation(person: User) -> None:
     """Count an invitation that was refused because somebody has the address already. Raises
     RateLimited: of many that were sent at once the last ones are not answered."""
-    if not limiter.limiter.hit(REFUSED_INVITATIONS, str(person.id)):
-        raise _too_often("You have named addresses of others", REFUSED_INVITATIONS, person)
+    _within(limiter.limiter.hit, REFUSED_INVITATIONS, person)
 
 
-def _too_often(what: str, limit: RateLimitItem, person: User) -> RateLimited:
+def _within(ask: Callable[..., bool], limit: RateLimitItem, person: User) -> None:
+    if ask(limit, str(person.id)):
+        return
     resets_at = limiter.limiter.get_window_stats(limit, str(person.id)).reset_time
     seconds = max(1, ceil(resets_at - time.time()))
-    return RateLimited(
-        f"{what} {limit.amount} times within an hour, which is the most. "
+    raise RateLimited(
+        f"{_WHAT[limit]} {limit.amount} times within an hour, which is the most. "
         f"Try again in {remaining_words(seconds)}.",
         retry_after=seconds,
     )

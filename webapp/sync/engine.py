@@ -43,7 +43,6 @@ class _Work:
     """What an attempt works with, and on."""
 
     organization: Organization
-    key: str | None
     client: Cliniko
     recorder: Recorder
 
@@ -92,7 +91,7 @@ def _run(sync_log_id: int) -> None:
         try:
             return _read_and_store(work, waiter)
         except AuthFailed:
-            if work.recorder.look_up(partial(_stored_key, work.organization)) == work.key:
+            if work.recorder.look_up(partial(_stored_key, work.organization)) == work.recorder.key:
                 raise
             # Somebody has entered another key and revoked this one: go on with the new one.
             log.info("sync_goes_on_with_another_key")
@@ -105,7 +104,7 @@ def _prepare(sync_log_id: int, waiter: StoppableWaiter) -> _Work:
     organization = db.session.get_one(Organization, sync_log.organization_id)
     client, budget = client_for(organization, waiter)
     recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
-    return _Work(organization, organization.encrypted_api_key, client, recorder)
+    return _Work(organization, client, recorder)
 
 
 def _stored_key(organization: Organization) -> str | None:

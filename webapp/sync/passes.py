@@ -166,7 +166,7 @@ class Passes:
         try:
             for batch in self._reader.walk(parts):
                 for listing in listings:
-                    self._store(listing, [page for part, page in batch if part.listing is listing])
+                    self._store([page for part, page in batch if part.listing is listing])
         except OrderIgnored:
             for listing in listings:
                 self._read_by_links(listing)
@@ -188,7 +188,7 @@ class Passes:
         parts = self._left_of(listing)
         try:
             if parts is None:
-                store_first = partial(self._store, listing, [first])
+                store_first = partial(self._store, [first])
                 parts = self._reader.starts(listing, first, meanwhile=store_first)
             ranges = [part for part, _ in parts]
             for batch in self._reader.walk(parts):
@@ -198,7 +198,7 @@ class Passes:
                 self._recorder.checkpoint["ranges"] = [
                     part.to_json() for part in ranges if not part.done
                 ]
-                self._store(listing, [page for _, page in batch])
+                self._store([page for _, page in batch])
         except OrderIgnored:
             self._read_by_links(listing)
 
@@ -209,7 +209,7 @@ class Passes:
         for _ in range(_MOST_WALKS):
             seen: set[int | None] = set()
             for page in self._reader.walk_links(listing):
-                self._store(listing, [page])
+                self._store([page])
                 seen.update(map(id_of, page.records))
             if seen == before:
                 return
@@ -218,7 +218,7 @@ class Passes:
             "Cliniko's list of patients changed each time it was read. Try again later."
         )
 
-    def _store(self, listing: Listing, pages: Sequence[Page | IdPage]) -> None:
+    def _store(self, pages: Sequence[Page | IdPage]) -> None:
         """Store pages that have arrived together: where Cliniko is quicker than the database, a
         transaction for each would cost more than what is in it."""
         if not pages:

@@ -59,7 +59,7 @@ class Recorder:
         self._forgotten = forgotten.of(organization)
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
         self._attempt = sync_log.attempt
-        self._key = organization.encrypted_api_key
+        self.key = organization.encrypted_api_key
         self._started_at = sync_log.started_at
         self._budget = budget
         self._requests_made = requests_made
@@ -89,7 +89,7 @@ class Recorder:
 
         def write() -> None:
             organization = locks.clinic(self.target.organization_id)
-            if organization.encrypted_api_key != self._key:
+            if organization.encrypted_api_key != self.key:
                 raise KeyReplaced
             self._write()
             note_account(organization, account, patients=active)

@@ -172,13 +172,17 @@ def settle(sync_log_id: int) -> Closing | None:
     """Close one sync if it has to be closed; says how it was."""
     with transaction() as session:
         log = session.get(SyncLog, sync_log_id, with_for_update=True)
-        if log is None:
-            return None
-        moment = database_now()
-        closing = closing_for(log, moment)
-        if closing is not None:
-            ending.fail(log, closing.error_code, closing.message, moment)
-        return closing
+        return None if log is None else close_if_due(log)
+
+
+def close_if_due(log: SyncLog) -> Closing | None:
+    """Close a sync that the caller's transaction has locked, if it has to be closed; says how it
+    was."""
+    moment = database_now()
+    closing = closing_for(log, moment)
+    if closing is not None:
+        ending.fail(log, closing.error_code, closing.message, moment)
+    return closing
 
 
 def _stale() -> list[tuple[int, int]]:

@@ -79,7 +79,7 @@ class Removals:
         self,
         missing: Sequence[str],
         reader: Reader,
-        store: Callable[[Listing, Sequence[IdPage]], None],
+        store: Callable[[Sequence[IdPage]], None],
     ) -> None:
         """Ask each of Cliniko's lists for patients that none has shown; `store` takes those that
         it has."""
@@ -88,7 +88,7 @@ class Removals:
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
                 for batch in reader.walk([(part, None)]):
-                    store(listing, [page for _, page in batch])
+                    store([page for _, page in batch])
 
     def unknown(self) -> list[str]:
         """Ids of the missing patients whom a question each is worth."""

@@ -33,7 +33,7 @@ from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
 from webapp.sync.lease import database_now
 from webapp.sync.progress import Progress
-from webapp.sync.recovery import closing_for
+from webapp.sync.recovery import close_if_due, closing_for
 from webapp.sync.watermark import needs_full_sync
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -180,12 +180,7 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
     # By the clock that leases are in; and only whoever has locked the row may close it.
     if closing_for(log, database_now()) is not None:
         db.session.refresh(log, with_for_update=True)
-        if log.status != SyncStatus.RUNNING:
-            return
-        moment = database_now()
-        closing = closing_for(log, moment)
-        if closing is not None:
-            ending.fail(log, closing.error_code, closing.message, moment)
+        if log.status != SyncStatus.RUNNING or close_if_due(log) is not None:
             return
     error = SyncAlreadyRunning(
         **details,
