@@ -147,3 +147,41 @@ def test_pages_of_a_search_are_whole_where_few_become_many(
 
 def _place(each: PatientRecord) -> tuple[str, int]:
     return each.first_name, int(each.cliniko_patient_id)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "found"),
+    [
+        (PatientFilter(), ["Ana Abel", "Long", "Zoe Zorn"]),
+        (PatientFilter(search="nnnn"), ["Long"]),
+        (PatientFilter(search="long@example.com"), ["Long"]),
+        (PatientFilter(search="example.com"), ["Ana Abel", "Long", "Zoe Zorn"]),
+        (PatientFilter(search="ana"), ["Ana Abel"]),
+        (PatientFilter(search="nobody"), []),
+        (
+            PatientFilter(last_synced_after=SEEN - timedelta(days=1)),
+            ["Ana Abel", "Long", "Zoe Zorn"],
+        ),
+        (PatientFilter(search="example", changed_after=SEEN), []),
+    ],
+)
+def test_a_patient_whose_name_no_index_can_hold_is_found_as_everybody(
+    cast: Cast, criteria: PatientFilter, found: list[str]
+) -> None:
+    long = record(2, "Long", "M" + "n" * 3000, email="long@example.com")
+    put(
+        cast.surf,
+        record(1, "Ana", "Abel", email="ana@example.com"),
+        long,
+        record(3, "Zoe", "Zorn", email="zoe@example.com"),
+    )
+    put(cast.northside, record(1, "Nora", "Nnnn"))
+
+    page = patients.find(cast.surf, criteria, limit=50)
+
+    assert [f"{p.first_name} {p.last_name}".split(" Mnnn")[0] for p in page.patients] == found
+    assert page.total == len(found)
+    assert patients.ids(cast.surf, criteria, limit=9) == [p.id for p in page.patients]
+    if found:
+        last = patients.find(cast.surf, criteria, limit=1, offset=len(found) - 1)
+        assert last.patients == page.patients[-1:]

@@ -72,29 +72,31 @@ def find(
     The order is total, so a patient stands on one page only.
     """
     conditions = _conditions(organization, criteria)
+    listed = [*conditions, *_in_the_list(organization)]
     if not criteria.picks:
         total = _known_count(organization, criteria)
-        return PatientPage(_page(conditions, limit, offset), total, limit, offset)
+        return PatientPage(_page(listed, limit, offset), total, limit, offset)
     # When a patient was synced stands in the table alone, which is read quickest in its own order.
     in_order = criteria.last_synced_after is None
-    begin = _beginning(conditions, in_order=in_order)
+    begin = _beginning(listed if in_order else conditions, in_order=in_order)
     few = len(begin) <= _FEW
     if few:
         total = len(begin)
     elif in_order:
-        total = len(begin) + _count([*conditions, _follows(begin[-1])])
+        total = len(begin) + _count([*listed, _follows(begin[-1])])
     else:
         total = _count(conditions)
     if few or (in_order and offset + limit <= len(begin)):
         rows = _in_this_order([patient_id for _, patient_id in begin[offset : offset + limit]])
     else:
-        rows = _page(conditions, limit, offset)
+        rows = _page(listed, limit, offset)
     return PatientPage(rows, total, limit, offset)
 
 
 def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> list[int]:
     """The ids of the patients that match, in the order of `find`, at most so many."""
-    return list(db.session.scalars(_ids(_conditions(organization, criteria), limit, 0)))
+    listed = [*_conditions(organization, criteria), *_in_the_list(organization)]
+    return list(db.session.scalars(_ids(listed, limit, 0)))
 
 
 def get(organization: Organization, patient_id: int) -> Patient | None:
@@ -152,6 +154,8 @@ def _known_count(organization: Organization, criteria: PatientFilter) -> int:
 
 
 def _in_this_order(ids: Sequence[int]) -> list[Patient]:
+    if not ids:
+        return []
     rows = {row.id: row for row in db.session.scalars(select(Patient).where(Patient.id.in_(ids)))}
     return [rows[patient_id] for patient_id in ids if patient_id in rows]
 
@@ -165,9 +169,15 @@ def _conditions(organization: Organization, criteria: PatientFilter) -> Conditio
     if criteria.changed_after is not None:
         conditions.append(Patient.last_changed > criteria.changed_after)
     conditions += [_matches(term) for term in search.terms(criteria.search)]
-    if db.engine.dialect.name == "postgresql" and not _has_long_rows(organization):
-        conditions.append(FITS_INTO_THE_LIST)
     return conditions
+
+
+def _in_the_list(organization: Organization) -> Conditions:
+    """What PostgreSQL has to be told before it reads its index of the lists in place of the table;
+    nothing if a patient of the clinic is not in there."""
+    if db.engine.dialect.name == "postgresql" and not _has_long_rows(organization):
+        return [FITS_INTO_THE_LIST]
+    return []
 
 
 def _has_long_rows(organization: Organization) -> bool:
