@@ -81,15 +81,19 @@ def is_reachable() -> bool:
 
 
 def workers_connected() -> int | None:
-    """How many workers are alive, busy or not; None if Redis cannot be asked."""
-    since = now() - WORKER_SILENCE
+    """How many workers are alive, busy or not; None if Redis cannot be asked, or was away until
+    just now: living workers have to beat again before it knows of them."""
+    known: dict[str, Any] = current_app.extensions
     try:
         workers = Worker.all(connection=redis_connection(), serializer=JSONSerializer)
     except RedisError:
+        known["redis_away_at"] = now()
         return None
-    return sum(
+    since = now() - WORKER_SILENCE
+    alive = sum(
         worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
     )
+    return alive or (None if known.get("redis_away_at", since) > since else 0)
 
 
 def redis_connection() -> Redis:

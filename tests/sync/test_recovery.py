@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import time_machine
 from flask import Flask
 from redis import Redis
 from sqlalchemy import select
@@ -214,6 +215,20 @@ def test_a_redis_that_cannot_be_asked_is_not_taken_for_one_without_workers(
     assert recovery.settle(log.id) is None
     db.session.expire_all()
     assert log.status == "running"
+
+
+def test_a_redis_that_was_away_is_not_believed_before_living_workers_had_time_to_beat(
+    app: Flask, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = waits_since(begin(), timedelta(minutes=6))
+    with monkeypatch.context() as outage:
+        outage.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
+        assert recovery.settle(log.id) is None
+
+    assert recovery.settle(log.id) is None
+
+    with time_machine.travel(now() + queue.WORKER_SILENCE + timedelta(seconds=1)):
+        assert recovery.settle(log.id) is recovery.NEVER_PICKED_UP
 
 
 def test_three_troubles_in_a_row_are_trouble_of_the_whole_system(app: Flask) -> None:
