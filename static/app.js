@@ -1,11 +1,15 @@
-// Six small services beside htmx: it tells of requests that failed, says progress to screen readers
-// without chattering and in the title of the tab, polls by itself where htmx could not be loaded,
-// copies a token, and asks whether anybody is still there before the session ends.
+// Seven small services beside htmx: it tells of requests that failed, says progress to screen readers
+// without chattering and in the title of the tab, polls by itself where htmx could not be loaded, sends
+// no form twice, copies a token, and asks whether anybody is still there before the session ends.
 "use strict";
 
 (() => {
   const UNREACHABLE = "Patient Sync cannot be reached just now. This page goes on by itself.";
+  const NOT_HEARD =
+    "This was not done, or the answer did not come back. Look how it stands, then try again.";
+  const OVER = [403, 404, 410]; // no further question about it will be answered
   const POLL_MS = 2000;
+  const SENT_MS = 5000;
   const REFUSAL_MS = 10000;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
@@ -51,21 +55,39 @@
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
 
-  // Our own error answers hold a notice; those of a proxy in between do not.
-  const refused = (status, html) => {
+  // Our own error answers hold a notice; those of a proxy in between do not. What polls goes on by
+  // itself, unless it asks for what is gone or closed: then the page itself tells what has become of
+  // it. What somebody pressed does not go on.
+  const refused = (status, html, { pressed = false } = {}) => {
     const notice = parsed(html).querySelector(".notice");
-    if (status >= 500 || !notice) tell(UNREACHABLE);
-    else tell(notice.textContent, { passing: true });
+    if (pressed) return tell(notice ? notice.textContent : NOT_HEARD, { passing: true });
+    if (OVER.includes(status)) return location.reload();
+    if (status >= 500 || !notice) return tell(UNREACHABLE);
+    return tell(notice.textContent, { passing: true });
   };
+  const pressed = (ctx) => ctx.request.method.toUpperCase() !== "GET";
 
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.response.status < 400) worked();
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
-    if (!ctx.response.headers.has("HX-Redirect")) refused(ctx.response.status, ctx.text);
+    if (!ctx.response.headers.has("HX-Redirect")) {
+      refused(ctx.response.status, ctx.text, { pressed: pressed(ctx) });
+    }
   });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx) tell(UNREACHABLE);
+    if (ctx && pressed(ctx)) tell(NOT_HEARD, { passing: true });
+    else if (ctx) tell(UNREACHABLE);
+  });
+
+  // A second click while the answer is on its way would do it twice: another token, another secret.
+  let sent = new WeakMap();
+  addEventListener("pageshow", () => { sent = new WeakMap(); });
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (Date.now() - (sent.get(form) ?? -Infinity) < SENT_MS) return event.preventDefault();
+    return sent.set(form, Date.now());
   });
 
   // The CDN is blocked or down: whatever would poll is asked for and put in its place.
@@ -115,6 +137,8 @@
       tell(`In ${minutes} you have to sign in again, as after every twelve hours.`, { passing: true });
     } else if (!asked) {
       asked = true;
+      const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
+      idle.querySelector("[data-left]").textContent = left;
       idle.showModal();
     }
     return lookAfter(seconds);

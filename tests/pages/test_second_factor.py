@@ -193,7 +193,7 @@ def test_a_recovery_code_signs_in_and_says_how_many_are_left(
 ) -> None:
     first_step(visitor)
     visitor.post("/sign-in/code", code=phone.recovery_codes[3])
-    assert "You used a recovery code; 9 of them are left" in text_of(visitor.get("/clinics"))
+    assert "You used a recovery code; 9 are left" in text_of(visitor.get("/clinics"))
 
 
 def test_the_sixth_wrong_code_in_five_minutes_is_not_heard(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
+from sqlalchemy import func, select
 
 from tests.api.rows import make_log
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import Role, SyncLog, SyncStatus, UserSession
+from webapp.models import Role, SecondFactor, SyncLog, SyncStatus, User, UserSession
 from webapp.services import invitations, people, sessions
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -299,3 +303,47 @@ def test_a_session_that_was_ended_stays_so_for_a_click_that_came_at_once(
         row.ended_at = now()
     sessions.note_activity(row)
     assert not is_signed_in(bob)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("/account/sign-out-everywhere", {}),
+        ("/account/password", {"current": PASSWORD, "password": "a password of the thief"}),
+        ("/account/second-factor", {"current": PASSWORD}),
+        ("/account/second-factor/recovery-codes", {"current": PASSWORD}),
+        ("/account/second-factor/remove", {"current": PASSWORD}),
+    ],
+)
+def test_what_was_ended_while_a_request_was_on_its_way_does_nothing_any_more(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, path: str, data: dict[str, str]
+) -> None:
+    """A thief has Bob's session; an admin ends it in the moment before their request is done."""
+    if path.endswith(("codes", "remove")):
+        set_up(cast.bob)
+    thief = Visitor(app).signed_in(cast.bob)
+    bob_id, before = cast.bob.id, cast.bob.password_hash
+    changing = people.changing
+
+    def end_everything() -> None:
+        with app.app_context():
+            people.end_sessions(db.session.get_one(User, bob_id))
+
+    def a_moment_later(*said: Any, **details: Any) -> Any:
+        monkeypatch.setattr(people, "changing", changing)
+        other = threading.Thread(target=end_everything)
+        other.start()
+        other.join()
+        return changing(*said, **details)
+
+    monkeypatch.setattr(people, "changing", a_moment_later)
+    answer = thief.post(path, **data)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert not is_signed_in(thief)
+    db.session.rollback()
+    assert cast.bob.password_hash == before
+    assert db.session.scalar(select(func.count()).select_from(SecondFactor)) == (
+        1 if path.endswith(("codes", "remove")) else 0
+    )

@@ -185,6 +185,52 @@ def test_an_event_that_was_slipped_in_is_found(chain: int) -> None:
 
 
 @on_both
+@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("where", [SURF, 4343])
+def test_an_event_that_was_slipped_in_before_the_first_is_found(
+    chain: int, where: int, number: int
+) -> None:
+    by_force(
+        "INSERT INTO audit_events (chain, number, at, event, via, result, details, hash) VALUES "
+        f"({where}, {number}, '2026-01-01 00:00:00', 'session:started', 'page', 'ok', '{{}}', 'x')"
+    )
+
+    assert list(audit_check.verify()) == [Finding(where, number, "was never written")]
+
+
+@on_both
+def test_an_event_that_was_put_in_another_place_of_the_page_is_found(chain: int) -> None:
+    by_force(f"UPDATE audit_events SET id = id + 1000 WHERE chain = {chain} AND number = 3")
+
+    assert list(audit_check.verify()) == [
+        Finding(chain, number, "stands in another place than it was written in")
+        for number in (4, 5, 6)
+    ]
+
+
+@on_both
+def test_a_trail_that_grows_meanwhile_is_as_it_was_written(
+    app: Flask, chain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = audit.ends
+
+    def somebody_signs_in() -> None:
+        with app.app_context():
+            audit.note(Event.SIGNED_IN, organization_id=chain)
+
+    def ends_and_then_more() -> list[tuple[int, int, str]]:
+        found = ends()
+        run_all([threading.Thread(target=somebody_signs_in)])
+        return found
+
+    monkeypatch.setattr(audit, "ends", ends_and_then_more)
+    assert list(audit_check.verify()) == []
+    assert (chain, 6) in [end[:2] for end in ends()]  # what is kept as an anchor was verified
+    db.session.rollback()
+    assert (chain, 7) in [end[:2] for end in ends()]
+
+
+@on_both
 def test_an_earlier_key_still_verifies_what_it_signed(app: Flask, chain: int) -> None:
     app.config["AUDIT_KEYS"] = ["a newer key than the one that signed", *app.config["AUDIT_KEYS"]]
     audit.note(Event.SIGNED_IN, organization_id=chain)

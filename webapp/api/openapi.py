@@ -108,7 +108,7 @@ def errors_of(endpoint: str, definition: Endpoint) -> list[ErrorCode]:
         ErrorCode.VALIDATION_ERROR,  # a query that is no text is refused everywhere
     }
     if definition.needs_token:
-        codes.add(ErrorCode.AUTHENTICATION_REQUIRED)
+        codes |= {ErrorCode.AUTHENTICATION_REQUIRED, ErrorCode.ORGANIZATION_DISABLED}
     if definition.action is not None:
         codes |= {
             ErrorCode.INVALID_ORGANIZATION_ID,

@@ -65,7 +65,7 @@ def _moment(text: object) -> datetime:
             raise ValueError
         date, time, zone = match.groups(default="")
         # A leap second is written as the sixtieth (RFC 3339, section 5.7).
-        time = re.sub(r":60", ":59", time) if time.count(":") == 2 else time or "00:00"
+        time = re.sub(r"^(..:..):60", r"\1:59", time) if time.count(":") == 2 else time or "00:00"
         parsed = datetime.fromisoformat(f"{date}T{time}{zone.replace(' ', '+').upper()}")
         return parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -92,7 +92,8 @@ def sign_in_code() -> ResponseReturnValue:
     sessions.sign_in(user)
     if proof is Proof.RECOVERY_CODE:
         left = second_factor.recovery_codes_left(user)
-        flash(f"You used a recovery code; {left} of them are left. See “Your account”.", "warn")
+        are_left = "1 is" if left == 1 else f"{left} are"
+        flash(f"You used a recovery code; {are_left} left. See “Your account”.", "warn")
     return redirect(safe_next(next_path), 303)
 
 

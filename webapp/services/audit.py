@@ -23,7 +23,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
-from webapp.errors import AuditUnavailable, InsufficientPermissions
+from webapp.errors import AuditUnavailable, AuthenticationRequired, InsufficientPermissions
 from webapp.extensions import INSERT, db
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
@@ -45,12 +45,13 @@ class Result(StrEnum):
 @dataclass(frozen=True)
 class Origin:
     """The way by which something was asked for: `page`, `api`, `command` or `worker`; `standing` is
-    what whoever asks was let in as."""
+    what whoever asks was let in as, `epoch` that of the session or token which let them in."""
 
     via: str
     ip: str | None = None
     request_id: str | None = None
     standing: tuple[int, str, int | None] | None = None
+    epoch: int | None = None
 
 
 # Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
@@ -61,7 +62,15 @@ origin: ContextVar[Origin] = ContextVar("origin", default=_WORKER)
 def let_in(user: User) -> None:
     """Remember as what somebody was let in, for all that they change in this request."""
     standing = (user.id, user.role, user.organization_id)
-    origin.set(replace(origin.get(), standing=standing))
+    origin.set(replace(origin.get(), standing=standing, epoch=user.session_epoch))
+
+
+def refuse_if_ended(user: User) -> None:
+    """Raise AuthenticationRequired if this is who was let in, and all that they had was ended since
+    then: by a password that was chosen, a press on “Sign out”. The caller has locked their row."""
+    by = origin.get()
+    if by.standing is not None and by.standing[0] == user.id and by.epoch != user.session_epoch:
+        raise AuthenticationRequired()
 
 
 def record(

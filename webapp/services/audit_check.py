@@ -38,8 +38,12 @@ def verify(anchors: Iterable[Anchor] = ()) -> Iterator[Finding]:
     """Everything that was edited, deleted, swapped or cut off; nothing if all is as it was written.
 
     `anchors` are ends of chains that were noted earlier: only they show that a tail was cut off by
-    somebody who also set back the row that tells a chain's length.
+    somebody who also set back the row that tells a chain's length. The trail grows meanwhile: what
+    is looked at is how it stood at one moment, as is whatever the caller's transaction asks next.
     """
+    db.session.rollback()
+    if db.engine.dialect.name == "postgresql":  # SQLite's transactions see one moment by themselves
+        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     noted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         noted.setdefault(anchor.chain, []).append(anchor)
@@ -59,9 +63,16 @@ def count() -> int:
 def _verify_chain(chain: int, ends: list[Anchor]) -> Iterator[Finding]:
     keys: list[str] = current_app.config["AUDIT_KEYS"]
     expected = {end.length: end.hash for end in reversed(ends)}
-    before, number = "", 0
+    before, number, last_id = "", 0, 0
     for row in _rows(chain):
         number += 1
+        if row["number"] < number:
+            yield Finding(chain, row["number"], "was never written")
+            number -= 1
+            continue
+        if row["id"] < last_id:  # by which the page of all clinics puts them in order
+            yield Finding(chain, number, "stands in another place than it was written in")
+        last_id = max(last_id, row["id"])
         if row["number"] != number:
             yield Finding(chain, number, "is missing")
             number = row["number"]
@@ -79,12 +90,12 @@ def _verify_chain(chain: int, ends: list[Anchor]) -> Iterator[Finding]:
 
 def _rows(chain: int) -> Iterator[dict[str, Any]]:
     """The events of a chain in order, a batch at a time."""
-    last = -1
+    batch = select(AuditEvent.__table__).where(AuditEvent.chain == chain)
+    batch = batch.order_by(AuditEvent.number).limit(_BATCH)
+    last = None  # nor below one: what was slipped in there is shown on the pages, too
     while True:
-        batch = select(AuditEvent.__table__).where(
-            AuditEvent.chain == chain, AuditEvent.number > last
-        )
-        rows = db.session.execute(batch.order_by(AuditEvent.number).limit(_BATCH)).mappings().all()
+        further = batch if last is None else batch.where(AuditEvent.number > last)
+        rows = db.session.execute(further).mappings().all()
         yield from (dict(row) for row in rows)
         if len(rows) < _BATCH:
             return

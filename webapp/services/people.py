@@ -127,7 +127,7 @@ def changing(
     ends with the event that tells of it; without one the caller records what is done.
 
     Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
-    may not be any more.
+    may not be any more; AuthenticationRequired if they change themselves by what was ended by now.
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
@@ -137,6 +137,7 @@ def changing(
         session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
+        audit.refuse_if_ended(user)
         yield
         if event is not None:
             record(event, user, actor=actor, left=(allowed[1],), **details)

@@ -29,6 +29,7 @@ from webapp.services.webhooks import addresses, outbox, signing
 
 MOST = 10  # of one clinic
 BOTH_SECRETS_FOR = timedelta(hours=24)
+IN_A_ROW = timedelta(minutes=1)
 _TEST = {"message": "This is a test. If you can read it and its signature holds, all is well."}
 
 
@@ -154,11 +155,16 @@ def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 
 
 def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
-    """Another secret, told this once; for a day messages are signed with the one before, too."""
+    """Another secret, told this once; for a day messages are signed with the one before, too.
+
+    Asked twice in a row, as by a second click, the one before the first stays: the receiver has it.
+    """
     secret = signing.new_secret()
     with transaction():
         locks.row(endpoint)
-        endpoint.sealed_previous_secret = endpoint.sealed_secret
+        until = endpoint.previous_secret_until
+        if until is None or until - BOTH_SECRETS_FOR < now() - IN_A_ROW:
+            endpoint.sealed_previous_secret = endpoint.sealed_secret
         endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR
         endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
         _record(audit.Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
