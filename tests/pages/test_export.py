@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import time_machine
+from flask import Flask
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
 from tests.api.rows import record, store
-from tests.cast import Cast
+from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
+from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import AuditEvent, Organization
 from webapp.services import patient_export
@@ -129,6 +132,54 @@ def test_it_holds_whoever_the_list_shows(bob: Visitor, path: str) -> None:
     rows = rows_of(bob.post(path, **asked))
     assert [row["Last name"] for row in rows] == ["Patel"]
     assert rows_of(bob.post(path, search="nobody")) == []
+
+
+@pytest.mark.usefixtures("three")
+def test_half_an_hour_after_the_password_it_is_asked_for_again_and_the_filter_stays(
+    cast: Cast, app: Flask, path: str
+) -> None:
+    asked = {"search": "amelia", "state": "archived", "synced_after": "2026-03-01"}
+    with time_machine.travel(now(), tick=False) as clock:
+        bob = Visitor(app).signed_in(cast.bob)
+        for _ in range(3):
+            clock.shift(timedelta(minutes=10))
+            listed = bob.post(path.replace("patient-export", "patients"), **asked)
+        assert Parsed(listed.text).having(name="current", type="password")
+
+        for password, words in (
+            ("", "Enter your password first."),
+            ("wrong", "This is not your password."),
+        ):
+            answer = bob.post(path, current=password, **asked)
+            page = Parsed(answer.text)
+            assert answer.status_code == 422
+            assert words in text_of(answer)
+            hidden = {found["name"]: found["value"] for found in page.having(type_="hidden")}
+            assert {name: hidden[name] for name in asked} == asked
+            assert page.having(name="current", type="password")
+        assert recorded() == []
+
+        rows = rows_of(bob.post(path, current=PASSWORD, **asked))
+        assert [row["Last name"] for row in rows] == ["Patel"]
+        assert len(rows_of(bob.post(path))) == 3
+        listed = bob.get(path.replace("patient-export", "patients"))
+        assert not Parsed(listed.text).having(name="current")
+
+
+@pytest.mark.usefixtures("three")
+def test_guesses_at_the_password_are_counted_with_those_at_the_sign_in(
+    cast: Cast, app: Flask, path: str
+) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        bob = Visitor(app).signed_in(cast.bob)
+        for _ in range(3):
+            clock.shift(timedelta(minutes=10))
+            bob.get("/clinics")
+        answers = [bob.post(path, current="wrong") for _ in range(11)]
+        assert [each.status_code for each in answers] == [422] * 10 + [429]
+        assert int(answers[-1].headers["Retry-After"]) > 0
+        assert bob.post(path, current=PASSWORD).status_code == 429
+    assert recorded() == []
 
 
 @pytest.mark.usefixtures("three")

@@ -34,6 +34,17 @@ def confirm_password() -> ResponseReturnValue:
     return redirect(safe_next(back), 303)
 
 
+def prove(password: str) -> None:
+    """Take the password where it was asked for, unless it was entered within the last half hour.
+    Raises what `check_password` does."""
+    if sessions.is_fresh():
+        return
+    if not password:
+        raise ValidationError("Enter your password first.", parameter="current")
+    check_password(current_actor(), password)
+    sessions.prove()
+
+
 def form(back: str, *, problem: str | None = None, refused: bool = False) -> str:
     """The page that asks for the password; `refused` tells that it was needed and nothing done."""
     return render_template("confirm/form.html", back=back, problem=problem, refused=refused)

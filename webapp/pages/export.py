@@ -9,12 +9,12 @@ from flask import request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import fresh, organization_for
+from webapp.auth.guards import organization_for
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
-from webapp.errors import ValidationError
+from webapp.errors import RateLimited, ValidationError
 from webapp.limits import per_person
-from webapp.pages import csv_file, patients
+from webapp.pages import confirm, csv_file, patients
 from webapp.pages.blueprints import signed_in
 from webapp.services import patient_export
 
@@ -27,12 +27,17 @@ HEADS = (
 
 # Posted, as a search is: its words stand in no address.
 @signed_in.post("/clinics/<org_id>/patient-export")
-@fresh
 def export_patients(org_id: str) -> ResponseReturnValue:
+    """The password is asked for beside the button: a page between would lose what was filtered, and
+    the button that comes back would give everybody."""
     organization = organization_for(current_actor(), org_id, Action.EXPORT_PATIENTS)
     criteria = patients.asked_for(request.form)
     try:
+        confirm.prove(request.form.get("current", ""))
         export = patient_export.choose(organization, criteria)
+    except RateLimited as error:
+        page = patients.page_of(organization, criteria, problem=error.message)
+        return page, 429, {"Retry-After": str(error.retry_after)}
     except ValidationError as error:
         return patients.page_of(organization, criteria, problem=error.message), 422
     per_person.count_export(current_actor())

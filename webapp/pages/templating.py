@@ -6,7 +6,7 @@ from flask import Flask, render_template
 
 from webapp.auth import access
 from webapp.auth.access import Action
-from webapp.auth.sessions import current_actor, current_session, signed_in_user
+from webapp.auth.sessions import current_actor, current_session, is_fresh, signed_in_user
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url
 from webapp.models import Organization
 from webapp.pages import filters
@@ -23,6 +23,7 @@ def init_app(app: Flask) -> None:
         HTMX_CONFIG=HTMX_CONFIG,
         HTMX_INTEGRITY=HTMX_INTEGRITY,
         HTMX_URL=htmx_url(app),
+        is_fresh=is_fresh,
         may=may,
         may_everywhere=may_everywhere,
         picture=picture,

@@ -223,6 +223,46 @@ def test_for_a_day_messages_are_signed_with_both_secrets(
             Webhook(key).verify(both.body, dict(both.headers))
 
 
+def test_a_second_click_on_a_new_secret_leaves_the_one_that_the_receiver_has(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, secret: str
+) -> None:
+    endpoints.rotate(endpoint, actor=None)
+    new = endpoints.rotate(endpoint, actor=None)
+    tell()
+    send_due()
+    (both,) = there.received
+    for key in (secret, new):
+        Webhook(key).verify(both.body, dict(both.headers))
+
+
+def test_an_hour_later_the_one_before_is_the_one_in_use(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        between = endpoints.rotate(endpoint, actor=None)
+        clock.shift(timedelta(hours=1))
+        new = endpoints.rotate(endpoint, actor=None)
+        tell()
+        send_due()
+        (both,) = there.received
+        for key in (between, new):
+            Webhook(key).verify(both.body, dict(both.headers))
+
+
+def test_a_new_secret_is_enough_where_the_one_before_cannot_be_read(
+    app: Flask, there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    from cryptography.fernet import Fernet
+
+    app.config["CREDENTIALS_KEYS"] = [Fernet.generate_key().decode()]
+    new = endpoints.rotate(endpoint, actor=None)
+    assert endpoint.old_secret_until is None
+    tell()
+    send_due()
+    (one,) = there.received
+    Webhook(new).verify(one.body, dict(one.headers))
+
+
 @on_both
 def test_two_senders_never_send_the_same_at_once(
     app: Flask, there: Receiver, tell: Tell, endpoint: WebhookEndpoint

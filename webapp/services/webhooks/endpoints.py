@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, update
 
 from webapp.clock import now
-from webapp.errors import NotFound, ValidationError
+from webapp.errors import NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
@@ -158,14 +158,16 @@ def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
     """Another secret, told this once; for a day messages are signed with the one before, too.
 
     Asked twice in a row, as by a second click, the one before the first stays: the receiver has it.
+    One that no key of ours opens any more is dropped, for nothing can be signed with it.
     """
     secret = signing.new_secret()
     with transaction():
         locks.row(endpoint)
         until = endpoint.previous_secret_until
         if until is None or until - BOTH_SECRETS_FOR < now() - IN_A_ROW:
-            endpoint.sealed_previous_secret = endpoint.sealed_secret
-        endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR
+            endpoint.sealed_previous_secret = endpoint.sealed_secret if _opens(endpoint) else None
+        holds = endpoint.sealed_previous_secret is not None
+        endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR if holds else None
         endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
         _record(audit.Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
     return secret
@@ -200,6 +202,15 @@ def _checked(events: Iterable[str]) -> list[str]:
         choices = ", ".join(SUBSCRIBABLE)
         raise ValidationError(f"Choose one or more of: {choices}.", parameter="events")
     return [str(event) for event in SUBSCRIBABLE if event in wanted]
+
+
+def _opens(endpoint: WebhookEndpoint) -> bool:
+    """Whether a key of ours opens its secret."""
+    try:
+        unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, endpoint.sealed_secret)
+    except SecretUnreadable:
+        return False
+    return True
 
 
 def _forget_failures(endpoint: WebhookEndpoint) -> None:
