@@ -76,7 +76,7 @@ class Backup:
 
     def _for_server(self, words: str, url: str) -> str:
         plain = url.replace("postgresql+psycopg://", "postgresql://")
-        words = words.replace("backup.dump", str(self.file)).replace("$DATABASE_URL", plain)
+        words = words.replace("backup.dump", str(self.file)).replace("$ADDRESS", plain)
         return f"{find_binaries()}/{words}"
 
     def _run(self, words: str) -> None:
