@@ -162,9 +162,55 @@ def test_a_mail_is_taken_by_one_and_goes_again_if_they_die(cast: Cast, box: Mail
         (taken,) = notices.take_due(10)
         assert notices.take_due(10) == []
         clock.shift(notices.TURN + timedelta(seconds=1))
-        assert send_due() == [True]
-        notices.send(taken)  # it was only asleep: what it did is not written down
+        box.refusals = 1
+        assert send_due() == [False]
+        box.refusals = 1
+        assert not notices.send(taken)  # it was only asleep: its failure is not written down
     assert db.session.scalars(select(Notice.tries)).one() == 2
+
+
+@on_both
+def test_a_mail_that_took_too_long_was_sent_all_the_same(cast: Cast, box: Mailbox) -> None:
+    notices.want(cast.alice, False)
+    with time_machine.travel(now(), tick=False) as clock:
+        fails(cast.surf)
+        (slow,) = notices.take_due(10)
+        clock.shift(notices.TURN + timedelta(seconds=1))
+        (late,) = notices.take_due(10)
+        assert notices.send(slow)
+        assert db.session.scalars(select(Notice.state)).one() == NoticeState.SENT
+        box.refusals = 1
+        assert not notices.send(late)  # which does not make it one to be sent again
+        clock.shift(timedelta(days=2))
+        assert send_due() == []
+    assert db.session.scalars(select(Notice.state)).one() == NoticeState.SENT
+    assert len(box.mails) == 1
+
+
+@pytest.mark.parametrize("farewell", ["451 Not now", "250 And what else?"])
+def test_a_server_that_takes_the_mail_and_no_good_bye_has_the_mail(
+    cast: Cast, box: Mailbox, farewell: str
+) -> None:
+    box.farewell = farewell
+    fails(cast.surf)
+    assert send_due() == [True, True]
+    assert set(db.session.scalars(select(Notice.state))) == {NoticeState.SENT}
+
+
+def test_a_turn_is_longer_than_all_answers_of_a_slow_server_together(
+    app: Flask, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[object] = []
+    getreply = smtplib.SMTP.getreply
+
+    def counted(server: smtplib.SMTP) -> tuple[int, bytes]:
+        answers.append(server)
+        return getreply(server)
+
+    monkeypatch.setattr(smtplib.SMTP, "getreply", counted)
+    mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+    beside = 10  # the name, the connection, TLS and what is said again behind it, the password
+    assert notices.TURN.total_seconds() > 2 * (len(answers) + beside) * mail.SECONDS
 
 
 def test_without_a_mail_server_nothing_is_written_down(app: Flask, cast: Cast) -> None:

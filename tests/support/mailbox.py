@@ -16,12 +16,14 @@ from script.address import free_port
 
 
 class Mailbox:
-    """Everything that came, in order; the first `refusals` are sent away for now."""
+    """Everything that came, in order; the first `refusals` are sent away for now. `farewell` is
+    what is answered to a good-bye."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[list[str]] = []
         self.refusals = 0
+        self.farewell = "221 Bye"
         self.logins: list[tuple[bytes, bytes]] = []
         self.url = ""
 
@@ -33,6 +35,9 @@ class Mailbox:
         self.mails.append(message_from_bytes(content, policy=default))
         self.recipients.append(list(envelope.rcpt_tos))
         return "250 OK"
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Envelope) -> str:
+        return self.farewell
 
     def authenticate(self, server: Any, session: Any, envelope: Any, how: str, it: Any) -> Any:
         self.logins.append((it.login, it.password))

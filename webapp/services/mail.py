@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from contextlib import closing, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
@@ -11,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from flask import current_app
 
-SECONDS = 15.0
+SECONDS = 15.0  # at most for each answer of the server
 _PORTS = {"smtp": 587, "smtps": 465}
 
 # Whatever can go wrong on the way; the caller tries again later.
@@ -34,8 +35,10 @@ def send(recipient: str, subject: str, text: str, *, message_id: str) -> None:
     mail["Date"], mail["Message-ID"] = formatdate(), f"<{message_id}@{sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"  # so that no holiday notice answers it (RFC 3834)
     mail.set_content(text)
-    with _connected(str(current_app.config["SMTP_URL"])) as server:
+    with closing(_connected(str(current_app.config["SMTP_URL"]))) as server:
         server.send_message(mail)
+        with suppress(*MailTrouble):  # the server has the mail, however it takes our good-bye
+            server.quit()
 
 
 def _connected(url: str) -> smtplib.SMTP:

@@ -34,7 +34,8 @@ from webapp.services.webhooks import schedule
 
 log = structlog.get_logger()
 
-TURN = timedelta(seconds=60)  # longer than a mail can take
+# Longer than a mail can take, of which each answer of the server may take `mail.SECONDS`.
+TURN = timedelta(minutes=10)
 _ENDED_BY_SOMEBODY = (ErrorCode.SYNC_CANCELLED, ErrorCode.ORGANIZATION_NOT_FOUND)
 _BYE = "\n\nWhether you get these mails is up to you: see “Your account” in Patient Sync."
 
@@ -151,8 +152,8 @@ def send(taken: Taken) -> bool:
         sent = True
     with transaction() as session:
         written = session.get(Notice, taken.notice_id, with_for_update=True)
-        if written is not None and written.tries == taken.number:
-            _after(written, sent=sent)
+        if written is not None:
+            _after(written, taken, sent=sent)
     return sent
 
 
@@ -210,11 +211,16 @@ def _take(notice_id: int, tries: int) -> Taken | None:
         return None if number is None else Taken(notice_id, number)
 
 
-def _after(notice: Notice, *, sent: bool) -> None:
-    again = schedule.next_try(notice.created_at, notice.tries, now(), None)
+def _after(notice: Notice, taken: Taken, *, sent: bool) -> None:
+    """What was sent is not to be sent again, whoever has taken it meanwhile; of a failure only the
+    last who took it may tell."""
     if sent:
         notice.state = NoticeState.SENT
-    elif again is None:
+        return
+    if notice.state != NoticeState.WAITING or notice.tries != taken.number:
+        return
+    again = schedule.next_try(notice.created_at, notice.tries, now(), None)
+    if again is None:
         notice.state = NoticeState.FAILED
     else:
         notice.next_attempt_at = again
