@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from config import Settings
 from tests.cast import Cast
 from tests.support.mailbox import Mailbox
 from tests.support.processes import wait_until
 from tests.support.receiver import Receiver, Reply
-from webapp import create_core, queue
+from webapp import create_core, deliverer, queue
 from webapp.clock import now
 from webapp.deliverer import Deliverer
 from webapp.extensions import db, transaction
-from webapp.models import NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
+from webapp.models import Notice, NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from webapp.services import alive, notices
 from webapp.services.webhooks import endpoints, outbox
 
@@ -184,3 +185,58 @@ def test_a_sign_of_life_is_given_while_a_worker_lives(
     assert not alive.tell()
     app.config["DEADMAN_URL"] = None
     assert not alive.tell()
+
+
+@contextmanager
+def delivering(app: Flask) -> Iterator[None]:
+    """A deliverer in a thread of this process."""
+    it = Deliverer(app)
+    thread = threading.Thread(target=it.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        it.stop()
+        thread.join()
+
+
+def mails_taken() -> int:
+    db.session.rollback()
+    taken = select(func.count()).select_from(Notice).where(Notice.tries > 0)
+    return db.session.scalar(taken) or 0
+
+
+def test_receivers_that_are_all_silent_hold_up_neither_mails_nor_signs_of_life(
+    app: Flask,
+    there: Receiver,
+    box: Mailbox,
+    cast: Cast,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue, "workers_connected", lambda: 1)
+    monkeypatch.setattr(deliverer, "NOW_AND_THEN_SECONDS", 0.2)
+    for _ in range(endpoints.MOST):
+        endpoints.add(cast.surf, there.url, [WebhookEvent.SYNC_FAILED], actor=None)
+    answered = threading.Event()
+    there.answer = lambda _: Reply(wait=answered)
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+
+    with delivering(app):
+        try:
+            wait_until(lambda: len(there.received) == deliverer.WEBHOOKS_AT_ONCE)
+            with transaction():
+                notices.put(cast.surf.id, NoticeKind.FAILING, "Failing", "Why")
+            wait_until(lambda: len(box.mails) == 2)
+            assert len(there.received) == deliverer.WEBHOOKS_AT_ONCE
+
+            with socket.create_server(("127.0.0.1", 0)) as silent:  # neither does it say a word
+                app.config["SMTP_URL"] = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
+                with transaction():
+                    notices.put(cast.surf.id, NoticeKind.FAILING, "Failing", "Why")
+                wait_until(lambda: mails_taken() == 4)  # every place is taken
+                before = len(calls)
+                wait_until(lambda: len(calls) > before + 1, seconds=8)  # before anybody gives up
+        finally:
+            answered.set()

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -24,8 +24,11 @@ from webapp.services.webhooks import sending
 log = structlog.get_logger()
 
 AT_ONCE = 8
+WEBHOOKS_AT_ONCE = AT_ONCE - 2  # a mail finds a place though every receiver is silent
 LOOK_EVERY_SECONDS = 1.0
 NOW_AND_THEN_SECONDS = 120.0
+
+_NOW_AND_THEN = (alive.tell, notices.look_for_overdue)
 
 # The C library reads this: a name server that is silent must not hold a thread for half a minute.
 _RESOLVER = ("RES_OPTIONS", "timeout:2 attempts:2")
@@ -36,7 +39,8 @@ class Deliverer:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
-        self._running: set[Future[None]] = set()
+        self._webhooks: set[Future[None]] = set()
+        self._mails: set[Future[None]] = set()
         self._stopping = False
         self._wake = threading.Event()
         self._now_and_then_at = -NOW_AND_THEN_SECONDS
@@ -51,33 +55,46 @@ class Deliverer:
 
     def run(self) -> None:
         """Send until told to stop."""
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="deliver") as pool:
+        # What is done now and then has threads of its own: it waits for no receiver.
+        threads = AT_ONCE + len(_NOW_AND_THEN)
+        with ThreadPoolExecutor(threads, thread_name_prefix="deliver") as pool:
             while not self._stopping:
                 self._wake.clear()
-                self._running = {each for each in self._running if not each.done()}
-                due = self._due(AT_ONCE - len(self._running))
-                for task in due:
-                    future = pool.submit(self._do, task)
-                    future.add_done_callback(lambda _: self._wake.set())
-                    self._running.add(future)
-                if not due:
+                if not self._begin_what_is_due(pool):
                     self._wake.wait(LOOK_EVERY_SECONDS)
 
-    def _due(self, free: int) -> list[Callable[[], object]]:
-        """What is to be done now, no more than there are threads free; all of it is taken."""
-        tasks: list[Callable[[], object]] = []
-        if free > 1 and time.monotonic() - self._now_and_then_at >= NOW_AND_THEN_SECONDS:
-            self._now_and_then_at = time.monotonic()
-            tasks += [alive.tell, notices.look_for_overdue]
+    def _begin_what_is_due(self, pool: ThreadPoolExecutor) -> bool:
+        """Take what is due, as far as there are places, and begin it; says whether anything was."""
+        others = self._begin(pool, self._due_now_and_then())
+        self._webhooks = {each for each in self._webhooks if not each.done()}
+        self._mails = {each for each in self._mails if not each.done()}
+        free = AT_ONCE - len(self._webhooks) - len(self._mails)
         with self._app.app_context():
             try:
-                turns = sending.take_turns(free - len(tasks))
-                tasks += [partial(sending.send, turn) for turn in turns]
-                mails = notices.take_due(free - len(tasks))
-                tasks += [partial(notices.send, mail) for mail in mails]
+                turns = sending.take_turns(min(free, WEBHOOKS_AT_ONCE - len(self._webhooks)))
+                webhooks = self._begin(pool, [partial(sending.send, turn) for turn in turns])
+                self._webhooks |= webhooks
+                taken = notices.take_due(free - len(webhooks))
+                mails = self._begin(pool, [partial(notices.send, mail) for mail in taken])
+                self._mails |= mails
             except SQLAlchemyError as error:  # what was taken runs out, and the next look is soon
                 log.warning("could_not_look_for_deliveries", error=type(error).__name__)
-        return tasks
+                return False
+        return bool(others or webhooks or mails)
+
+    def _due_now_and_then(self) -> tuple[Callable[[], object], ...]:
+        if time.monotonic() - self._now_and_then_at < NOW_AND_THEN_SECONDS:
+            return ()
+        self._now_and_then_at = time.monotonic()
+        return _NOW_AND_THEN
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], object]]
+    ) -> set[Future[None]]:
+        begun = {pool.submit(self._do, task) for task in tasks}
+        for future in begun:
+            future.add_done_callback(lambda _: self._wake.set())
+        return begun
 
     def _do(self, task: Callable[[], object]) -> None:
         with self._app.app_context():
