@@ -43,15 +43,22 @@ def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
     }
 
 
-def fails(clinic: Organization, code: ErrorCode = ErrorCode.CLINIKO_UNAVAILABLE) -> SyncLog:
-    log = make_log(clinic, SyncStatus.RUNNING)
+FULL, CHANGED = OperationType.FULL_PATIENTS, OperationType.CHANGED_PATIENTS
+
+
+def fails(
+    clinic: Organization,
+    code: ErrorCode = ErrorCode.CLINIKO_UNAVAILABLE,
+    kind: OperationType = FULL,
+) -> SyncLog:
+    log = make_log(clinic, SyncStatus.RUNNING, operation_type=kind)
     with transaction():
         ending.fail(log, code, "Cliniko has trouble. Try again later.")
     return log
 
 
-def completes(clinic: Organization) -> SyncLog:
-    log = make_log(clinic, SyncStatus.RUNNING)
+def completes(clinic: Organization, kind: OperationType = FULL) -> SyncLog:
+    log = make_log(clinic, SyncStatus.RUNNING, operation_type=kind)
     with transaction():
         ending.complete(log)
     return log
@@ -77,6 +84,48 @@ def test_the_first_failure_and_the_recovery_are_told_and_nothing_between(cast: C
     fails(cast.surf)
     told = [NoticeKind.FAILING, NoticeKind.RECOVERED, NoticeKind.FAILING]
     assert kinds("bob@example.com") == kinds("alice@example.com") == told
+
+
+@on_both
+def test_full_syncs_that_never_complete_are_told_of_once_whatever_smaller_ones_do(
+    cast: Cast,
+) -> None:
+    completes(cast.surf)
+    for _ in range(3):  # nights, with hours between them
+        fails(cast.surf)
+        completes(cast.surf, CHANGED)
+        fails(cast.surf, kind=CHANGED)
+        completes(cast.surf, OperationType.ACTIVE_PATIENTS)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING]
+    text = db.session.scalars(select(Notice.text)).first() or ""
+    assert "one more mail when a full sync has completed again" in text
+    completes(cast.surf)
+    completes(cast.surf, CHANGED)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING, NoticeKind.RECOVERED]
+
+
+def test_a_full_sync_ends_what_a_smaller_one_has_begun_and_so_does_a_smaller_one(
+    cast: Cast,
+) -> None:
+    completes(cast.surf)
+    told: list[NoticeKind] = []
+    for kind in (FULL, CHANGED):
+        fails(cast.surf, kind=CHANGED)
+        fails(cast.surf, kind=CHANGED)
+        completes(cast.surf, kind)
+        told += [NoticeKind.FAILING, NoticeKind.RECOVERED]
+    assert kinds("bob@example.com") == told
+    text = db.session.scalars(select(Notice.text)).first() or ""
+    assert "one more mail when a sync has completed again" in text
+
+
+def test_a_full_sync_that_fails_while_smaller_ones_do_is_no_new_beginning(cast: Cast) -> None:
+    fails(cast.surf, kind=CHANGED)
+    fails(cast.surf)
+    completes(cast.surf, CHANGED)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING]
+    completes(cast.surf)
+    assert kinds("bob@example.com") == [NoticeKind.FAILING, NoticeKind.RECOVERED]
 
 
 def test_the_very_first_sync_may_fail_and_a_success_is_no_news(cast: Cast) -> None:

@@ -16,8 +16,8 @@ from webapp.models.types import BigId, UtcDateTime
 class NoticeKind(StrEnum):
     """What a notice tells."""
 
-    FAILING = "failing"  # the first sync that failed after one that did not
-    RECOVERED = "recovered"  # the first that completed after that
+    FAILING = "failing"  # syncs have begun to fail
+    RECOVERED = "recovered"  # they work again
     OVERDUE = "overdue"  # not in step for longer than the schedule allows
     WEBHOOK_STOPPED = "webhook"  # a webhook was paused by us
     ACCOUNT = "account"  # how the recipient signs in was changed, or what they may

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from webapp.clock import now
 from webapp.errors import ErrorCode
@@ -49,22 +49,28 @@ class Taken:
 
 
 def sync_ended(sync_log: SyncLog) -> None:
-    """Tell of the first failure after a success, and of the first success after a failure, inside
-    the caller's transaction. A sync that somebody has ended tells nothing, nor does one that only
+    """Tell once when syncs begin to fail and once when they work again, inside the caller's
+    transaction. What a failed full sync has begun only a completed full sync ends, for smaller ones
+    may complete all the while. A sync that somebody has ended tells nothing, nor does one that only
     reads failed records again."""
     again = sync_log.operation_type == OperationType.RETRY_FAILED
     if again or sync_log.error_code in _ENDED_BY_SOMEBODY:
         return
-    failed, failed_before = sync_log.status == SyncStatus.FAILED, _failed_before(sync_log)
-    if failed == failed_before:
+    failed = sync_log.status == SyncStatus.FAILED
+    is_full = sync_log.operation_type == OperationType.FULL_PATIENTS
+    full_awaited = _failed_before(sync_log, SyncLog.operation_type == OperationType.FULL_PATIENTS)
+    failing_before = full_awaited or _failed_before(sync_log, BRINGS_IN_STEP)
+    failing = failed or (full_awaited and not is_full)
+    if failing == failing_before:
         return
     clinic = db.session.get_one(Organization, sync_log.organization_id).name
-    if failed:
+    if failing:
         subject = f"Syncs of {clinic} are failing"
+        which = "a full sync" if is_full else "a sync"
         text = (
             f"Sync {sync_log.id} of {clinic} has failed: {sync_log.error_code}.\n"
             f"{sync_log.error_message}\n\n"
-            "What was stored is kept. You get one more mail when a sync has completed again."
+            f"What was stored is kept. You get one more mail when {which} has completed again."
         )
         put(sync_log.organization_id, NoticeKind.FAILING, subject, text)
     else:
@@ -178,15 +184,15 @@ def _told_of_overdue(clinic: Organization) -> bool:
     return db.session.scalar(told.limit(1)) is not None
 
 
-def _failed_before(sync_log: SyncLog) -> bool:
-    """Whether the last sync before this one that ended by itself has failed."""
+def _failed_before(sync_log: SyncLog, kind: ColumnElement[bool]) -> bool:
+    """Whether the last sync of this kind before this one that ended by itself has failed."""
     before = (
         select(SyncLog.status)
         .where(
             SyncLog.organization_id == sync_log.organization_id,
             SyncLog.id < sync_log.id,
             SyncLog.status != SyncStatus.RUNNING,
-            BRINGS_IN_STEP,
+            kind,
             func.coalesce(SyncLog.error_code, "").not_in(_ENDED_BY_SOMEBODY),
         )
         .order_by(SyncLog.id.desc())
