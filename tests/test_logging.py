@@ -16,10 +16,13 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from tests.cast import Cast
+from tests.cliniko.local_server import answer, says, serving
 from tests.corpus import HOSTILE
+from webapp import queue
 from webapp.extensions import db
 from webapp.logging_setup import json_lines
 from webapp.models import Patient
+from webapp.services import alive
 
 MANY = 10_000
 
@@ -73,3 +76,15 @@ def test_a_row_that_the_database_refuses_is_not_repeated(cast: Cast) -> None:
     said = "".join(format_exception(raised.value))
     assert "state" in said
     assert "canary" not in said.lower()
+
+
+def test_an_answer_with_a_line_that_is_no_header_tells_the_log_no_address(
+    app: Flask, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "workers_connected", lambda: 1)
+    with serving(says(answer(b"", "a line of Olivia Nguyen", "X-Other: 1"))) as server:
+        app.config["DEADMAN_URL"] = f"{server.url}/ping?token=typed-by-an-operator"
+        assert alive.tell()
+        assert b"token=typed-by-an-operator" in server.requests[0]
+    for told in ("127.0.0.1", "ping", "token", "Olivia"):
+        assert told not in written.getvalue()

@@ -40,6 +40,9 @@ def init_app(app: Flask) -> None:
     # chatter.
     for name in ("urllib3", "werkzeug", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of headers that it cannot read, with the whole address and what the other side said:
+    # there may be a secret in either.
+    logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 def json_lines() -> logging.Formatter:
