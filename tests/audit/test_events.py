@@ -10,8 +10,10 @@ from sqlalchemy import func, select
 
 from config import ROOT
 from simulator.server import Simulator
+from tests.api.rows import record, store
 from tests.audit.events import CASES, SEARCH, SHOWN_ELSEWHERE, Case, Stage
 from tests.cast import Cast
+from tests.conftest import as_user
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.pages import audit_words
@@ -106,6 +108,17 @@ def test_polls_of_an_open_dashboard_are_no_looks(stage: Stage) -> None:
         assert bob.get_fragment(f"{stage.surf}{path}").status_code == 200
     assert bob.get("/clinics").status_code == 200
     assert since(before) == []
+
+
+def test_asking_for_changes_where_there_are_none_is_no_look(stage: Stage) -> None:
+    store(stage.cast.surf, record(1, "Olivia", "Nguyen"))
+    bob = as_user(stage.app, stage.cast.bob)
+    changes = f"/api/v1/cliniko/changes/{stage.cast.surf.id}"
+    before = newest()
+    for cursor in (0, 1, 1, 1):
+        assert bob.get(f"{changes}?cursor={cursor}").status_code == 200
+    (row,) = since(before)
+    assert (row.event, row.details) == (Event.CHANGES_LISTED, {"shown": 1})
 
 
 def test_a_clinic_that_was_invented_gets_no_chain(stage: Stage) -> None:
