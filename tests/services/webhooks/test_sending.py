@@ -192,6 +192,24 @@ def test_a_test_message_is_tried_once_and_pauses_nothing(
     assert json.loads(there.received[0].body)["event"] == "webhook.test"
 
 
+@on_both
+def test_a_test_message_goes_before_all_that_waits(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, cast: Cast
+) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        waiting = [tell() for _ in range(3)]
+        there.always(500)
+        assert send_due() == 1
+        clock.shift(timedelta(hours=1))
+        test = endpoints.send_test(endpoint, actor=cast.bob)
+        there.always(204)
+        while send_due():
+            pass
+    failed, sent, *others = [came.message_id for came in there.received]
+    assert (failed, sent) == (waiting[0].message_id, test.message_id)
+    assert sorted(others) == sorted(delivery.message_id for delivery in waiting)
+
+
 def test_a_secret_that_nobody_can_read_sends_nothing(
     app: Flask, there: Receiver, tell: Tell
 ) -> None:

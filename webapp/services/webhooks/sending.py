@@ -107,7 +107,8 @@ def _is_free(moment: datetime) -> list[ColumnElement[bool]]:
 
 
 def _take(endpoint_id: int) -> Turn | None:
-    """Of two that want it, one finds the endpoint busy."""
+    """Of two that want it, one finds the endpoint busy. A test message is sent before all others:
+    somebody waits for it, and perhaps to find out why the others fail."""
     moment = now()
     with transaction() as session:
         number = session.scalar(
@@ -122,7 +123,11 @@ def _take(endpoint_id: int) -> Turn | None:
         delivery_id = session.scalar(
             select(WebhookDelivery.id)
             .where(WebhookDelivery.endpoint_id == endpoint_id, *_due(moment))
-            .order_by(WebhookDelivery.next_attempt_at, WebhookDelivery.id)
+            .order_by(
+                WebhookDelivery.event != WebhookEvent.TEST,
+                WebhookDelivery.next_attempt_at,
+                WebhookDelivery.id,
+            )
             .limit(1)
         )
         if delivery_id is None:  # it was sent a moment ago
