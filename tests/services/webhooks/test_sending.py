@@ -153,6 +153,27 @@ def test_after_a_day_of_failures_the_endpoint_is_paused_and_the_clinic_can_see_w
     assert statuses(later)[-1] == 204
 
 
+@on_both
+def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    delivery = tell()
+    there.always(503)
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(9):  # the next would be the last
+            clock.move_to(max(next_due() or now(), now()))
+            assert send_due() == 1
+        endpoints.change(endpoint, address=f"{there.url}/elsewhere", actor=None)
+        assert send_due() == 1
+        db.session.refresh(endpoint)
+        assert endpoint.paused_at is None
+        assert statuses(delivery) == [503] * 10
+        assert (delivery.state, delivery.tries) == (DeliveryState.WAITING, 1)
+        endpoints.change(endpoint, events=[WebhookEvent.SYNC_FAILED], actor=None)
+        db.session.refresh(delivery)
+        assert delivery.tries == 1  # other events are no reason
+
+
 def test_gone_is_gone(there: Receiver, tell: Tell, endpoint: WebhookEndpoint) -> None:
     delivery = tell()
     there.always(410)

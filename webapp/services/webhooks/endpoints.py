@@ -99,7 +99,7 @@ def change(
     actor: User | None,
 ) -> None:
     """Give an endpoint another address or other events; None leaves what there is. What waits goes
-    to the new address. Raises ValidationError as `add` does."""
+    to the new address, with all of its tries anew. Raises ValidationError as `add` does."""
     new_address = None if address is None else addresses.checked(address)
     new_events = None if events is None else _checked(events)
     with transaction():
@@ -107,7 +107,7 @@ def change(
         changed = []
         if new_address is not None and new_address != endpoint.address:
             endpoint.address = new_address
-            _forget_failures(endpoint)
+            _begin_anew(endpoint)
             changed.append("address")
         if new_events is not None and new_events != endpoint.events:
             endpoint.events = new_events
@@ -127,20 +127,12 @@ def pause(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 
 def resume(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Send again, beginning with what waits, which has all of its tries anew."""
-    with transaction() as session:
+    with transaction():
         locks.row(endpoint)
         if endpoint.paused_at is None:
             return
         endpoint.paused_at = endpoint.paused_because = None
-        _forget_failures(endpoint)
-        session.execute(
-            update(WebhookDelivery)
-            .where(
-                WebhookDelivery.endpoint_id == endpoint.id,
-                WebhookDelivery.state == DeliveryState.WAITING,
-            )
-            .values(tries=0, first_tried_at=None, next_attempt_at=now())
-        )
+        _begin_anew(endpoint)
         _record(audit.Event.WEBHOOK_RESUMED, endpoint, actor)
 
 
@@ -213,8 +205,14 @@ def _opens(endpoint: WebhookEndpoint) -> bool:
     return True
 
 
-def _forget_failures(endpoint: WebhookEndpoint) -> None:
+def _begin_anew(endpoint: WebhookEndpoint) -> None:
+    """Forget what has failed until now: what waits is due, and has all of its tries."""
     endpoint.failures_in_a_row, endpoint.rests_until = 0, None
+    waiting = update(WebhookDelivery).where(
+        WebhookDelivery.endpoint_id == endpoint.id,
+        WebhookDelivery.state == DeliveryState.WAITING,
+    )
+    db.session.execute(waiting.values(tries=0, first_tried_at=None, next_attempt_at=now()))
 
 
 def _record(
