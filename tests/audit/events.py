@@ -21,7 +21,7 @@ from webapp.extensions import db
 from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.queue import SYNC_QUEUE, redis_connection
-from webapp.services import invitations, people, tokens
+from webapp.services import invitations, notices, people, tokens
 from webapp.services.audit import Event
 from webapp.sync import recovery
 from webapp.sync.start import start_sync
@@ -352,6 +352,22 @@ CASES = [
         subject="person",
         details={"person": VERA},
         prepare=lambda stage: people.deactivate(stage.cast.vera),
+    ),
+    Case(
+        Event.MAILS_CHOSEN,
+        lambda stage: stage.at("bob").post("/account/notices"),
+        actor="bob",
+        subject="person",
+        details={"person": BOB, "wanted": False},
+    ),
+    Case(
+        Event.MAILS_CHOSEN,
+        lambda stage: stage.at("alice").post("/account/notices", notices="1"),
+        actor="alice",
+        clinic=None,
+        subject="person",
+        details={"person": "alice@example.com", "wanted": True},
+        prepare=lambda stage: notices.want(stage.cast.alice, False),
     ),
     Case(
         Event.TOKEN_ISSUED,

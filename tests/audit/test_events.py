@@ -121,6 +121,14 @@ def test_asking_for_changes_where_there_are_none_is_no_look(stage: Stage) -> Non
     assert (row.event, row.details) == (Event.CHANGES_LISTED, {"shown": 1})
 
 
+def test_who_chooses_what_they_have_chosen_already_has_changed_nothing(stage: Stage) -> None:
+    bob = stage.at("bob")
+    before = newest()
+    for _ in range(3):
+        assert bob.post("/account/notices").status_code == 303
+    assert [row.event for row in since(before)] == [Event.MAILS_CHOSEN]
+
+
 def test_a_clinic_that_was_invented_gets_no_chain(stage: Stage) -> None:
     stage.at("charlie").get("/clinics/777/patients")
     assert 777 not in {chain for chain, _, _ in audit.ends()}

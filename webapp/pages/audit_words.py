@@ -26,6 +26,7 @@ WORDS = {
     Event.ROLE_CHANGED: "changed the role of {person}",
     Event.PERSON_DEACTIVATED: "deactivated {person}",
     Event.PERSON_ACTIVATED: "activated {person}",
+    Event.MAILS_CHOSEN: "chose whether {person} gets mails about syncs",
     Event.ACCOUNT_LOCKED: "locked the account of {person} after too many wrong passwords",
     Event.ADMIN_GRANTED: "made {person} an admin in an emergency",
     Event.CODE_REFUSED: "gave a wrong code for {person}",

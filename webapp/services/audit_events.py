@@ -27,6 +27,7 @@ class Event(StrEnum):
     ROLE_CHANGED = "person:role_changed"
     PERSON_DEACTIVATED = "person:deactivated"
     PERSON_ACTIVATED = "person:activated"
+    MAILS_CHOSEN = "person:mails_chosen"
     ACCOUNT_LOCKED = "person:locked"
     ADMIN_GRANTED = "person:admin_granted"
     CODE_REFUSED = "second_factor:refused"

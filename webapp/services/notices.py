@@ -29,7 +29,8 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.services import locks, mail, schedules
+from webapp.services import locks, mail, people, schedules
+from webapp.services.audit_events import Event
 from webapp.services.webhooks import schedule
 
 log = structlog.get_logger()
@@ -128,9 +129,12 @@ def recipients(organization_id: int) -> list[str]:
 
 
 def want(user: User, wanted: bool) -> None:
-    """Whether a person gets these mails from now on."""
-    with transaction():
-        user.notices = wanted
+    """Whether a person gets these mails from now on, as they chose themselves. Raises NotFound if
+    they were made somebody else's meanwhile."""
+    with people.changing(user):
+        if user.notices != wanted:
+            user.notices = wanted
+            people.record(Event.MAILS_CHOSEN, user, actor=user, wanted=wanted)
 
 
 def take_due(most: int) -> list[Taken]:
