@@ -20,15 +20,18 @@ from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Received, Receiver, Reply
 from webapp.clock import now
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
+    AuditEvent,
     DeliveryState,
     PauseReason,
     WebhookDelivery,
     WebhookEndpoint,
     WebhookEvent,
 )
+from webapp.services import audit, audit_check
 from webapp.services.webhooks import deliveries, endpoints, outbox, sending
 
 Tell = Callable[..., WebhookDelivery]
@@ -184,6 +187,41 @@ def test_gone_is_gone(there: Receiver, tell: Tell, endpoint: WebhookEndpoint) ->
     assert delivery.state == DeliveryState.FAILED
     tell()
     assert send_due() == 0
+
+
+@on_both
+@pytest.mark.parametrize("reason", [PauseReason.GONE, PauseReason.EXHAUSTED])
+def test_that_we_paused_it_ourselves_stands_in_the_audit_trail(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, reason: PauseReason
+) -> None:
+    tell()
+    there.always(410 if reason is PauseReason.GONE else 503)
+    with time_machine.travel(now(), tick=False) as clock:
+        while (due := next_due()) is not None:
+            clock.move_to(max(due, now()))
+            send_due()
+    paused = select(AuditEvent).where(AuditEvent.event == "webhook:paused")
+    row = db.session.scalars(paused).one()
+    assert (row.chain, row.subject) == (endpoint.organization_id, f"webhook {endpoint.id}")
+    assert (row.actor, row.via, row.details) == (None, "worker", {"reason": str(reason)})
+    assert list(audit_check.verify()) == []
+
+
+def test_a_pause_that_cannot_be_recorded_does_not_happen(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise AuditUnavailable
+
+    delivery = tell()
+    there.always(410)
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "append", unavailable)
+        with pytest.raises(AuditUnavailable):
+            send_due()
+    db.session.refresh(endpoint)
+    assert endpoint.paused_at is None
+    assert (delivery.state, delivery.attempts) == (DeliveryState.WAITING, [])
 
 
 def test_a_receiver_that_asks_for_time_gets_it(there: Receiver, tell: Tell) -> None:

@@ -24,7 +24,7 @@ from webapp.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from webapp.services import notices
+from webapp.services import audit, notices
 from webapp.services.webhooks import endpoints, line, schedule, signing
 from webapp.services.webhooks.line import Outcome, Problem
 
@@ -196,8 +196,14 @@ def _after_failure(endpoint: WebhookEndpoint, delivery: WebhookDelivery, outcome
 
 
 def _stop(endpoint: WebhookEndpoint, reason: PauseReason) -> None:
-    """Send nothing more; the clinic's page says so."""
+    """Send nothing more; the clinic's page says so. The last step of the caller's transaction."""
     if endpoint.paused_at is None:
         endpoint.paused_at, endpoint.paused_because = now(), reason
         notices.webhook_stopped(endpoint.organization_id, endpoint.id, _WHY[reason])
         log.warning("webhook_stopped", endpoint_id=endpoint.id, reason=reason)
+        audit.record(
+            audit.Event.WEBHOOK_PAUSED,
+            organization_id=endpoint.organization_id,
+            subject=f"webhook {endpoint.id}",
+            reason=str(reason),
+        )
