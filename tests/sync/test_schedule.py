@@ -159,6 +159,39 @@ def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
     assert of(cast.surf).skipped_at is None
 
 
+@pytest.mark.parametrize("smaller", [OperationType.ACTIVE_PATIENTS, OperationType.RETRY_FAILED])
+def test_changes_wait_for_the_end_of_a_sync_that_brings_none(
+    cast: Cast, smaller: OperationType
+) -> None:
+    choose(cast.surf, changes=480)
+    at = now().replace(microsecond=0) - MINUTE
+    make_due(cast.surf, next_changes_at=at)
+    running = start_sync(cast.surf, smaller, actor=None, origin=SyncOrigin.COMMAND)
+
+    assert start_due_syncs() == []
+    assert (of(cast.surf).next_changes_at, of(cast.surf).skipped_at) == (at, None)
+    end(running)
+
+    assert len(start_due_syncs()) == 1
+    assert of(cast.surf).skipped_at is None
+
+
+def test_a_sync_of_changes_makes_another_one_unnecessary(
+    cast: Cast, sync: Callable[..., SyncLog]
+) -> None:
+    sync()
+    choose(cast.surf, changes=480)
+    at = now().replace(microsecond=0) - MINUTE
+    make_due(cast.surf, next_changes_at=at)
+    running = start_sync(
+        cast.surf, OperationType.CHANGED_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+    assert running.operation_type == OperationType.CHANGED_PATIENTS
+
+    assert start_due_syncs() == []
+    assert of(cast.surf).skipped_at == at
+
+
 def test_a_lost_sync_does_not_keep_a_clinic_from_its_schedule(cast: Cast) -> None:
     choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)

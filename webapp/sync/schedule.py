@@ -47,8 +47,8 @@ class _Due:
 def start_due_syncs() -> list[int]:
     """Start what is due, the longest due first; returns the ids of the syncs that were started.
 
-    A clinic that is synced already skips a run, but for a full sync, which waits for the end of a
-    smaller sync.
+    A clinic that is synced already skips a run, if that sync reads what the run would have read:
+    else the run waits for its end.
     """
     moment = now()
     room = MOST_WAITING - _waiting()
@@ -90,9 +90,13 @@ def _skip(due: _Due, moment: datetime) -> None:
     with transaction():
         organization = locks.clinic(due.organization_id)
         running = running_sync(due.organization_id)
-        if running is None or (due.full and running.operation_type != OperationType.FULL_PATIENTS):
+        if running is None or not _reads_as_much(OperationType(running.operation_type), due):
             return
         _moved_on(organization, due, moment, skipped_at=due.at)
+
+
+def _reads_as_much(running: OperationType, due: _Due) -> bool:
+    return running is OperationType.FULL_PATIENTS if due.full else running.sees_all_changes
 
 
 def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:
