@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import time, timedelta
 
 import pytest
+import time_machine
 
 from tests.api.rows import make_log
-from tests.cast import Cast
+from tests.cast import SURF_KEY, Cast
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, SyncStatus
 from webapp.services import organizations, schedules
 from webapp.services.time_zones import named_by_cliniko
 from webapp.sync import suspension
+
+HOUR = timedelta(hours=1)
+ALLOWED = timedelta(minutes=45)  # where changes are read every 15 minutes
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,32 @@ def test_a_clinic_that_nobody_promised_anything_is_never_overdue(cast: Cast) -> 
     keyless = organizations.add("Keyless")
     schedules.save(keyless, changes_every=15, full_at=None, time_zone=None, actor=None)
     assert not schedules.overdue(keyless, later)
+
+
+def test_the_time_in_which_a_clinic_was_disabled_does_not_count(cast: Cast) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        schedules.save(cast.surf, changes_every=15, full_at=None, time_zone=None, actor=None)
+        suspension.disable(cast.surf, actor=cast.alice)
+        clock.shift(5 * HOUR)
+        suspension.enable(cast.surf, actor=cast.alice)
+
+        assert not schedules.overdue(cast.surf, now() + ALLOWED)
+        assert schedules.overdue(cast.surf, now() + ALLOWED + timedelta(seconds=1))
+
+        clock.shift(HOUR)
+        suspension.enable(cast.surf, actor=cast.alice)  # which it is already
+        assert schedules.overdue(cast.surf, now())
+
+
+def test_the_time_without_a_key_does_not_count(cast: Cast) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        keyless = organizations.add("Keyless")
+        schedules.save(keyless, changes_every=15, full_at=None, time_zone=None, actor=None)
+        clock.shift(5 * HOUR)
+        organizations.replace_key(keyless, SURF_KEY)
+
+        assert not schedules.overdue(keyless, now() + ALLOWED)
+        assert schedules.overdue(keyless, now() + ALLOWED + timedelta(seconds=1))
 
 
 def test_a_zone_that_this_machine_does_not_know_is_no_zone(cast: Cast) -> None:

@@ -120,6 +120,14 @@ def _plan(organization: Organization, schedule: Schedule) -> None:
     schedule.saved_at = moment
 
 
+def count_from_now(organization: Organization) -> None:
+    """Begin anew to count how long a clinic has not been in step, as nothing could run until now;
+    inside the caller's transaction."""
+    schedule = of(organization)
+    if schedule is not None:
+        schedule.saved_at = now()
+
+
 def learn_time_zone(organization: Organization, name: str) -> None:
     """Take the time zone that Cliniko tells where none is known, and plan the nights by it, inside
     the caller's transaction."""
@@ -162,5 +170,7 @@ def is_overdue(
     gap = timetable(organization, schedule).longest_gap
     if gap is None:
         return False
-    since = max(last_synced or schedule.saved_at, schedule.saved_at)
+    # Without a key nothing could run: that time does not count.
+    moments = (schedule.saved_at, organization.credentials_saved_at, last_synced)
+    since = max(filter(None, moments))
     return moment > since + gap + min(gap, _MOST_GRACE) + _TO_RUN

@@ -16,7 +16,7 @@ from webapp.clock import now
 from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, User
-from webapp.services import audit, locks, people
+from webapp.services import audit, locks, people, schedules
 from webapp.services.audit import Event
 from webapp.sync import ending
 from webapp.sync.start import running_sync
@@ -38,6 +38,8 @@ def disable(organization: Organization, *, actor: User) -> None:
 def enable(organization: Organization, *, actor: User) -> None:
     """Let a clinic be seen and synced again. Raises OrganizationNotFound as `disable` does."""
     with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
+        if clinic.disabled_at is not None:
+            schedules.count_from_now(clinic)
         clinic.disabled_at = None
 
 
