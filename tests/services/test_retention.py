@@ -42,6 +42,7 @@ from webapp.services import (
     audit_check,
     counts,
     invitations,
+    organizations,
     people,
     retention,
     sessions,
@@ -49,7 +50,7 @@ from webapp.services import (
 )
 from webapp.services.webhooks import outbox
 from webapp.sync import changes as change_notes
-from webapp.sync import figures, suspension
+from webapp.sync import failures, figures, suspension
 from webapp.sync.certificate import tally_of_copy
 from webapp.sync.changes import Change
 
@@ -118,6 +119,7 @@ def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
     [
         ("patients", "ix_patients_deleted"),
         ("webhook_deliveries", "ix_webhook_deliveries_created_at"),
+        ("sync_failures", "ix_sync_logs_completed_at"),
         ("sync_logs", "ix_sync_logs_completed_at"),
     ],
 )
@@ -132,7 +134,8 @@ def test_what_is_over_is_found_by_an_index(app: Flask, table: str, index: str) -
     event.remove(db.engine, "before_cursor_execute", note)
 
     # The last of them is the day's; before it a worker asks what deleted clinics have left.
-    statement, given = [each for each in asked if f"FROM {table} \n" in each[0]][-1]
+    begins = f"SELECT {table}.id \nFROM {table} \n"
+    statement, given = [each for each in asked if each[0].startswith(begins)][-1]
     with db.engine.connect() as connection:
         explain = "EXPLAIN QUERY PLAN"
         if connection.dialect.name == "postgresql":
@@ -196,13 +199,15 @@ def test_old_syncs_go_but_for_those_that_somebody_needs(
         return old(status=SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
 
     gone = [old(), failed(), old(operation_type=changed)]
-    refused, held, told = refuse(cast.surf, 1), hold(cast.surf, 3), old()
+    refused, held, told = refuse(cast.northside, 1), hold(cast.surf, 3), old()
     with transaction():
         for log in (refused, held):
             log.completed_at = ended
+        refused.operation_type = changed  # and its records are open, with no full sync since
         change_notes.note(cast.surf.id, told, [Change("1", ChangeKind.UPDATED)], at=now())
     old(operation_type=changed)  # the last of its type
-    old(cast.northside)  # the only one of its clinic
+    old(cast.northside, operation_type=changed)
+    old(organizations.add("The only one of its clinic"))
     make_log(cast.surf, started_at=now() - 399 * DAY)
     gone.append(failed())  # after the last that completed, and not the newest
     failed()  # the newest of its clinic
@@ -215,6 +220,37 @@ def test_old_syncs_go_but_for_those_that_somebody_needs(
     db.session.rollback()
     assert set(db.session.scalars(select(SyncLog.id))) == kept
     assert figures.read().outcomes == outcomes  # what is counted never falls
+
+
+def test_records_that_failed_go_after_400_days_unless_they_are_open(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    full, changed = OperationType.FULL_PATIENTS, OperationType.CHANGED_PATIENTS
+
+    def refused(clinic: Organization, number: int, days: int, operation_type: str = full) -> None:
+        log = refuse(clinic, number)
+        with transaction():
+            log.completed_at, log.operation_type = now() - days * DAY, operation_type
+
+    refused(cast.surf, 5, 401)
+    refused(cast.surf, 2, 399)
+    make_log(cast.surf, started_at=now() - DAY)
+    refused(cast.northside, 1, 402)
+    refused(cast.northside, 3, 401)
+    refused(cast.northside, 4, 401, changed)
+    make_log(cast.northside, SyncStatus.FAILED, started_at=now() - DAY)
+    make_log(cast.northside, started_at=now(), operation_type=changed)
+    still_open = failures.open_keys(cast.northside.id)
+    assert len(still_open) == 4
+
+    assert retention.clean_up() == {"failed_records": 6, "syncs": 2}
+    assert retention.clean_up().total() == 0
+
+    assert failures.open_keys(cast.northside.id) == still_open
+    assert rows_of(SyncFailure) == 2 + 3 + 4
+
+    make_log(cast.northside, started_at=now())
+    assert retention.clean_up() == {"failed_records": 7, "syncs": 2}
 
 
 def test_each_way_in_which_old_syncs_ended_is_counted_on(

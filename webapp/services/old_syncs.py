@@ -1,4 +1,5 @@
-"""When a sync is forgotten: with the changes that it told of, unless somebody still needs it."""
+"""When a sync is forgotten: with the changes that it told of, unless somebody still needs it. And
+when the records are that it could not store."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from webapp.extensions import INSERT, db, transaction
 from webapp.models import (
     DeletedSyncs,
     HeldRemoval,
+    OperationType,
     PatientChange,
     SyncFailure,
     SyncLog,
@@ -34,6 +36,12 @@ _completed_after_it = exists().where(
 _HAS_SUCCESSOR = exists().where(_follows) & (
     (SyncLog.status != SyncStatus.COMPLETED) | _completed_after_it
 )
+# A record that fails still has failed in that sync once more: see which of them are open.
+_HAS_FULL_SUCCESSOR = exists().where(
+    _follows,
+    _later.operation_type == OperationType.FULL_PATIENTS,
+    _later.status == SyncStatus.COMPLETED,
+)
 _IS_NEEDED = (
     exists().where(SyncFailure.sync_log_id == SyncLog.id)
     | exists().where(HeldRemoval.sync_log_id == SyncLog.id)
@@ -46,7 +54,7 @@ def delete_old(before: datetime) -> int:
     also counts how they ended; says how many, 0 when none is left.
 
     What stays: of each clinic the newest, and of each type the last that completed; and each sync
-    with records that failed, with held removals, or with changes that are kept.
+    with records that failed, with held removals, or with changes, as long as those are kept.
     """
     old = (SyncLog.completed_at < before, _HAS_SUCCESSOR, ~_IS_NEEDED)
     some = db.session.scalars(select(SyncLog.id).where(*old).limit(_AT_ONCE)).all()
@@ -61,6 +69,21 @@ def delete_old(before: datetime) -> int:
         ends = Counter((status, code or "") for status, code in gone)
         if ends:
             session.connection().execute(_counted(ends))
+    return len(some)
+
+
+def delete_old_failures(before: datetime) -> int:
+    """Delete some of the records that failed in syncs that ended before a moment, of all clinics,
+    in one transaction; says how many, 0 when none is left.
+
+    What stays: all that has failed in the last full sync of a clinic that completed, or since.
+    """
+    old = select(SyncLog.id).where(SyncLog.completed_at < before, _HAS_FULL_SUCCESSOR)
+    theirs = select(SyncFailure.id).where(SyncFailure.sync_log_id.in_(old))
+    some = db.session.scalars(theirs.limit(_AT_ONCE)).all()
+    if some:
+        with transaction() as session:
+            session.connection().execute(delete(SyncFailure).where(SyncFailure.id.in_(some)))
     return len(some)
 
 

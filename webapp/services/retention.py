@@ -210,6 +210,7 @@ def _rules() -> list[Rule]:
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
         Rule("changes", changes.KEPT.days, changes.delete_old),
+        Rule("failed_records", old_syncs.KEPT.days, old_syncs.delete_old_failures),
         Rule("syncs", old_syncs.KEPT.days, old_syncs.delete_old),
         Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _purge_messages),
         Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),
