@@ -41,7 +41,6 @@ OTHERWISE = {
     # For the figures of all clinics together.
     "services/webhooks/deliveries.py": {"count_by_state"},
     # Whatever has been gone for long enough, of all clinics.
-    "services/retention.py": {"_purge_patients"},
     "services/old_syncs.py": {"delete_old"},
     # By the clinic itself, whose id is that of the row.
     "services/schedules.py": {"of"},

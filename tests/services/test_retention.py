@@ -30,6 +30,7 @@ from webapp.models import (
     Organization,
     Patient,
     PatientChange,
+    PatientSyncStatus,
     SyncFailure,
     SyncLog,
     SyncStatus,
@@ -40,6 +41,7 @@ from webapp.models import (
 )
 from webapp.services import (
     audit_check,
+    changes,
     counts,
     invitations,
     organizations,
@@ -53,6 +55,9 @@ from webapp.sync import changes as change_notes
 from webapp.sync import failures, figures, suspension
 from webapp.sync.certificate import tally_of_copy
 from webapp.sync.changes import Change
+from webapp.sync.failures import Refusal
+from webapp.sync.target import Target
+from webapp.sync.upsert import RecordPage, store_pages
 
 GONE_AT = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -112,6 +117,80 @@ def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
     assert "olivia" not in str([getattr(row, c.key) for c in Patient.__table__.columns]).lower()
     mia = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "2")).one()
     assert mia.first_name == "Mia"
+
+
+def changes_of(clinic: Organization) -> list[tuple[int, str, str]]:
+    db.session.rollback()
+    theirs = select(PatientChange).where(PatientChange.organization_id == clinic.id)
+    rows = db.session.scalars(theirs.order_by(PatientChange.position))
+    return [(row.position, row.cliniko_patient_id, row.kind) for row in rows]
+
+
+def failed_in(clinic: Organization, *keys: str) -> None:
+    """A sync that could not store the newest versions of these patients."""
+    log = make_log(clinic, records_failed=len(keys))
+    refusals = [Refusal(key, "date_of_birth", "is no date") for key in keys]
+    with transaction():
+        store_pages(
+            Target(clinic.id, log.id, "au1"), [RecordPage(1, (), refusals)], seen_at=GONE_AT
+        )
+
+
+@pytest.mark.usefixtures("patients")
+def test_of_what_was_noted_about_who_was_deleted_only_the_deletion_stays(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen", email="new@example.com"))  # restored
+    failed_in(cast.surf, "1", "2")
+    store(cast.surf, PatientRecord("1", PatientState.DELETED, deleted_at=GONE_AT))
+    store(cast.northside, record(1, "Olivia", "Chen"))
+    failed_in(cast.northside, "1")
+    assert [(key, kind) for _, key, kind in changes_of(cast.surf)] == [
+        *(("1", "added"), ("2", "added"), ("3", "deleted")),
+        *(("1", "deleted"), ("1", "restored"), ("1", "deleted")),
+    ]
+
+    clock.move_to(GONE_AT + 100 * DAY)
+    assert retention.clean_up() == {"deleted_patients": 1}
+
+    assert changes_of(cast.surf) == [(2, "2", "added"), (3, "3", "deleted"), (6, "1", "deleted")]
+    assert changes_of(cast.northside) == [(1, "1", "added")]
+    rows = select(SyncLog.organization_id, SyncFailure.cliniko_patient_id).join_from(
+        SyncFailure, SyncLog
+    )
+    kept = {(clinic_id, key) for clinic_id, key in db.session.execute(rows)}
+    assert kept == {(cast.surf.id, "2"), (cast.northside.id, "1")}
+
+
+@pytest.mark.usefixtures("patients")
+def test_nothing_tells_that_a_record_of_theirs_once_failed(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    failed_in(cast.surf, "1")
+    assert olivia(cast).sync_status == PatientSyncStatus.FAILED
+
+    clock.move_to(GONE_AT + 100 * DAY)
+    retention.clean_up()
+
+    assert olivia(cast).sync_status == PatientSyncStatus.SUCCESS
+    assert failures.open_keys(cast.surf.id) == []
+
+
+@pytest.mark.usefixtures("patients")
+def test_whoever_follows_the_feed_meanwhile_goes_on_and_hears_of_the_deletion(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    begun = changes.feed(cast.surf, cursor=None, limit=1)
+    assert [(row.cliniko_patient_id, row.kind) for row, _ in begun.rows] == [("1", "added")]
+
+    clock.move_to(GONE_AT + 100 * DAY)
+    assert retention.clean_up() == {"deleted_patients": 1}
+
+    left = changes.feed(cast.surf, cursor=begun.next_cursor, limit=100)
+    assert [row.cliniko_patient_id for row, _ in left.rows] == ["2", "3", "1"]
+    assert left.rows[-1][0].kind == ChangeKind.DELETED
+    anew = changes.feed(cast.surf, cursor=None, limit=100)
+    assert [row.position for row, _ in anew.rows] == [row.position for row, _ in left.rows]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ EXAMPLE = Change(
     description=(
         "Every change in the order in which it was stored, at least once and without gaps, while "
         "syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody. "
-        "Changes are kept for 400 days; those of a patient who is forgotten are deleted."
+        "Changes are kept for 400 days; those of a patient who is forgotten are deleted, and of "
+        "one who was deleted in Cliniko only the deletion stays when their data go."
     ),
     tag="Patients",
     action=Action.VIEW_PATIENTS,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy.orm import aliased
 
 from webapp.errors import CursorExpired
 from webapp.extensions import db, transaction
@@ -132,6 +133,26 @@ def forget_patient(organization_id: int, cliniko_patient_id: str) -> None:
         .where(
             PatientChange.organization_id == organization_id,
             PatientChange.cliniko_patient_id == cliniko_patient_id,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def forget_all_but_deletion(organization_id: int, cliniko_patient_ids: Sequence[str]) -> None:
+    """Delete what was ever changed about these patients but their last deletion, which whoever
+    follows the feed may not have read yet; inside the caller's transaction."""
+    other = aliased(PatientChange)
+    deletion = select(func.max(other.position)).where(
+        other.organization_id == PatientChange.organization_id,
+        other.cliniko_patient_id == PatientChange.cliniko_patient_id,
+        other.kind == ChangeKind.DELETED,
+    )
+    db.session.execute(
+        delete(PatientChange)
+        .where(
+            PatientChange.organization_id == organization_id,
+            PatientChange.cliniko_patient_id.in_(cliniko_patient_ids),
+            PatientChange.position != func.coalesce(deletion.scalar_subquery(), 0),
         )
         .execution_options(synchronize_session=False)
     )

@@ -4,7 +4,7 @@ looks first. What a deleted clinic has left goes at once."""
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -26,6 +26,7 @@ from webapp.models import (
     Notice,
     Organization,
     Patient,
+    PatientSyncStatus,
     SyncFailure,
     SyncLog,
     WebhookDelivery,
@@ -54,6 +55,7 @@ _BARE: dict[str, Any] = dict.fromkeys(
     "archived_at": None,
     "merged_at": None,
     "merged_into": None,
+    "sync_status": PatientSyncStatus.SUCCESS,
     "content_hash": _NOBODY.content_hash,
     "search_text": "",
     "search_digits": "",
@@ -143,14 +145,30 @@ def _purge_patients(before: datetime) -> int:
     )
     with transaction() as session:
         some = session.scalars(select(Patient.id).where(*over).limit(ROWS_AT_ONCE)).all()
-        session.execute(
+        purged = session.execute(
             update(Patient)
             # The state once more: a sync may have met somebody alive meanwhile.
             .where(Patient.id.in_(some), Patient.state == PatientState.DELETED)
             .values(_BARE | {"last_changed": now()})
+            .returning(Patient.organization_id, Patient.cliniko_patient_id)
             .execution_options(synchronize_session=False)
         )
+        keys: defaultdict[int, list[str]] = defaultdict(list)
+        for organization_id, key in purged:
+            keys[organization_id].append(key)
+        for organization_id in keys:
+            _purge_notes(organization_id, keys[organization_id])
     return len(some)
+
+
+def _purge_notes(organization_id: int, keys: Sequence[str]) -> None:
+    """What was written down beside the rows of these patients."""
+    syncs = select(SyncLog.id).where(SyncLog.organization_id == organization_id)
+    theirs = SyncFailure.sync_log_id.in_(syncs), SyncFailure.cliniko_patient_id.in_(keys)
+    db.session.execute(
+        delete(SyncFailure).where(*theirs).execution_options(synchronize_session=False)
+    )
+    changes.forget_all_but_deletion(organization_id, keys)
 
 
 def _purge_clinics(_before: datetime) -> int:
