@@ -31,6 +31,11 @@ SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 _WEB_ADDRESS = r"://(\{shard\}|[A-Za-z0-9.-])+(:[0-9]{1,5})?(/[^\s?#@]*)?"
 HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or https://")
 HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
+# Services that wait for calls tell their clients apart by a query, or by a name and a password.
+CALLED_URL = (
+    r"https?://([^\s/?#@:]+(:[^\s/?#@]*)?@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[^\s?#]*)?(\?[^\s#]*)?",
+    "an address that begins with http:// or https:// and has no #",
+)
 _SITE = r"://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?/?"
 SITE = ("https?" + _SITE, "an address without a path that begins with http:// or https://")
 HTTPS_SITE = ("https" + _SITE, "an address without a path that begins with https:// in production")
@@ -45,7 +50,8 @@ INSIDE_NAMES = (
 PORTS = (r"[1-9][0-9]{0,4}(\s*,\s*[1-9][0-9]{0,4})*", "port numbers, separated by commas")
 SMTP_URL = (
     r"smtps?://([^\s/?#@:]+:[^\s/?#@]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?",
-    "an address as smtp://user:password@host:587 or smtps://host",
+    "an address as smtp://user:password@host:587 or smtps://host; in the name of the user and in "
+    "the password %40 stands for @",
 )
 HTMX_ADDRESS = (
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",
@@ -211,7 +217,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         webhook_allowed_hosts=_names(read.text("WEBHOOK_ALLOWED_HOSTS", *INSIDE_NAMES)),
         smtp_url=smtp_url,
         notices_from=notices_from,
-        deadman_url=read.secret("DEADMAN_URL", *HTTP_URL),
+        deadman_url=read.secret("DEADMAN_URL", *CALLED_URL),
     )
 
 

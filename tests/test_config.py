@@ -170,6 +170,31 @@ def test_a_mail_server_that_makes_no_sense_is_not_shown(tmp_path: Path) -> None:
     assert "hidden" not in str(refused.value)
 
 
+def test_a_user_of_a_mail_server_may_be_an_address(tmp_path: Path) -> None:
+    written = {"SMTP_URL": "smtp://a%40b.example:pw@mail.example", "NOTICES_FROM": "a@b.example"}
+    assert load_in(tmp_path, **written).smtp_url == written["SMTP_URL"]
+    with pytest.raises(ConfigError, match=r"SMTP_URL must be .* %40 stands for @\."):
+        load_in(tmp_path, SMTP_URL="smtp://a@b.example:pw@mail.example", NOTICES_FROM="a@b.example")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hc-ping.com/0d9c4b6e-6a0c-4f0e-9d0a-2f1c8f3a7b11",
+        "http://kuma.lan:3001/api/push/hidden?status=up&msg=OK&ping=",
+        "https://ping.example?id=hidden",
+        "https://sync:hid%40den@ping.example/@home/",
+        "https://hidden@ping.example",
+    ],
+)
+def test_whoever_waits_for_a_sign_of_life_may_want_a_query_or_a_password(
+    tmp_path: Path, url: str
+) -> None:
+    settings = load_in(tmp_path, DEADMAN_URL=url)
+    assert settings.deadman_url == url
+    assert "hidden" not in repr(settings)
+
+
 def test_webhooks_may_have_more_ports_and_receivers_inside(tmp_path: Path) -> None:
     settings = load_in(tmp_path, WEBHOOK_PORTS="443, 8443", WEBHOOK_ALLOWED_HOSTS="CRM, crm.lan")
     assert settings.webhook_ports == (443, 8443)
@@ -282,6 +307,12 @@ NONSENSE = [
     ("NOTICES_FROM", "nobody"),
     ("NOTICES_FROM", "Sync <sync@clinic.example>"),
     ("DEADMAN_URL", "ping.example"),
+    ("DEADMAN_URL", "ftp://ping.example"),
+    ("DEADMAN_URL", "https://"),
+    ("DEADMAN_URL", "https://?status=up"),
+    ("DEADMAN_URL", "https://ping.example/#up"),
+    ("DEADMAN_URL", "https://ping.example/?msg=all well"),
+    ("DEADMAN_URL", "https://ping.{shard}.example"),
     ("INSTANCE_DIR", "/dev/null/instance"),
     ("BREACHED_PASSWORDS", "/nowhere/pwned.txt"),
     ("BREACHED_PASSWORDS", "/dev/null"),
