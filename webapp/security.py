@@ -63,6 +63,9 @@ def init_app(app: Flask) -> None:
     app.before_request(_refuse_unreadable_query)
     # Tied to the session and as long-lived: a dashboard stays open for hours.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    # Flask-WTF knows nothing of the earlier keys: of several the last one signs, and each holds.
+    keys = [*app.config["SECRET_KEY_FALLBACKS"], app.config["SECRET_KEY"]]
+    app.config["WTF_CSRF_SECRET_KEY"] = keys
     csrf.init_app(app)
     app.before_request(_refuse_other_sites)
     production = app.config["ENV"] == "production"

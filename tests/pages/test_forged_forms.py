@@ -5,21 +5,23 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.routing import Rule
 
-from config import load
+from config import Settings, load
 from tests.api.rows import hold
 from tests.cast import Cast
 from tests.pages.visitor import Visitor
 from tests.support.sqlite_state import SqliteState
 from webapp import create_app
+from webapp.extensions import db
 from webapp.security import REPORTS
 from webapp.services import tokens
 from webapp.services.webhooks import endpoints
@@ -155,6 +157,41 @@ def test_cookies_and_tokens_of_forms_are_signed_with_256_bits(alice: Visitor) ->
     for signed in (cookie.value, alice.csrf_token()):
         signature = signed.rpartition(".")[2]
         assert len(urlsafe_b64decode(f"{signature}=")) * 8 == 256
+
+
+NEW_KEY = "another key, that signs from now on"
+
+
+def test_a_page_from_before_a_rotation_sends_its_form_until_the_old_key_is_removed(
+    bob: Visitor, cast: Cast, settings: Settings
+) -> None:
+    path, token = f"/clinics/{cast.surf.id}/settings/name", bob.csrf_token()
+    cookie = bob.client.get_cookie("session")
+    assert cookie is not None
+
+    def name_after_sending(*fallbacks: str) -> str:
+        app = create_app(replace(settings, secret_key=NEW_KEY, secret_key_fallbacks=fallbacks))
+        client = app.test_client()
+        client.set_cookie("session", cookie.value)
+        ask(client, path, data={"name": "Surf and Ski", "csrf_token": token})
+        with app.app_context():
+            db.engine.dispose()
+        db.session.rollback()
+        return cast.surf.name
+
+    assert name_after_sending() == "Surf Rehab"
+    assert name_after_sending("a key from long ago") == "Surf Rehab"
+    assert name_after_sending(settings.secret_key, "a key from long ago") == "Surf and Ski"
+
+
+def test_after_a_rotation_forms_are_signed_with_the_new_key(cast: Cast, settings: Settings) -> None:
+    old_key = settings.secret_key
+    rotated = replace(settings, secret_key=NEW_KEY, secret_key_fallbacks=(old_key,))
+    token = Visitor(create_app(rotated)).csrf_token()
+
+    assert URLSafeTimedSerializer(NEW_KEY, salt="wtf-csrf-token").loads(token)
+    with pytest.raises(BadSignature):
+        URLSafeTimedSerializer(old_key, salt="wtf-csrf-token").loads(token)
 
 
 def test_no_other_method_reaches_what_a_form_does(
