@@ -241,6 +241,19 @@ def test_another_clinic_counts_from_the_next_request_on(
     assert [each["id"] for each in seen] == [cast.northside.id]
 
 
+@pytest.mark.parametrize("end", ["disabled_at", "deleted_at"])
+def test_nobody_of_a_clinic_that_is_disabled_or_deleted_is_let_in(
+    client: FlaskClient, cast: Cast, forge: Forge, end: str
+) -> None:
+    """Of one that is deleted nobody is active, but for who came to it at that moment."""
+    header = {"Authorization": f"Bearer {forge.token()}"}
+    with transaction():
+        setattr(cast.surf, end, now())
+
+    answer = client.get(URL, headers=header)
+    assert (answer.status_code, answer.get_json()["error_code"]) == (403, "ORGANIZATION_DISABLED")
+
+
 def test_after_a_rotation_old_tokens_live_on_until_the_old_key_is_removed(
     app: Flask, ask: Callable[[str], int], cast: Cast
 ) -> None:

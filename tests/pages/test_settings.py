@@ -8,6 +8,7 @@ from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.client import Account
+from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Organization
 from webapp.services import connection, credentials
@@ -154,3 +155,13 @@ def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str, cast:
 def test_people_of_a_deleted_clinic_are_signed_out(alice: Visitor, bob: Visitor, path: str) -> None:
     alice.post(f"{path}/delete", confirmation="Surf Rehab")
     assert bob.get("/clinics").headers["Location"].startswith("/sign-in")
+
+
+def test_who_came_to_a_clinic_while_it_was_deleted_is_let_in_nowhere(
+    bob: Visitor, cast: Cast
+) -> None:
+    with transaction():
+        cast.surf.deleted_at = now()  # and bob was activated by somebody else at that moment
+    for page in ("/clinics", "/people", "/account"):
+        assert bob.get(page).status_code == 403
+    assert bob.post("/account/sign-out-everywhere").status_code == 403

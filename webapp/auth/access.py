@@ -72,6 +72,8 @@ def allows(
 
 
 def refuse_if_disabled(user: User) -> None:
-    """Raise OrganizationDisabled for those who belong to a clinic that is disabled."""
-    if user.organization is not None and user.organization.disabled_at is not None:
+    """Raise OrganizationDisabled for those who belong to a clinic that is disabled, and for those
+    who came to one while it was deleted: its people had been deactivated by then."""
+    clinic = user.organization
+    if clinic is not None and (clinic.disabled_at or clinic.deleted_at) is not None:
         raise OrganizationDisabled(organization_id=user.organization_id)
