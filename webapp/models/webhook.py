@@ -89,6 +89,7 @@ class WebhookDelivery(Base):
     __table_args__ = (
         Index(None, "endpoint_id", "id"),
         Index(None, "created_at"),
+        Index(None, "state"),  # for the figures, which are asked for every few seconds
         Index(
             "ix_webhook_deliveries_waiting",
             "endpoint_id",
