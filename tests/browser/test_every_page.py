@@ -149,7 +149,7 @@ def test_anybody_can_set_up_a_second_factor_and_sign_in_with_it(
     assert_narrow_and_accessible(again)
     again.page.get_by_label("Code", exact=True).fill(codes[0])
     again.press("Sign in")
-    again.sees("9 of them are left")
+    again.sees("9 are left")
     assert bob.complaints == again.complaints == []
 
 

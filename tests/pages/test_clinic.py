@@ -55,7 +55,7 @@ def test_without_javascript_it_refreshes_itself_only_while_a_sync_runs(
     bob: Visitor, path: str, cast: Cast
 ) -> None:
     refresh = (
-        f'<noscript><meta http-equiv="refresh" content="3; url=\'{path}?watching=1\'"></noscript>'
+        f'<noscript><meta http-equiv="refresh" content="10; url=\'{path}?watching=1\'"></noscript>'
     )
     assert "refresh" not in bob.get(path).text
     make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
