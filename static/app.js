@@ -6,10 +6,11 @@
 (() => {
   const UNREACHABLE = "Patient Sync cannot be reached just now. This page goes on by itself.";
   const NOT_HEARD =
-    "This was not done, or the answer did not come back. Look how it stands, then try again.";
+    "That did not work, or the answer did not come back. Look how it stands, then try again.";
   const OVER = [403, 404, 410]; // no further question about it will be answered
   const POLL_MS = 2000;
-  const SENT_MS = 5000;
+  const SENT_MS = 30000;
+  const SAVED_MS = 5000; // the page stays when a file is saved
   const REFUSAL_MS = 10000;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
@@ -61,7 +62,7 @@
   const refused = (status, html, { pressed = false } = {}) => {
     const notice = parsed(html).querySelector(".notice");
     if (pressed) return tell(notice ? notice.textContent : NOT_HEARD, { passing: true });
-    if (OVER.includes(status)) return location.reload();
+    if (notice && OVER.includes(status)) return location.reload();
     if (status >= 500 || !notice) return tell(UNREACHABLE);
     return tell(notice.textContent, { passing: true });
   };
@@ -86,7 +87,8 @@
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;
-    if (Date.now() - (sent.get(form) ?? -Infinity) < SENT_MS) return event.preventDefault();
+    const most = "saves" in form.dataset ? SAVED_MS : SENT_MS;
+    if (Date.now() - (sent.get(form) ?? -Infinity) < most) return event.preventDefault();
     return sent.set(form, Date.now());
   });
 

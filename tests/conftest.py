@@ -35,19 +35,6 @@ TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main'
 SECRET_KEY = "a secret for tests only, long enough to be accepted"
 AUDIT_KEY = "a key of the audit trail for tests only"
 CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
-# Folders of the files that take minutes, the longest first.
-LONGEST = ("faults", "access", "browser", "contract", "sync", "canaries", "fuzz")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, or at the end of a run in several processes one of them
-    would be at it while the others have nothing left to do."""
-
-    def place(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
-
-    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,8 @@ def refuse_presses(visitor: Visitor, answer: Callable[[Route], None]) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda route: route.abort(), "This was not done, or the answer did not come back."),
-        (lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), "This was not done"),
+        (lambda route: route.abort(), "That did not work, or the answer did not come back."),
+        (lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), "That did not work"),
         (lambda route: route.fulfill(status=503, body=OUR_WORDS), "Nothing was changed: the audit"),
     ],
     ids=["no answer", "a proxy", "ours"],

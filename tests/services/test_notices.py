@@ -29,7 +29,7 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import mail, notices, schedules
-from webapp.sync import ending
+from webapp.sync import ending, suspension
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -326,6 +326,25 @@ def test_what_is_only_read_again_and_the_end_of_a_clinic_are_no_news(cast: Cast)
         ending.fail(log, ErrorCode.CLINIKO_UNAVAILABLE, "Cliniko has trouble.")
     completes(cast.surf)
     assert kinds("bob@example.com") == []
+
+
+def test_a_clinic_that_was_enabled_again_and_is_overdue_is_told_of_anew(cast: Cast) -> None:
+    schedules.save(
+        cast.surf, changes_every=15, full_at=None, time_zone="Australia/Sydney", actor=cast.bob
+    )
+    completes(cast.surf)
+    with time_machine.travel(now(), tick=False) as clock:
+        clock.shift(timedelta(days=1))
+        notices.look_for_overdue()
+        suspension.disable(cast.surf, actor=cast.alice)
+        clock.shift(timedelta(days=1))
+        suspension.enable(cast.surf, actor=cast.alice)
+        notices.look_for_overdue()
+        assert kinds("bob@example.com") == [NoticeKind.OVERDUE]
+        clock.shift(timedelta(days=1))
+        for _ in range(2):
+            notices.look_for_overdue()
+    assert kinds("bob@example.com") == [NoticeKind.OVERDUE] * 2
 
 
 def test_a_clinic_that_is_overdue_is_told_of_once_until_it_is_in_step_again(cast: Cast) -> None:

@@ -126,13 +126,13 @@ def changes_of(clinic: Organization) -> list[tuple[int, str, str]]:
     return [(row.position, row.cliniko_patient_id, row.kind) for row in rows]
 
 
-def failed_in(clinic: Organization, *keys: str) -> None:
+def failed_in(clinic: Organization, *keys: str, seen_at: datetime = GONE_AT) -> None:
     """A sync that could not store the newest versions of these patients."""
     log = make_log(clinic, records_failed=len(keys))
     refusals = [Refusal(key, "date_of_birth", "is no date") for key in keys]
     with transaction():
         store_pages(
-            Target(clinic.id, log.id, "au1"), [RecordPage(1, (), refusals)], seen_at=GONE_AT
+            Target(clinic.id, log.id, "au1"), [RecordPage(1, (), refusals)], seen_at=seen_at
         )
 
 
@@ -174,6 +174,21 @@ def test_nothing_tells_that_a_record_of_theirs_once_failed(
 
     assert olivia(cast).sync_status == PatientSyncStatus.SUCCESS
     assert failures.open_keys(cast.surf.id) == []
+
+
+@pytest.mark.usefixtures("patients")
+def test_a_record_that_failed_since_can_still_be_tried_again(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    """Olivia has come back to Cliniko, in a record that could not be stored."""
+    failed_in(cast.surf, "1", seen_at=GONE_AT + 95 * DAY)
+
+    clock.move_to(GONE_AT + 100 * DAY)
+    retention.clean_up()
+
+    assert olivia(cast).first_name == ""
+    assert olivia(cast).sync_status == PatientSyncStatus.FAILED
+    assert failures.open_keys(cast.surf.id) == ["1"]
 
 
 @pytest.mark.usefixtures("patients")

@@ -65,6 +65,7 @@ WORDS = {
     Event.WEBHOOK_ADDED: "added a webhook",
     Event.WEBHOOK_CHANGED: "changed a webhook",
     Event.WEBHOOK_PAUSED: "paused a webhook",
+    Event.WEBHOOK_STOPPED: "stopped a webhook",
     Event.WEBHOOK_RESUMED: "resumed a webhook",
     Event.WEBHOOK_DELETED: "deleted a webhook",
     Event.WEBHOOK_SECRET_ROTATED: "gave a webhook another secret",

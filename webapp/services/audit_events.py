@@ -66,6 +66,7 @@ class Event(StrEnum):
     WEBHOOK_ADDED = "webhook:added"
     WEBHOOK_CHANGED = "webhook:changed"
     WEBHOOK_PAUSED = "webhook:paused"
+    WEBHOOK_STOPPED = "webhook:stopped"
     WEBHOOK_RESUMED = "webhook:resumed"
     WEBHOOK_DELETED = "webhook:deleted"
     WEBHOOK_SECRET_ROTATED = "webhook:rotated"

@@ -182,9 +182,10 @@ def _told_of_overdue(clinic: Organization) -> bool:
     told = select(Notice.id).where(
         Notice.organization_id == clinic.id, Notice.kind == NoticeKind.OVERDUE
     )
-    last_synced = schedules.last_in_step(clinic)
-    if last_synced is not None:
-        told = told.where(Notice.created_at > last_synced)
+    schedule, last_synced = schedules.of(clinic), schedules.last_in_step(clinic)
+    if schedule is not None:
+        since = schedules.counted_since(clinic, schedule, last_synced)
+        told = told.where(Notice.created_at > since)
     return db.session.scalar(told.limit(1)) is not None
 
 

@@ -55,7 +55,6 @@ _BARE: dict[str, Any] = dict.fromkeys(
     "archived_at": None,
     "merged_at": None,
     "merged_into": None,
-    "sync_status": PatientSyncStatus.SUCCESS,
     "content_hash": _NOBODY.content_hash,
     "search_text": "",
     "search_digits": "",
@@ -157,16 +156,25 @@ def _purge_patients(before: datetime) -> int:
         for organization_id, key in purged:
             keys[organization_id].append(key)
         for organization_id in keys:
-            _purge_notes(organization_id, keys[organization_id])
+            _purge_notes(organization_id, keys[organization_id], before)
     return len(some)
 
 
-def _purge_notes(organization_id: int, keys: Sequence[str]) -> None:
-    """What was written down beside the rows of these patients."""
+def _purge_notes(organization_id: int, keys: Sequence[str], before: datetime) -> None:
+    """What was written down beside the rows of these patients. A record that failed since may tell
+    of somebody who has come back: it stays, and can be tried again."""
     syncs = select(SyncLog.id).where(SyncLog.organization_id == organization_id)
     theirs = SyncFailure.sync_log_id.in_(syncs), SyncFailure.cliniko_patient_id.in_(keys)
+    old = delete(SyncFailure).where(*theirs, SyncFailure.failed_at < before)
+    db.session.execute(old.execution_options(synchronize_session=False))
+    settled = set(keys) - set(
+        db.session.scalars(select(SyncFailure.cliniko_patient_id).where(*theirs))
+    )
     db.session.execute(
-        delete(SyncFailure).where(*theirs).execution_options(synchronize_session=False)
+        update(Patient)
+        .where(Patient.organization_id == organization_id, Patient.cliniko_patient_id.in_(settled))
+        .values(sync_status=PatientSyncStatus.SUCCESS)
+        .execution_options(synchronize_session=False)
     )
     changes.forget_all_but_deletion(organization_id, keys)
 

@@ -170,7 +170,14 @@ def is_overdue(
     gap = timetable(organization, schedule).longest_gap
     if gap is None:
         return False
-    # Without a key nothing could run: that time does not count.
-    moments = (schedule.saved_at, organization.credentials_saved_at, last_synced)
-    since = max(filter(None, moments))
+    since = counted_since(organization, schedule, last_synced)
     return moment > since + gap + min(gap, _MOST_GRACE) + _TO_RUN
+
+
+def counted_since(
+    organization: Organization, schedule: Schedule, last_synced: datetime | None
+) -> datetime:
+    """Since when it counts that a clinic is not in step: time in which nothing could run does not,
+    as before it was enabled or had its key."""
+    moments = (schedule.saved_at, organization.credentials_saved_at, last_synced)
+    return max(filter(None, moments))

@@ -191,7 +191,7 @@ def test_gone_is_gone(there: Receiver, tell: Tell, endpoint: WebhookEndpoint) ->
 
 @on_both
 @pytest.mark.parametrize("reason", [PauseReason.GONE, PauseReason.EXHAUSTED])
-def test_that_we_paused_it_ourselves_stands_in_the_audit_trail(
+def test_that_we_stopped_it_stands_in_the_audit_trail(
     there: Receiver, tell: Tell, endpoint: WebhookEndpoint, reason: PauseReason
 ) -> None:
     tell()
@@ -200,14 +200,14 @@ def test_that_we_paused_it_ourselves_stands_in_the_audit_trail(
         while (due := next_due()) is not None:
             clock.move_to(max(due, now()))
             send_due()
-    paused = select(AuditEvent).where(AuditEvent.event == "webhook:paused")
+    paused = select(AuditEvent).where(AuditEvent.event == "webhook:stopped")
     row = db.session.scalars(paused).one()
     assert (row.chain, row.subject) == (endpoint.organization_id, f"webhook {endpoint.id}")
     assert (row.actor, row.via, row.details) == (None, "worker", {"reason": str(reason)})
     assert list(audit_check.verify()) == []
 
 
-def test_a_pause_that_cannot_be_recorded_does_not_happen(
+def test_a_stop_that_cannot_be_recorded_does_not_happen(
     there: Receiver, tell: Tell, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unavailable(*_: object, **__: object) -> None:

@@ -29,7 +29,7 @@ from webapp.services.webhooks import addresses, outbox, signing
 
 MOST = 10  # of one clinic
 BOTH_SECRETS_FOR = timedelta(hours=24)
-IN_A_ROW = timedelta(minutes=1)
+IN_A_ROW = timedelta(seconds=10)
 _TEST = {"message": "This is a test. If you can read it and its signature holds, all is well."}
 
 

@@ -202,7 +202,7 @@ def _stop(endpoint: WebhookEndpoint, reason: PauseReason) -> None:
         notices.webhook_stopped(endpoint.organization_id, endpoint.id, _WHY[reason])
         log.warning("webhook_stopped", endpoint_id=endpoint.id, reason=reason)
         audit.record(
-            audit.Event.WEBHOOK_PAUSED,
+            audit.Event.WEBHOOK_STOPPED,
             organization_id=endpoint.organization_id,
             subject=f"webhook {endpoint.id}",
             reason=str(reason),
