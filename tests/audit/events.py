@@ -635,7 +635,7 @@ CASES = [
 ]
 
 # What the tests of these show beside what they are about.
-SHOWN_ELSEWHERE = {
+SHOWN_ELSEWHERE: dict[str, set[Event]] = {
     "tests/test_cli.py": {Event.ADMIN_GRANTED},
     "tests/services/test_second_factor.py": {
         Event.ACCOUNT_LOCKED,
