@@ -77,8 +77,7 @@
     }
   });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx && pressed(ctx)) tell(NOT_HEARD, { passing: true });
-    else if (ctx) tell(UNREACHABLE);
+    if (ctx) refused(0, "", { pressed: pressed(ctx) }); // there was no answer at all
   });
 
   // A second click while the answer is on its way would do it twice: another token, another secret.
