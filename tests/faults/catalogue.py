@@ -292,7 +292,12 @@ def _database() -> Iterator[Fault]:
         once = databases.raised_by_database(code, 2)
         yield fault(5, f"{name}, said twice", once, databases=POSTGRES)
     yield fault(5, "a real deadlock", databases.deadlock, databases=POSTGRES, within=40)
-    yield fault(6, "the disk is full", databases.full_sqlite, full, databases=SQLITE)
+    filled = databases.full_sqlite("fill the disk")
+    yield fault(6, "the disk is full", filled, full, databases=SQLITE)
+    # Where there is no room to say so either, another work-horse has to find the sync.
+    filled = databases.full_sqlite("fill the disk to its last page")
+    unsaid = (full, "completed")
+    yield fault(6, "full to the last page", filled, *unsaid, databases=SQLITE, quick=False)
     yield fault(
         6,
         "the disk is full",

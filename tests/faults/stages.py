@@ -17,7 +17,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,13 @@ def lose_the_log() -> None:
     os.dup2(full, 2)
 
 
-def fill_the_disk() -> None:
-    """SQLite may not grow by another page, in this process."""
+def fill_the_disk(*, left: int) -> None:
+    """SQLite may grow by so many pages in a transaction, in this process."""
 
     @event.listens_for(db.engine, "begin")
     def _full(connection: sqlalchemy.Connection) -> None:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + left}")
 
 
 WHAT: dict[str, Callable[[], None]] = {
@@ -114,7 +114,8 @@ WHAT: dict[str, Callable[[], None]] = {
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "note": lambda: None,
     "lose the log": lose_the_log,
-    "fill the disk": fill_the_disk,
+    "fill the disk": partial(fill_the_disk, left=8),  # room for last words, not for patients
+    "fill the disk to its last page": partial(fill_the_disk, left=0),
 }
 
 

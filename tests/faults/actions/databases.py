@@ -199,14 +199,18 @@ def _grow(it: Injection) -> None:
         it.touched.add(it.account.create(**names))
 
 
-def full_sqlite(it: Injection) -> None:
-    """SQLite's disk is full, for the work-horse."""
-    with it.parts.connection() as other:
-        other.execute("VACUUM")  # else the room that others have left is enough
-    _grow(it)
-    it.slow(20)
-    it.order("claimed", "fill the disk")
-    it.start()
+def full_sqlite(how: str) -> Action:
+    """SQLite's disk is full, for the work-horse; `how` is an order of the stages."""
+
+    def do(it: Injection) -> None:
+        with it.parts.connection() as other:
+            other.execute("VACUUM")  # else the room that others have left is enough
+        _grow(it)
+        it.slow(20)
+        it.order("claimed", how)
+        it.start()
+
+    return do
 
 
 def terminated(it: Injection) -> None:
