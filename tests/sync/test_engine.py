@@ -21,8 +21,9 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog
 from webapp.services import counts, credentials, patients
-from webapp.sync import engine, history, lease, recovery
+from webapp.sync import engine, history, lease, recovery, removals
 from webapp.sync.passes import Passes
+from webapp.sync.removals import Removals
 from webapp.sync.start import cancel_sync
 
 Sync = Callable[..., SyncLog]
@@ -80,6 +81,21 @@ def test_a_second_sync_rewrites_nothing(sync: Sync, in_step: InStep, cast: Cast)
     assert (log.status, log.records_success) == ("completed", 648)
     assert changed.total == 0
     assert confirmed.total == 648
+    assert in_step()
+
+
+def test_what_a_clock_ahead_has_stamped_is_no_last_word(
+    sync: Sync, in_step: InStep, surf_account: ClinikoAccount
+) -> None:
+    """A version that an earlier sync stored is older news, whatever time Cliniko wrote to it."""
+    edited = surf_account.ids(State.ACTIVE)[5]
+    surf_account.edit(edited, first_name="Early", updated_at="2099-01-01T00:00:00Z")
+    sync()
+    surf_account.edit(edited, first_name="Put right")
+    surf_account.archive(edited)
+
+    assert sync(OperationType.CHANGED_PATIENTS).status == "completed"
+
     assert in_step()
 
 
@@ -144,6 +160,30 @@ def test_who_stands_in_no_list_of_a_server_that_ignores_ids_is_kept(
     cliniko.faults.add("ignore_id_filter", query="id:=", times=None)
 
     assert sync().status == "completed"
+    assert in_step()
+
+
+def test_those_who_stand_in_no_list_are_brought_up_to_date_and_asked_about_in_turns(
+    sync: Sync,
+    in_step: InStep,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(removals, "MOST_SINGLE_QUESTIONS", 2)
+    monkeypatch.setattr(Removals, "list_again", lambda *_: None)
+    sync()
+    neighbour, *left_out = surf_account.ids(State.ACTIVE)[49:53]
+    for key in left_out:
+        before = surf_account.patient(key).record()["updated_at"]
+        surf_account.edit(key, first_name="Known by themselves alone", updated_at=before)
+    record = surf_account.patient(neighbour).record()
+    on = {"on": "/patients", "query": "&page=1&", "times": None}
+    for at in (50, 51, 52):
+        cliniko.faults.add("replace_record", record=record, at=at, **on)
+
+    assert sync().status == sync().status == "completed"
+
     assert in_step()
 
 

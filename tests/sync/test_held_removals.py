@@ -356,6 +356,21 @@ def test_a_kept_one_that_is_listed_again_is_a_patient_like_any_other(
     assert marked(cast) & set(gone) == set(back)
 
 
+def test_a_kept_one_that_came_back_and_was_deleted_again_is_marked_though_a_sync_failed_between(
+    sync: Sync, gone: list[str], cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    held.dismiss(cast.surf, sync(), actor=cast.alice)
+    back = gone[:10]
+    surf_account.restore(*back)
+    cliniko.faults.add("status", on="/patients/archived", status=403, nth=2)
+    assert sync().status == "failed"
+    surf_account.delete(*back)
+
+    assert counts(sync(OperationType.CHANGED_PATIENTS)) == (0, COUNT - 10)
+
+    assert marked(cast) & set(gone) == set(back)
+
+
 def test_the_kept_ones_can_be_marked_after_all(sync: Sync, gone: list[str], cast: Cast) -> None:
     log = sync()
     held.dismiss(cast.surf, log, actor=cast.alice)
@@ -391,6 +406,22 @@ def test_kept_ones_in_no_list_at_all_do_not_use_up_the_single_questions(
 
     assert counts(second) == (40, 40)
     assert sorted(listed(first) + listed(second)) == sorted(vanished)
+
+
+def test_who_could_not_be_asked_about_counts_among_the_many(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a key shows only some of an account's patients: they must not go a few a sync."""
+    monkeypatch.setattr(removals, "MOST_SINGLE_QUESTIONS", 10)
+    sync()
+    vanished = surf_account.ids(State.ACTIVE)[:COUNT]
+    surf_account.forget(*vanished)
+
+    log = sync()
+
+    assert counts(log) == (10, 0)
+    assert set(listed(log)) < set(vanished)
+    assert not marked(cast) & set(vanished)
 
 
 def test_a_decision_changes_the_version_that_pollers_compare(

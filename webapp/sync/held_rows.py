@@ -35,9 +35,12 @@ def keys(organization_id: int) -> set[str]:
 
 
 def kept_keys(organization_id: int) -> set[str]:
-    """Cliniko's ids of the patients that somebody has decided to keep."""
-    query = select(HeldRemoval.cliniko_patient_id).where(
-        HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_not(None)
+    """Cliniko's ids of the patients that somebody has decided to keep, and that no sync has seen
+    since: who came back and went once more was not meant."""
+    query = (
+        select(HeldRemoval.cliniko_patient_id)
+        .join(Patient, still_gone())
+        .where(HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_not(None))
     )
     return set(db.session.scalars(query))
 

@@ -178,7 +178,7 @@ class Passes:
             with suppress(OrderIgnored):
                 self._removals.list_again(missing, self._reader, self._store)
             unknown = self._look_up(self._removals.unknown)
-            self._removals.ask_about(unknown, self._client, self._reader)
+            self._removals.ask_about(unknown, self._client, self._reader, self._store)
 
     def _first_page(self, listing: Listing) -> IdPage:
         return read_start(self._client, listing, RangeStart(1, PER_PAGE))

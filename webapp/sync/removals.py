@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import IdPage, IdRange
+from webapp.cliniko.page import Page
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db
@@ -50,6 +51,7 @@ class Removals:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._marks: dict[str, PatientRecord] = {}
+        self._unasked = 0
 
     def sift(self, records: Sequence[PatientRecord]) -> list[PatientRecord]:
         """The tombstones that can be stored at once: of patients we never held, or hold as deleted.
@@ -63,7 +65,8 @@ class Removals:
         return [record for record in records if record.cliniko_patient_id not in living]
 
     def missing(self) -> list[str]:
-        """Ids of patients that we hold as living and that no listing of this sync has shown."""
+        """Ids of patients that we hold as living and that no listing of this sync has shown, those
+        first whom no sync has seen for the longest time."""
         rows = db.session.scalars(
             select(Patient.cliniko_patient_id)
             .where(
@@ -71,7 +74,7 @@ class Removals:
                 Patient.state != PatientState.DELETED,
                 Patient.last_sync_id != self._target.sync_log_id,
             )
-            .order_by(Patient.id)
+            .order_by(Patient.last_synced, Patient.id)
         )
         return [key for key in rows if key not in self._marks]
 
@@ -79,7 +82,7 @@ class Removals:
         self,
         missing: Sequence[str],
         reader: Reader,
-        store: Callable[[Sequence[IdPage]], None],
+        store: Callable[[Sequence[IdPage | Page]], None],
     ) -> None:
         """Ask each of Cliniko's lists for patients that none has shown; `store` takes those that
         it has."""
@@ -94,18 +97,31 @@ class Removals:
         """Ids of the missing patients whom a question each is worth."""
         # Nobody waits for an answer about the kept ones, and they must not use up the questions.
         kept = kept_keys(self._target.organization_id)
-        return [key for key in self.missing() if key not in kept][:MOST_SINGLE_QUESTIONS]
+        return [key for key in self.missing() if key not in kept]
 
-    def ask_about(self, unknown: Sequence[str], client: Cliniko, reader: Reader) -> None:
-        """Ask Cliniko about single patients that stand in no list; those answered with "no such
-        patient" will be marked."""
-        answers = reader.ask(partial(client.patient, key) for key in unknown)
-        for key, answer in zip(unknown, answers, strict=True):
-            if answer is None:
-                self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
+    def ask_about(
+        self,
+        unknown: Sequence[str],
+        client: Cliniko,
+        reader: Reader,
+        store: Callable[[Sequence[IdPage | Page]], None],
+    ) -> None:
+        """Ask Cliniko about the first of the patients that stand in no list. Those answered with
+        "no such patient" will be marked; `store` takes those that it has."""
+        asked = unknown[:MOST_SINGLE_QUESTIONS]
+        answers = reader.ask(partial(client.patient, key) for key in asked)
+        gone = [key for key, answer in zip(asked, answers, strict=True) if answer is None]
+        for key in gone:
+            self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
+        there = [answer for answer in answers if answer is not None]
+        if there:
+            store([Page(there, len(there), None, None)])
+        # Who is left for another sync has gone the same way, as far as anybody can tell.
+        self._unasked = len(unknown) - len(asked) if gone else 0
 
     def outcome(self, *, of_all: bool) -> Outcome:
-        """What is to happen to the patients that were collected.
+        """What is to happen to the patients that were collected. Those about whom this sync could
+        not ask count, too, when it comes to whether they are suspiciously many.
 
         Unless they are all who are gone (`of_all`), those who wait for a decision go on waiting,
         and count: many who go a few at a time are many, too.
@@ -118,7 +134,7 @@ class Removals:
             marks += superseding(self._target, found[begin : begin + _KEYS_IN_A_QUERY])
         waiting = {} if of_all else waiting_records(self._target.organization_id)
         marks = [record for record in marks if record.cliniko_patient_id not in waiting]
-        gone = len(marks) + len(waiting)
+        gone = len(marks) + len(waiting) + self._unasked
         if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._held():
             return Outcome([], [*waiting.values(), *marks] if marks else [], kept)
         return Outcome(marks, [], kept)

@@ -206,7 +206,8 @@ def _supersedes(record: PatientRecord, row: Known, target: Target) -> bool:
     if row.state == PatientState.DELETED:
         # A patient that an earlier sync took for deleted and Cliniko lists again is there.
         return not (seen_in_this_sync and not _is_older(row.deleted_at, record.updated_at))
-    if _is_older(record.updated_at, row.cliniko_updated_at):
+    # Of an earlier sync's version Cliniko may think better, whatever its clock said at that time.
+    if seen_in_this_sync and _is_older(record.updated_at, row.cliniko_updated_at):
         return False
     return bool(
         row.content_hash != record.content_hash
