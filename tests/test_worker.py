@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from redis import Redis
-from rq import Queue
+from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
 
@@ -197,6 +197,23 @@ def test_a_worker_that_is_told_to_end_lets_another_go_on(
     assert copy_of(cast.surf) == truth_of(cliniko.accounts[0])
 
 
+def test_a_work_horse_that_is_told_to_end_hands_its_sync_over(
+    hire: Hire, start: Callable[[], int], cliniko: Simulator
+) -> None:
+    """As a service manager does that tells all processes at once."""
+    cliniko.latency_ms = 400
+    worker = hire()
+    log_id = start()
+    wait_until(stored_something(log_id))
+
+    os.kill(work_horse_of(worker), signal.SIGTERM)
+    wait_until(lambda: row(log_id).attempt == 2)
+    wait_until(ended(log_id), seconds=60)
+
+    log = row(log_id)
+    assert (log.status, log.interruptions) == ("completed", 0)
+
+
 def test_a_worker_that_is_told_to_end_at_a_bad_moment_ends(
     app: Flask, environment: dict[str, str]
 ) -> None:
@@ -268,6 +285,22 @@ def test_a_sync_that_redis_has_forgotten_is_queued_again(
     wait_until(ended(log_id), seconds=60)
 
     assert row(log_id).status == "completed"
+
+
+def leave_a_mark(_job: object, connection: Redis, *_: object) -> None:
+    connection.set("mark", "left")
+
+
+def test_what_a_job_wants_done_beside_its_function_is_not_done(hire: Hire, redis_url: str) -> None:
+    hire()
+    connection = Redis.from_url(redis_url)
+    callback = Callback(f"{__name__}.{leave_a_mark.__name__}")
+    ours = Queue(queue.SYNC_QUEUE, connection=connection, serializer=JSONSerializer)
+
+    job = ours.enqueue(queue.RUN_SYNC, 0, 0, on_success=callback, on_failure=callback, result_ttl=0)
+    wait_until(lambda: not connection.exists(job.key))
+
+    assert not connection.exists("mark")
 
 
 def test_a_job_of_another_program_is_refused_however_it_is_written(

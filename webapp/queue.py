@@ -16,7 +16,8 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker
-from rq.exceptions import DuplicateJobError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from webapp.clock import now
@@ -25,6 +26,8 @@ from webapp.errors import QueueUnavailable
 SYNC_QUEUE = "sync"
 RUN_SYNC = "webapp.jobs.run_sync"
 WORKER_SILENCE = timedelta(seconds=20)  # a living worker beats every five
+WORKER_ABSENCE = timedelta(minutes=5)
+_WORKER_SEEN = "sync:worker-seen"
 JOB_TIMEOUT = 3600  # seconds; the engine's own limit ends a sync well before
 
 
@@ -41,7 +44,8 @@ def worker_connection(url: str) -> Redis:
 
 
 def enqueue_sync(sync_log_id: int, attempt: int) -> None:
-    """Ask a worker to go on with a sync. Asking twice for the same attempt queues it once.
+    """Ask a worker to go on with a sync. Asking twice for the same attempt queues it once. One that
+    was begun before stands in front of those that nobody has begun.
 
     Raises QueueUnavailable if Redis cannot be reached or refuses the write.
     """
@@ -52,6 +56,7 @@ def enqueue_sync(sync_log_id: int, attempt: int) -> None:
             attempt,
             job_id=_job_id(sync_log_id, attempt),
             unique=True,
+            at_front=attempt > 1,
             job_timeout=JOB_TIMEOUT,
             result_ttl=0,  # how a sync went is told by the database
             failure_ttl=7 * 24 * 3600,
@@ -62,6 +67,16 @@ def is_queued(sync_log_id: int, attempt: int) -> bool:
     """Whether this attempt still waits in the queue. Raises QueueUnavailable."""
     with _queue_trouble():
         return _job_id(sync_log_id, attempt) in _queue(SYNC_QUEUE).get_job_ids()
+
+
+def forget_sync(sync_log_id: int, attempt: int) -> None:
+    """Take a sync that is over out of the queue; if Redis is away, a worker finds nothing to do."""
+    with suppress(RedisError, NoSuchJobError):
+        Job.fetch(
+            _job_id(sync_log_id, attempt),
+            connection=redis_connection(),
+            serializer=JSONSerializer,
+        ).delete()
 
 
 def length() -> int | None:
@@ -94,6 +109,20 @@ def workers_connected() -> int | None:
         worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
     )
     return alive or (None if known.get("redis_away_at", since) > since else 0)
+
+
+def note_worker(connection: Redis) -> None:
+    """A worker is alive."""
+    connection.set(_WORKER_SEEN, 1, ex=WORKER_ABSENCE)
+
+
+def worker_seen_lately() -> bool:
+    """Whether a worker was alive within five minutes, by the clock of Redis; True if it cannot be
+    asked. Between two releases there may be none for a moment."""
+    try:
+        return bool(redis_connection().exists(_WORKER_SEEN))
+    except RedisError:
+        return True
 
 
 def redis_connection() -> Redis:

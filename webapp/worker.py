@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import webapp.jobs  # noqa: F401  (loaded before the fork, so that no work-horse has to)
 from webapp.errors import AppError
 from webapp.extensions import db
-from webapp.queue import RUN_SYNC, SYNC_QUEUE, worker_connection
+from webapp.queue import RUN_SYNC, SYNC_QUEUE, note_worker, worker_connection
 from webapp.services import audit, retention
 from webapp.services.audit import Event, Result
 from webapp.sync import engine, lease, recovery, schedule
@@ -47,15 +47,33 @@ _M_TRIM_THRESHOLD = -1
 ALLOWED_JOBS = frozenset({RUN_SYNC})
 
 
+class PlainJob(Job):
+    """A job that brings nothing but its function: RQ would also import and call what a job names
+    as its callbacks, and ask addresses that it names."""
+
+    def restore(self, raw_data: Any) -> Any:
+        """The job as Redis has it, without what it wants done beside."""
+        restored = super().restore(raw_data)
+        self._success_callback_name = self._failure_callback_name = None
+        self._stopped_callback_name = None
+        self.webhooks = []
+        return restored
+
+
 class SyncWorker(Worker):
     """Runs our own jobs only, ends its work-horse with itself, and takes over lost syncs."""
 
     def __init__(self, app: Flask) -> None:
         connection = worker_connection(app.config["REDIS_URL"])
         super().__init__(
-            [Queue(SYNC_QUEUE, connection=connection, serializer=JSONSerializer)],
+            [
+                Queue(
+                    SYNC_QUEUE, connection=connection, job_class=PlainJob, serializer=JSONSerializer
+                )
+            ],
             connection=connection,
             serializer=JSONSerializer,
+            job_class=PlainJob,
             job_monitoring_interval=LOOK_EVERY_SECONDS,
             maintenance_interval=LOOK_EVERY_SECONDS,
             worker_ttl=15 + LOOK_EVERY_SECONDS,
@@ -94,6 +112,7 @@ class SyncWorker(Worker):
         if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
             self._looked_at = time.monotonic()
             worker_registration.register(self)  # a Redis that lost its data knows of nobody
+            note_worker(self.connection)
             self._recover()
             self._start_due()
             with self._in_database():
@@ -116,6 +135,8 @@ class SyncWorker(Worker):
         if os.getppid() != self.pid:
             os._exit(1)
         signal.signal(signal.SIGUSR1, _hand_over)
+        # A service manager may tell all processes at once; RQ itself ends this one by SIGKILL.
+        signal.signal(signal.SIGTERM, _hand_over)
 
     def run_maintenance_tasks(self) -> None:
         """RQ comes here every few seconds with no job in hand. Told to end, it raises out of

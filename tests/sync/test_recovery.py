@@ -114,6 +114,45 @@ def test_without_any_worker_a_waiting_sync_is_closed_after_five_minutes(
     assert (shown.status, shown.error_code) == ("failed", "QUEUE_UNAVAILABLE")
 
 
+def test_between_two_releases_there_may_be_no_worker_for_a_moment(
+    begin: Begin, cast: Cast, redis_url: str
+) -> None:
+    """What a sync has waited until then it has waited behind others."""
+    queue.note_worker(Redis.from_url(redis_url))
+    waits_since(begin(), timedelta(minutes=5, seconds=1))
+
+    assert queue.workers_connected() == 0
+    shown = history.latest(cast.surf)
+
+    assert shown is not None
+    assert shown.status == "running"
+
+
+def test_a_sync_that_nobody_goes_on_with_is_closed(begin: Begin) -> None:
+    log = begin()
+    for attempt in range(1, recovery.MAX_HAND_OVERS + 1):
+        assert recovery.hand_over(log.id, attempt, interrupted=False, unclaimed=True)
+
+    db.session.expire_all()
+    waits_since(log, timedelta(seconds=1))
+    recovery.settle(log.id)
+
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "SYNC_INTERRUPTED")
+    assert "20 times" in (log.error_message or "")
+
+
+def test_a_sync_that_was_handed_over_goes_on_before_those_that_wait(
+    begin: Begin, sync_log_of_northside: SyncLog
+) -> None:
+    log = begin()
+
+    assert recovery.hand_over(log.id, 1, interrupted=False)
+
+    waiting = queue._queue(queue.SYNC_QUEUE).get_job_ids()
+    assert waiting.index(f"sync-{log.id}-2") < waiting.index(f"sync-{sync_log_of_northside.id}-1")
+
+
 def test_whoever_reads_of_an_abandoned_sync_closes_it(begin: Begin, cast: Cast) -> None:
     log = begin()
     worked_on(log, lease_ends=-lease.ABANDONED_AFTER - timedelta(seconds=1))

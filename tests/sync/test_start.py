@@ -25,7 +25,7 @@ from webapp.errors import (
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations
-from webapp.sync import ending, lease
+from webapp.sync import ending, lease, window
 from webapp.sync.start import cancel_sync, start_once, start_sync
 from webapp.sync.window import start_window
 
@@ -190,6 +190,26 @@ def test_a_waiting_sync_is_cancelled_at_once(cast: Cast) -> None:
     cancel_sync(cast.surf)
 
     assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
+
+
+def test_a_cancelled_sync_costs_no_worker_a_look(cast: Cast) -> None:
+    log = press(cast)
+
+    cancel_sync(cast.surf)
+
+    assert not queue.is_queued(log.id, 1)
+
+
+def test_starting_and_cancelling_in_turns_has_an_end(cast: Cast) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(window.MOST_STARTS):
+            press(cast)
+            cancel_sync(cast.surf)
+        with pytest.raises(RateLimited):
+            press(cast)
+
+        clock.shift(window.START_WINDOW)
+        assert press(cast).is_running
 
 
 def test_there_is_nothing_to_cancel(cast: Cast) -> None:

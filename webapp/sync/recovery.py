@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
-from webapp.queue import enqueue_sync, is_queued, workers_connected
+from webapp.queue import enqueue_sync, is_queued, worker_seen_lately, workers_connected
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
@@ -26,6 +26,7 @@ from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 logger = structlog.get_logger()
 
 MAX_INTERRUPTIONS = 3
+MAX_HAND_OVERS = 20  # that were no interruptions
 MOST_TROUBLES_IN_A_ROW = 3
 
 # A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
@@ -50,6 +51,11 @@ POISON = Closing(
     f"The worker of this sync was lost {MAX_INTERRUPTIONS} times, so it was not tried again. "
     "What was stored is kept. Look at the worker's log before you start the sync again.",
 )
+NEVER_BEGUN = Closing(
+    ErrorCode.SYNC_INTERRUPTED,
+    f"This sync was given to a worker {MAX_HAND_OVERS} times and none went on with it. "
+    "What was stored is kept. Look at the workers' logs before you start the sync again.",
+)
 NEVER_PICKED_UP = Closing(
     ErrorCode.QUEUE_UNAVAILABLE,
     "No worker picked up this sync within 5 minutes, and none is connected. "
@@ -67,6 +73,8 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     if log.status != SyncStatus.RUNNING:
         return None
     if log.worker is None:
+        if log.attempt - log.interruptions > MAX_HAND_OVERS:
+            return NEVER_BEGUN
         return _closing_for_waiting(moment - _waiting_since(log))
     if log.lease_expires_at is None or moment <= log.lease_expires_at:
         return None
@@ -82,7 +90,7 @@ def _closing_for_waiting(waited: timedelta) -> Closing | None:
     workers = workers_connected()
     if workers is None:  # Redis may be back in a moment, and the workers with it
         return OUT_OF_REACH if waited > 3 * QUEUE_LIMIT else None
-    return NEVER_PICKED_UP if workers == 0 else None
+    return NEVER_PICKED_UP if workers == 0 and not worker_seen_lately() else None
 
 
 def recover_stale_syncs() -> list[int]:

@@ -27,7 +27,7 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.queue import enqueue_sync
+from webapp.queue import enqueue_sync, forget_sync
 from webapp.services import locks
 from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
@@ -163,6 +163,8 @@ def cancel_sync(organization: Organization, *, actor: User | None = None) -> Syn
         elif log.cancel_requested_at is None:
             log.cancel_requested_at = now()
             trail.record(Event.SYNC_CANCEL_ASKED, log.id, log.organization_id, actor=actor)
+    if not log.is_running:  # else it would cost a worker a look, before the syncs of others
+        forget_sync(log.id, log.attempt)
     return log
 
 
