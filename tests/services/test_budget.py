@@ -90,6 +90,16 @@ def test_a_sync_asks_again_when_fewer_are_kept(redis_url: str) -> None:
         assert take_all(sync) > 0
 
 
+def test_a_machine_whose_clock_is_behind_waits_no_longer_than_others(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    ahead, behind = budget(redis_url), budget(redis_url)
+
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        assert take_all(ahead) == 10
+        clock.shift(-600)
+        assert 55 < behind.acquire() <= WINDOW_SECONDS
+
+
 def test_the_key_with_and_without_its_shard_is_one_user(redis_url: str) -> None:
     Redis.from_url(redis_url).flushdb()
     whole = SharedBudget(web_connection(redis_url), "onekey", per_minute=1)

@@ -578,6 +578,22 @@ def test_waiting_for_a_worker_is_no_time_of_a_sync(
     assert in_step()
 
 
+def test_waiting_for_another_worker_is_no_time_of_a_sync(
+    begin: Callable[..., SyncLog], in_step: InStep
+) -> None:
+    log = begin()
+    assert recovery.hand_over(log.id, 1, interrupted=False)
+    with transaction():
+        log.started_at = now() - timedelta(minutes=17)
+        log.progress = log.progress | {"phases_entered_after": {"connecting": 30.0}}
+        log.lease_expires_at = now() - timedelta(minutes=16)  # when it was handed over
+    engine.run(log.id, 2, worker="test")
+    db.session.expire_all()
+
+    assert log.status == "completed"
+    assert in_step()
+
+
 def _phase(organization: Organization) -> str | None:
     db.session.rollback()
     log = history.latest(organization)

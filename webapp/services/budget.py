@@ -28,16 +28,19 @@ WINDOW_SECONDS = 61
 
 
 # The times of the last requests, newest first. One step there and back, for a sync asks before each
-# of its requests. Who asks gives the time; `kept` is what is left to others until the oldest
-# request leaves the window: fewer, the sooner it does.
+# of its requests. Who asks gives the time, which never goes back: a machine whose clock is behind
+# would have to wait for it. `kept` is what is left to others until the oldest request leaves the
+# window: fewer, the sooner it does.
 _SCRIPT = """
 local held = redis.call('PTTL', KEYS[2])
-local now, window = tonumber(ARGV[2]), tonumber(ARGV[3])
+local moment, window = ARGV[2], tonumber(ARGV[3])
 local most, keep = tonumber(ARGV[4]), tonumber(ARGV[5])
 local requests, every = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local times = redis.call('LRANGE', KEYS[1], 0, -1)
 local used = #times
+if used > 0 and tonumber(times[1]) > tonumber(moment) then moment = times[1] end
+local now = tonumber(moment)
 while used > 0 and now - times[used] >= window do used = used - 1 end
 local until_freed = 0
 if used > 0 then until_freed = window - (now - times[used]) end
@@ -47,7 +50,7 @@ local kept = math.min(keep, requests * math.max(1, math.ceil(until_freed / every
 if ARGV[1] == 'left' then return tostring(math.max(0, free - kept)) end
 if held > 0 then return tostring(held / 1000) end
 if free > kept then
-    redis.call('LPUSH', KEYS[1], ARGV[2])
+    redis.call('LPUSH', KEYS[1], moment)
     redis.call('LTRIM', KEYS[1], 0, used)
     redis.call('EXPIRE', KEYS[1], math.ceil(window))
     return '0'

@@ -57,12 +57,12 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     """
     structlog.contextvars.bind_contextvars(sync_log_id=sync_log_id, attempt=attempt)
     try:
-        lease.claim(sync_log_id, attempt, worker)
+        waited = lease.claim(sync_log_id, attempt, worker)
     except lease.LeaseLost:
         log.info("sync_not_ours")
         return
     try:
-        _run(sync_log_id)
+        _run(sync_log_id, waited)
         log.info("sync_completed")
     except lease.LeaseLost:
         log.warning("sync_taken_over")
@@ -83,10 +83,11 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         _fail(sync_log_id, attempt, ErrorCode.INTERNAL_ERROR, _INTERNAL)
 
 
-def _run(sync_log_id: int) -> None:
+def _run(sync_log_id: int, waited: float) -> None:
     while True:
         waiter = StoppableWaiter()
-        work = patiently(partial(_prepare, sync_log_id, waiter))
+        work = patiently(partial(_prepare, sync_log_id, waiter, waited))
+        waited = 0.0  # the recorder has written it down
         log.info("sync_begins", organization_id=work.recorder.target.organization_id)
         try:
             return _read_and_store(work, waiter)
@@ -99,11 +100,11 @@ def _run(sync_log_id: int) -> None:
             log.info("sync_begins_again_with_another_key")
 
 
-def _prepare(sync_log_id: int, waiter: StoppableWaiter) -> _Work:
+def _prepare(sync_log_id: int, waiter: StoppableWaiter, waited: float) -> _Work:
     sync_log = db.session.get_one(SyncLog, sync_log_id)
     organization = db.session.get_one(Organization, sync_log.organization_id)
     client, budget = client_for(organization, waiter)
-    recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made)
+    recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made, waited)
     return _Work(organization, client, recorder)
 
 

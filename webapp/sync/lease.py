@@ -46,14 +46,16 @@ class Standing:
     checkpoint: dict[str, Any]
 
 
-def claim(sync_log_id: int, attempt: int, worker: str) -> None:
-    """Take a sync that nobody works on. Raises LeaseLost if it is not there to be taken.
+def claim(sync_log_id: int, attempt: int, worker: str) -> float:
+    """Take a sync that nobody works on; the seconds that it has waited since it was handed over.
+    Raises LeaseLost if it is not there to be taken.
 
     A second delivery of the same job, or a job of an earlier attempt, ends here.
     """
     free: list[ColumnElement[bool]] = [SyncLog.worker.is_(None)]
 
-    def take() -> None:
+    def take() -> float:
+        waited = 0.0 if attempt == 1 else _waited(sync_log_id)
         claimed = db.session.scalar(
             update(SyncLog)
             .where(
@@ -68,8 +70,17 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> None:
         free.append(SyncLog.worker == worker)  # asked again, it may be ours: the answer was lost
         if claimed is None:
             raise LeaseLost
+        return waited
 
-    patiently(take)
+    return patiently(take)
+
+
+def _waited(sync_log_id: int) -> float:
+    query = select(SyncLog.lease_expires_at).where(
+        SyncLog.id == sync_log_id, SyncLog.worker.is_(None)
+    )
+    handed_over_at = db.session.scalar(query)
+    return (database_now() - handed_over_at).total_seconds() if handed_over_at else 0.0
 
 
 def prove(sync_log_id: int, attempt: int) -> Standing:

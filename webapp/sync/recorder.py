@@ -54,10 +54,12 @@ class Recorder:
         organization: Organization,
         budget: SharedBudget,
         requests_made: Callable[[], int],
+        waited: float,  # seconds since the last worker has handed it over
     ) -> None:
         self.target = Target(organization.id, sync_log.id, organization.shard)
         self._forgotten = forgotten.of(organization)
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
+        self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + waited
         self._attempt = sync_log.attempt
         self.key = organization.encrypted_api_key
         self._started_at = sync_log.started_at
@@ -113,7 +115,7 @@ class Recorder:
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
             progress = self._advanced(standing, stored, pages[-1].number)
-            told = _told_until(standing).plus(stored.told)
+            told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told)
             self._write(progress, told)
             return stored, progress, told
 
@@ -155,7 +157,7 @@ class Recorder:
             marks = RecordPage(self.progress.current_page, removals.marks)
             stored = store_pages(self.target, [marks], seen_at=now())
             progress = self._advanced(standing, stored, marks.number).finished()
-            told = _told_until(standing).plus(stored.told).plus(withheld)
+            told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told).plus(withheld)
             held_rows.forget_listed_again(self.target)
             # Of all who are gone only a sync that reads everything makes a list from nothing.
             if removals.held or progress.sync_type is OperationType.FULL_PATIENTS:
@@ -223,8 +225,9 @@ class Recorder:
         )
 
     def _check_time(self) -> None:
-        # What it has waited before it began, behind the syncs of others, is no time of its own.
-        waited = timedelta(seconds=self.progress.entered_after.get(SyncPhase.CONNECTING, 0))
+        # What it has waited for a worker, behind the syncs of others, is no time of its own.
+        queued = self.progress.entered_after.get(SyncPhase.CONNECTING, 0)
+        waited = timedelta(seconds=queued + self.checkpoint["waited"])
         forced = timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
         if now() > self._started_at + waited + TIME_LIMIT + forced:
             raise SyncTimeout
@@ -253,7 +256,3 @@ class Recorder:
         """Who waits for the database is alive: renew the lease, as far as the database allows."""
         with suppress(DBAPIError), transaction():
             lease.write(self.target.sync_log_id, self._attempt)
-
-
-def _told_until(standing: lease.Standing) -> Tally:
-    return Tally.from_json(standing.checkpoint.get("told"))
