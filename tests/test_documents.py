@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 from flask import Flask
 
+from config import load
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+COPIED = ("patient-sync.service", "patient-sync")  # of docs/production
 
 
 def table(heading: str) -> str:
@@ -25,6 +29,32 @@ def test_every_setting_is_in_the_readme() -> None:
     assert read
     assert read - named == set()
     assert named - read == set()
+
+
+def test_the_settings_of_the_readme_are_enough_for_production(tmp_path: Path) -> None:
+    section = README.split("\n## Run it for real\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^[A-Z_]+=.*$", section, re.MULTILINE)
+    made = subprocess.run(  # with keys of its own and, in quotes, the servers of one's own
+        ["sh"],
+        input="\n".join(["set -a", *lines, "env"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = {line.partition("=")[0] for line in lines}
+    environ = dict(line.split("=", 1) for line in made.splitlines() if "=" in line)
+    settings = load({name: environ[name] for name in names}, instance=tmp_path)
+
+    assert (settings.environment, settings.trusted_proxies) == ("production", 1)
+    assert settings.database_url.startswith("postgresql+psycopg://patient_sync:password@")
+    assert settings.redis_url.startswith("rediss://")
+
+
+def test_what_production_copies_fits_what_is_here() -> None:
+    unit, command = ((ROOT / "docs" / "production" / name).read_text() for name in COPIED)
+
+    assert (ROOT / unit.split("ExecStart=/opt/patient-sync/app/")[1].split("\n")[0]).exists()
+    assert all("/etc/patient-sync/env" in each for each in (unit, command, README))
 
 
 def test_every_endpoint_is_in_the_readme(app: Flask) -> None:

@@ -41,6 +41,13 @@ def command(program: str) -> str:
     return found.group()
 
 
+def test_where_no_database_is_none_is_saved(tmp_path: Path) -> None:
+    (tmp_path / "app" / "instance").mkdir(parents=True)
+    done = subprocess.run(command("python3"), shell=True, cwd=tmp_path / "app", timeout=60)
+    assert done.returncode == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["app", "instance"]
+
+
 class Backup:
     """Makes a backup of the test's database, and another database out of it."""
 
@@ -54,7 +61,7 @@ class Backup:
         if self._server is None:
             database = self.url.removeprefix("sqlite:///")
             words = command("python3").replace("instance/patient_sync.db", database)
-            self._run(words.replace("backup.db", str(self.file)))
+            self._run(words.replace("../backup.db", str(self.file)))
         else:
             self._run(self._for_server(command("pg_dump"), self.url))
 
@@ -76,7 +83,7 @@ class Backup:
 
     def _for_server(self, words: str, url: str) -> str:
         plain = url.replace("postgresql+psycopg://", "postgresql://")
-        words = words.replace("backup.dump", str(self.file)).replace("$ADDRESS", plain)
+        words = words.replace("../backup.dump", str(self.file)).replace("$ADDRESS", plain)
         return f"{find_binaries()}/{words}"
 
     def _run(self, words: str) -> None:
