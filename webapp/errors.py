@@ -1,28 +1,5 @@
 """What can go wrong, in words for people.
 
-    AppError
-    ├── ValidationError            a value that came in is not usable; names the parameter
-    │   └── SentByOthers           a page of another site made a browser send it
-    ├── AuthenticationRequired     nobody is signed in, or the token does not hold
-    ├── SecondFactorRequired       signed in, but one's role must set up a second factor first
-    ├── InsufficientPermissions    signed in, but not allowed
-    │   └── ProofRequired          not before the password was entered again
-    ├── InvalidOrganizationId      the id in the path is no id
-    ├── OrganizationNotFound
-    ├── OrganizationDisabled       an admin has disabled the clinic
-    ├── NotFound                   any other thing that is not there
-    │   └── RemovalsNotHeld        a later sync has made another list
-    ├── RateLimited                too often; knows when again
-    │   └── SignInLimited          too many wrong passwords
-    ├── QueueUnavailable           Redis cannot be reached
-    ├── AuditUnavailable           it cannot be recorded, so it does not happen
-    ├── SyncAlreadyRunning         one sync a clinic; carries the running one
-    ├── SyncNotRunning             nothing to cancel
-    ├── ClinikoNotConfigured       the clinic has no API key
-    ├── SecretUnreadable           a stored secret was encrypted with a key we no longer have
-    │   └── CredentialsUnreadable  the Cliniko key of a clinic
-    └── AccountMismatch            the key opens another Cliniko account than this clinic's
-
 An error knows its code and its details, never an HTTP status: the edge translates.
 """
 
