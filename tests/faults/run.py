@@ -1,6 +1,6 @@
 """Makes injections in several systems at once and sums them up.
 
-script/faults                  all of them, 40 minutes and more on two cores; the report goes to docs/
+script/faults                  all of them, 40 minutes and more; the report goes to docs/
 script/faults --quick          the quick set
 script/faults --only C4 K      faults whose letter and number begin so
 script/faults --again FOLDER   those of a run with --keep FOLDER that had a problem; then the report
