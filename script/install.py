@@ -21,7 +21,7 @@ def install(requirements: Path, venv: Path) -> None:
     Raises CalledProcessError if Python or pip refuses; the next call then starts afresh.
     """
     python, stamp = venv / "bin" / "python", venv / "installed.txt"
-    version = f"# Python {sys.version_info.major}.{sys.version_info.minor}"
+    version = f"Python {sys.version_info.major}.{sys.version_info.minor}"
     wanted = _lines(requirements) | {version}
     # Whoever comes second waits here, and then finds the work done.
     lock = os.open(requirements.parent, os.O_RDONLY)
@@ -43,8 +43,9 @@ def install(requirements: Path, venv: Path) -> None:
 
 
 def _lines(file: Path) -> set[str]:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return {line.strip(" \\") for line in lines}
+    """What a file says but for its remarks, which tell by whom a package is needed."""
+    lines = (line.strip(" \\") for line in file.read_text(encoding="utf-8").splitlines())
+    return {line for line in lines if line and not line.startswith("#")}
 
 
 def main() -> int:

@@ -58,8 +58,8 @@ def test_a_change_is_installed_into_what_is_there(run: Run) -> None:
 
 
 def test_the_larger_set_serves_the_smaller(run: Run) -> None:
-    run(LARGE)
-    assert run(SMALL) == []
+    run("# made of both\n" + LARGE)
+    assert run("# made of one\n" + SMALL) == []
 
 
 def test_the_smaller_set_does_not_serve_the_larger(run: Run) -> None:
