@@ -340,6 +340,33 @@ def test_a_server_that_keeps_to_no_order_is_read_by_its_links(
     assert in_step()
 
 
+def test_a_list_without_order_is_counted_before_it_is_read(
+    app: Flask,
+    synced: SyncLog,
+    sync: Sync,
+    in_step: InStep,
+    cliniko: Simulator,
+    surf_account: ClinikoAccount,
+) -> None:
+    one, other = surf_account.ids(State.ACTIVE)[:2]
+    surf_account.edit(other, first_name="Another")
+    surf_account.edit(one, created_at="2030-01-01T00:00:00Z")  # stands last in their default order
+    cliniko.faults.add("ignore_sort", on="/patients", times=None)
+    shown: list[float] = []
+
+    def look(_path: str, params: dict[str, list[str]], _count: int) -> None:
+        if params.get("page") == ["3"]:
+            query = select(SyncLog.progress).order_by(SyncLog.id.desc()).limit(1)
+            with app.app_context():
+                shown.append(db.session.execute(query).scalar_one()["progress_percent"])
+
+    cliniko.before_request = look
+
+    assert sync(CHANGED).status == "completed"
+    assert 10 < shown[0] < 60
+    assert in_step()
+
+
 def test_many_removals_are_held(
     synced: SyncLog, sync: Sync, cast: Cast, surf_account: ClinikoAccount
 ) -> None:

@@ -401,6 +401,60 @@ def test_a_server_that_keeps_to_no_order_is_read_by_its_links(
     assert in_step()
 
 
+def test_one_list_without_order_keeps_nobody_from_being_caught_up_with(
+    sync: Sync, in_step: InStep, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    """Who is restored before the archived list is read stands in neither."""
+    cliniko.faults.add("ignore_sort", on="/patients/deleted", times=None)
+    cliniko.faults.add("ignore_id_filter", on="/patients/deleted", times=None)
+    newest = surf_account.create(created_at="2020-01-01T00:00:00Z")
+    surf_account.delete(newest)  # in their default order he stands first
+    restored = surf_account.ids(State.ARCHIVED)[0]
+
+    def restore(path: str, params: dict[str, list[str]], _count: int) -> None:
+        if path == "/patients/archived" and params["per_page"] == ["100"]:
+            cliniko.before_request = None
+            surf_account.unarchive(restored)
+
+    cliniko.before_request = restore
+
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_a_busy_clinic_of_a_server_without_order_is_read_to_the_end(
+    sync: Sync, in_step: InStep, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    cliniko.faults.add("ignore_id_filter", on="/patients*", times=None)
+    active = iter(surf_account.ids(State.ACTIVE))
+
+    def archive_one(_path: str, params: dict[str, list[str]], _count: int) -> None:
+        if "sort" not in params and "page" not in params:  # a walk begins
+            surf_account.archive(next(active))
+            surf_account.create()
+
+    cliniko.before_request = archive_one
+
+    assert sync().status == "completed"
+    cliniko.before_request = None
+    assert sync().status == "completed"
+    assert in_step()
+
+
+def test_a_record_without_an_id_alone_on_its_page_fails_alone(
+    sync: Sync, cliniko: Simulator, surf_account: ClinikoAccount
+) -> None:
+    somebody = surf_account.patient(surf_account.ids(State.ACTIVE)[0]).record()
+    nameless = somebody | {"id": None, "links": {}}
+    cliniko.faults.add(
+        "replaced_value", on="/patients", query="updated_at", key="patients", value=[nameless]
+    )
+
+    log = sync()
+
+    assert (log.status, log.records_failed) == ("completed", 1)
+
+
 def test_the_key_of_another_account_stores_nobody(
     sync: Sync, cast: Cast, cliniko: Simulator
 ) -> None:

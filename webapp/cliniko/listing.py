@@ -27,7 +27,11 @@ _SECOND_LOOKS = 2
 
 
 class OrderIgnored(Exception):
-    """The server does not keep to the order or the filter by id: walk by links instead."""
+    """The server does not keep to the order or the filter by id: walk the list by links instead."""
+
+    def __init__(self, listing: Listing) -> None:
+        super().__init__(str(listing))
+        self.listing = listing
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
         raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
     answer = _by_id(page, after=after, at_end=_is_end(page))
     if not answer.in_order:
-        raise OrderIgnored
+        raise OrderIgnored(part.listing)
     return answer
 
 
@@ -174,7 +178,7 @@ def id_of(record: PatientRecord | Malformed) -> int | None:
 
 def _by_id(page: Page, *, after: int, at_end: bool) -> IdPage:
     ids = [number for number in map(id_of, page.records) if number is not None]
-    if page.records and not ids:
+    if page.records and not ids and not at_end:  # there is no telling where to go on
         raise BadResponse("Cliniko sent a page of patients without a single usable id.")
     return IdPage(
         page.records,

@@ -17,14 +17,12 @@ from datetime import datetime
 from functools import partial
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import (
     PER_PAGE,
     IdPage,
     IdRange,
     OrderIgnored,
     RangeStart,
-    id_of,
     read_on,
     read_start,
 )
@@ -33,6 +31,7 @@ from webapp.cliniko.records import PatientRecord
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
+from webapp.sync.by_links import ByLinks
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
@@ -46,7 +45,6 @@ _CHANGED_BY = {
     Listing.DELETED: "deleted_at",
 }
 _MOST_CATCH_UPS = 3
-_MOST_WALKS = 5
 
 
 class Passes:
@@ -67,7 +65,7 @@ class Passes:
         self._before_each_page = before_each_page
         self._removals = Removals(recorder.target)
         self._rewritten = 0
-        self._in_order = True
+        self._by_links = ByLinks(reader, self._store, self._begun_at)
 
     def read_everything(self, organization: Organization) -> None:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
@@ -105,18 +103,23 @@ class Passes:
         asked = [reader.put(partial(read_on, self._client, part, 0)) for part in parts]
         account, counted = reader.answer(whose), reader.answer(counting)
         self._look_up(partial(check_account, organization, account))
-        try:
-            firsts = [reader.answer(each) for each in asked]
-        except OrderIgnored:
-            firsts = []
-        self._note_start(counted, *firsts)
-        to_read = [first.total_entries for first in firsts]
+        begun: list[Part] = []
+        pages: list[Page | IdPage] = []
+        for part, each in zip(parts, asked, strict=True):
+            try:
+                pages.append(first := reader.answer(each))
+                begun.append((part, first))
+            except OrderIgnored:
+                self._by_links.listings.add(part.listing)
+        by_links = sorted(self._by_links.listings)
+        count = partial(self._client.get_page, per_page=1)
+        pages += reader.ask(partial(count, listing) for listing in by_links)
+        self._note_start(counted, *pages)
+        to_read = [page.total_entries for page in pages]
         self._recorder.connected(account, active=counted.total_entries, to_read=to_read)
-        if firsts:
-            self._walk([*zip(parts, firsts, strict=True)])
-        else:
-            for listing in Listing:
-                self._read_by_links(listing)
+        self._walk(begun)
+        for listing in by_links:
+            self._by_links.read(listing)
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""
@@ -138,6 +141,9 @@ class Passes:
         begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
+    def _begun_at(self) -> datetime:
+        return datetime.fromisoformat(self._recorder.checkpoint["read_from"])
+
     def _read_others(self) -> None:
         archived, deleted = self._reader.ask(
             partial(self._first_page, listing) for listing in (Listing.ARCHIVED, Listing.DELETED)
@@ -149,27 +155,28 @@ class Passes:
 
     def _catch_up(self, full: bool) -> None:
         """Read what has changed since the start, until a pass brings nothing new."""
-        since = datetime.fromisoformat(self._recorder.checkpoint["read_from"]) - OVERLAP
-        changed = (f"updated_at:>={iso(since)}",)
+        changed = (f"updated_at:>={iso(self._begun_at() - OVERLAP)}",)
         listings = (Listing.ACTIVE, Listing.ARCHIVED) if full else (Listing.ACTIVE,)
         for _ in range(_MOST_CATCH_UPS):
-            if not self._in_order:
-                return  # two walks that agreed have caught up already
             before = self._rewritten
-            self._walk([(IdRange(listing, filters=changed), None) for listing in listings])
+            by_links = [each for each in listings if each in self._by_links.listings]
+            in_order = [each for each in listings if each not in self._by_links.listings]
+            self._walk([(IdRange(listing, filters=changed), None) for listing in in_order])
+            for listing in by_links:
+                self._by_links.walk(listing)
             if self._rewritten == before:
                 return
 
     def _walk(self, parts: list[Part]) -> None:
         """Read a range of each of some lists, side by side."""
-        listings = [part.listing for part, _ in parts]
+        ranges = [part for part, _ in parts]
         try:
             for batch in self._reader.walk(parts):
-                for listing in listings:
-                    self._store([page for part, page in batch if part.listing is listing])
-        except OrderIgnored:
-            for listing in listings:
-                self._read_by_links(listing)
+                for each in ranges:
+                    self._store([page for part, page in batch if part is each])
+        except OrderIgnored as ignored:
+            self._by_links.read(ignored.listing)
+            self._walk([(part, None) for part in ranges if part.listing is not ignored.listing])
 
     def _ask_about_missing(self) -> None:
         missing = self._look_up(self._removals.missing)
@@ -200,23 +207,7 @@ class Passes:
                 ]
                 self._store([page for _, page in batch])
         except OrderIgnored:
-            self._read_by_links(listing)
-
-    def _read_by_links(self, listing: Listing) -> None:
-        """Walk the list page after page until two walks have shown the same patients."""
-        self._in_order = False
-        before: set[int | None] | None = None
-        for _ in range(_MOST_WALKS):
-            seen: set[int | None] = set()
-            for page in self._reader.walk_links(listing):
-                self._store([page])
-                seen.update(map(id_of, page.records))
-            if seen == before:
-                return
-            before = seen
-        raise BadResponse(
-            "Cliniko's list of patients changed each time it was read. Try again later."
-        )
+            self._by_links.read(listing)
 
     def _store(self, pages: Sequence[Page | IdPage]) -> None:
         """Store pages that have arrived together: where Cliniko is quicker than the database, a

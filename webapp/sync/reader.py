@@ -141,7 +141,7 @@ class Reader:
         meanwhile()
         others = [self.answer(future) for future in asked]
         if not all(page.in_order for page in (first, *others)):
-            raise OrderIgnored
+            raise OrderIgnored(listing)
         found = {page.first_id: page for page in others if page.first_id is not None}
         bounds = sorted(found)
         begun = IdRange(listing, until=bounds[0] if bounds else None)
