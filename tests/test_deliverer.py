@@ -27,8 +27,8 @@ from webapp.clock import now
 from webapp.deliverer import Deliverer
 from webapp.extensions import db, transaction
 from webapp.models import Notice, NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from webapp.services import alive, notices
-from webapp.services.webhooks import endpoints, outbox
+from webapp.services import alive, notices, organizations
+from webapp.services.webhooks import endpoints, outbox, sending
 
 ROOT = Path(__file__).resolve().parent.parent
 Process = subprocess.Popen[bytes]
@@ -216,12 +216,14 @@ def test_receivers_that_are_all_silent_hold_up_neither_mails_nor_signs_of_life(
 ) -> None:
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
     monkeypatch.setattr(deliverer, "NOW_AND_THEN_SECONDS", 0.2)
-    for _ in range(endpoints.MOST):
-        endpoints.add(cast.surf, there.url, [WebhookEvent.SYNC_FAILED], actor=None)
+    clinics = [cast.surf, cast.northside, organizations.add("Third clinic")]
+    for clinic in clinics * sending.MOST_OF_A_CLINIC:
+        endpoints.add(clinic, there.url, [WebhookEvent.SYNC_FAILED], actor=None)
     answered = threading.Event()
     there.answer = lambda _: Reply(wait=answered)
     with transaction():
-        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+        for clinic in clinics:
+            outbox.put(clinic.id, WebhookEvent.SYNC_FAILED, {})
 
     with delivering(app):
         try:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import structlog
 from flask import Flask
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +15,7 @@ from tests.cast import Cast
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
-from webapp.services import audit, audit_check, organizations
+from webapp.services import audit, audit_anchors, audit_check, organizations
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
@@ -170,6 +171,31 @@ def test_a_tail_that_was_cut_off_with_its_traces_is_found_by_an_anchor(chain: in
     assert list(audit_check.verify()) == []
     (found,) = audit_check.verify([Anchor(chain, length, last)])
     assert found == Finding(chain, 6, "is missing: the chain ends with event 4")
+
+
+def test_the_log_has_the_end_of_each_chain_that_has_grown(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_anchors, "_told", {})
+
+    def told() -> list[str]:
+        with structlog.testing.capture_logs() as lines:
+            audit_anchors.tell()
+        return [line["anchor"] for line in lines if line["event"] == "audit_anchor"]
+
+    def ends() -> set[str]:
+        db.session.rollback()
+        return {":".join(map(str, end)) for end in audit.ends()}
+
+    audit.note(Event.SIGNED_IN, organization_id=cast.surf.id)
+    before = ends()
+    assert set(told()) == before
+    assert told() == []
+
+    audit.note(Event.SIGNED_IN, organization_id=cast.surf.id)
+    grown = ends() - before
+    assert len(grown) == 1
+    assert set(told()) == grown
 
 
 @on_both

@@ -417,6 +417,39 @@ def test_a_dead_receiver_keeps_nobody_waiting(
     assert {turn.endpoint_id for turn in turns} == {endpoint.id, other.id}
 
 
+def test_slow_receivers_of_one_clinic_leave_places_to_others(
+    there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    more = [endpoints.add(cast.surf, there.url, SUBSCRIBABLE, actor=None)[0] for _ in range(3)]
+    other, _ = endpoints.add(cast.northside, there.url, SUBSCRIBABLE, actor=None)
+    with transaction() as session:
+        for each in [endpoint, *more, other]:
+            outbox.put_for(session.merge(each), WebhookEvent.SYNC_COMPLETED, {})
+
+    first = sending.take_turns(4)
+
+    assert len(first) == sending.MOST_OF_A_CLINIC + 1
+    assert other.id in {turn.endpoint_id for turn in first}
+    assert sending.take_turns(4) == []
+
+
+def test_what_has_long_been_due_keeps_no_other_waiting(
+    there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+) -> None:
+    other, _ = endpoints.add(cast.surf, there.url, SUBSCRIBABLE, actor=None)
+    with transaction() as session:
+        for each in [endpoint] * 40 + [other]:
+            outbox.put_for(session.merge(each), WebhookEvent.SYNC_COMPLETED, {})
+
+    served = set()
+    for _ in range(40):
+        (turn,) = sending.take_turns(1)
+        sending.send(turn)
+        served.add(turn.endpoint_id)
+
+    assert served == {endpoint.id, other.id}
+
+
 def test_a_deleted_endpoint_takes_its_messages_along(
     there: Receiver, tell: Tell, endpoint: WebhookEndpoint
 ) -> None:

@@ -6,6 +6,7 @@ run out, and its message goes again under the same id.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 # Longer than a try can take, with what the clocks of two machines may differ by.
 TURN = timedelta(seconds=60)
 MOST_KEPT = 50  # tries of a message
+MOST_OF_A_CLINIC = 2  # at once: its slow receivers must leave places to others
 
 
 _WHY = {
@@ -51,20 +53,26 @@ class Turn:
 
 
 def take_turns(most: int) -> list[Turn]:
-    """Take the turns of up to so many endpoints for which something is due, the longest due first.
-
-    Nothing is locked where nothing is due.
+    """Take the turns of up to so many endpoints for which something is due, of each clinic two at
+    once. Whose messages have been due the longest comes no sooner, for a slow receiver's always
+    have been. Nothing is locked where nothing is due.
     """
     moment = now()
+    clinic = WebhookEndpoint.organization_id
     due = (
-        select(WebhookDelivery.endpoint_id)
-        .join(WebhookDelivery.endpoint)
+        select(WebhookEndpoint.id, clinic)
+        .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
         .where(*_due(moment), *_is_free(moment))
-        .group_by(WebhookDelivery.endpoint_id)
-        .order_by(func.min(WebhookDelivery.next_attempt_at))
-        .limit(most)
+        .group_by(WebhookEndpoint.id)
+        .order_by(func.random())
     )
-    ids = list(db.session.scalars(due))
+    busy = select(clinic, func.count()).where(WebhookEndpoint.busy_until > moment).group_by(clinic)
+    at_once = Counter(dict(db.session.execute(busy).all()))
+    ids: list[int] = []
+    for endpoint_id, organization_id in db.session.execute(due):
+        if len(ids) < most and at_once[organization_id] < MOST_OF_A_CLINIC:
+            at_once[organization_id] += 1
+            ids.append(endpoint_id)
     db.session.rollback()
     return [turn for turn in map(_take, ids) if turn is not None]
 
