@@ -248,6 +248,27 @@ def test_a_choice_that_does_not_fit_is_said_on_the_page(alice: Visitor, cast: Ca
     assert fresh(cast.vera).role == Role.VIEWER
 
 
+def test_an_admin_for_one_clinic_does_not_become_an_admin_of_all(
+    alice: Visitor, cast: Cast
+) -> None:
+    clinic = str(cast.surf.id)
+    invited = alice.post(PATH, email="nina@example.com", role="admin", organization=clinic)
+    changed = alice.post(f"{PATH}/{cast.vera.id}/role", role="admin", organization=clinic)
+    for answer in (invited, changed):
+        assert answer.status_code == 422
+        (field,) = Parsed(answer.text).having(name="organization")
+        assert field["aria-invalid"] == "true"
+        assert "An admin belongs to no clinic" in text_of(answer)
+    assert known("nina@example.com") is None
+    assert fresh(cast.vera).role == Role.VIEWER
+
+
+def test_no_clinic_is_chosen_for_whom_nobody_has_chosen_one(alice: Visitor, cast: Cast) -> None:
+    page = alice.get(PATH)
+    assert "Choose a clinic No clinic (admins) Northside Physio" in text_of(page)
+    assert [tag["value"] for _, tag in Parsed(page.text).tags if "selected" in tag] == ["manager"]
+
+
 def test_a_role_is_changed_on_a_page_of_its_own_so_the_list_names_each_clinic_once(
     alice: Visitor, bob: Visitor, cast: Cast
 ) -> None:

@@ -127,9 +127,15 @@ def _place() -> tuple[Role, int | None]:
         raise ValidationError("Choose what this person may do.", parameter="role")
     if role not in GRANTS[Role(actor.role)]:
         raise InsufficientPermissions(Action.MANAGE_PEOPLE.name)
+    chosen = request.form.get("organization")
     if role is Role.ADMIN:
+        if chosen:  # to leave it out would give somebody all clinics who was meant for one
+            raise ValidationError(
+                "An admin belongs to no clinic and sees all: choose “No clinic (admins)”.",
+                parameter="organization",
+            )
         return role, None
-    named = request.form.get("organization") or str(actor.organization_id or "")
+    named = chosen or str(actor.organization_id or "")
     if not named:
         raise ValidationError(
             "Choose the clinic that this person belongs to.", parameter="organization"
