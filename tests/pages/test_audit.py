@@ -7,11 +7,13 @@ import io
 from datetime import timedelta
 
 import pytest
+import time_machine
+from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from tests.api.rows import record, store
-from tests.cast import Cast
+from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -174,6 +176,41 @@ def test_a_file_holds_what_the_page_asked_for_and_is_recorded_first(
     _, only = rows_of(bob.post(f"{path}/export", patient="2"))
     assert only[who] == "alice@example.com"
     assert len(rows_of(alice.post("/audit/export", result="refused"))) == 2
+
+
+@pytest.mark.usefixtures("looks")
+@pytest.mark.parametrize("where", ["/audit", "/clinics/1/audit"])
+def test_half_an_hour_after_the_password_a_file_asks_for_it_and_nothing_of_the_filter_is_lost(
+    cast: Cast, app: Flask, where: str
+) -> None:
+    asked = {"who": "alice", "event": "patients:viewed", "since": now().date().isoformat()}
+    asked |= {"clinic": str(cast.surf.id)} if where == "/audit" else {}
+    with time_machine.travel(now(), tick=False) as clock:
+        alice = Visitor(app).signed_in(cast.alice)
+        for _ in range(3):
+            clock.shift(timedelta(minutes=10))
+            shown = alice.get(where, query_string=asked)
+        assert Parsed(shown.text).having(name="current", type="password")
+
+        for password, words in (
+            ("", "Enter your password first."),
+            ("wrong", "This is not your password."),
+        ):
+            answer = alice.post(f"{where}/export", current=password, **asked)
+            page = Parsed(answer.text)
+            assert answer.status_code == 422
+            assert words in text_of(answer)
+            hidden = {found["name"]: found["value"] for found in page.having(type_="hidden")}
+            assert {name: hidden[name] for name in asked} == asked
+            assert page.having(name="current", type="password")
+        guesses = [alice.post(f"{where}/export", current="wrong") for _ in range(10)]
+        assert int(guesses[-1].headers["Retry-After"]) > 0
+        clock.shift(timedelta(minutes=14))
+        alice.get("/clinics")
+        clock.shift(timedelta(minutes=14))
+
+        assert len(rows_of(alice.post(f"{where}/export", current=PASSWORD, **asked))) == 2
+        assert not Parsed(alice.get(where).text).having(name="current")
 
 
 def test_a_file_of_many_is_whole(bob: Visitor, cast: Cast, path: str) -> None:

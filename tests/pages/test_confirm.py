@@ -21,7 +21,7 @@ from webapp.models import AuditEvent
 from webapp.services import sessions
 
 # Every page that shows or takes what could do harm. A page that is new here is decorated with
-# `fresh`; one that is taken out of here was no mistake. The file of patients asks on its own page.
+# `fresh`; one that is taken out of here was no mistake. Files ask on the page that offers them.
 ASKS = {
     "pages.new_clinic": "GET /clinics/new",
     "pages.add_clinic": "POST /clinics/new",
@@ -54,8 +54,6 @@ ASKS = {
     "pages.test_webhook": "POST /clinics/1/webhooks/1/test",
     "pages.delete_webhook": "POST /clinics/1/webhooks/1/delete",
     "pages.resend": "POST /clinics/1/deliveries/1/resend",
-    "pages.export_audit": "POST /audit/export",
-    "pages.export_clinic_audit": "POST /clinics/1/audit/export",
     "pages.confirm_removals": "POST /clinics/1/syncs/1/removals/confirm",
 }
 FIELDS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,11 +11,11 @@ from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import fresh, organization_for, require_everywhere
+from webapp.auth.guards import organization_for, require_everywhere
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
-from webapp.models import Organization
-from webapp.pages import audit_words, csv_file, parameters
+from webapp.errors import RateLimited, ValidationError
+from webapp.pages import audit_words, confirm, csv_file, parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import audit_trail, organizations
@@ -32,55 +32,62 @@ HEADS = (
 
 @signed_in.get("/audit")
 def audit() -> str:
-    require_everywhere(current_actor(), Action.VIEW_AUDIT)
-    clinics = organizations.visible_to(current_actor())
-    names = {NO_CLINIC: "No clinic"} | {each.id: each.name for each in clinics}
-    chain = _number(request.args, "clinic")
-    chosen = {} if chain is None else {"clinic": chain}
-    render = partial(render_template, "audit/index.html", clinics=names)
-    return _page(render, _asked_for(request.args, chain), chosen)
+    return _page(*_everywhere(request.args))
 
 
 @signed_in.post("/audit/export")
-@fresh
 def export_audit() -> ResponseReturnValue:
-    require_everywhere(current_actor(), Action.VIEW_AUDIT)
-    return _file(_asked_for(request.form, _number(request.form, "clinic")))
+    return _file(*_everywhere(request.form))
 
 
 @signed_in.get("/clinics/<org_id>/audit")
 def clinic_audit(org_id: str) -> str:
-    organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
-    return _page(partial(render_clinic, "audit/clinic.html", organization), _of(organization), {})
+    return _page(*_of_clinic(org_id, request.args))
 
 
 @signed_in.post("/clinics/<org_id>/audit/export")
-@fresh
 def export_clinic_audit(org_id: str) -> ResponseReturnValue:
+    return _file(*_of_clinic(org_id, request.form))
+
+
+def _everywhere(source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
+    """What draws the page of all clinics, and which events are asked for."""
+    require_everywhere(current_actor(), Action.VIEW_AUDIT)
+    clinics = organizations.visible_to(current_actor())
+    names = {NO_CLINIC: "No clinic"} | {each.id: each.name for each in clinics}
+    asked = _asked_for(source, _number(source, "clinic"))
+    chosen = {} if asked.chain is None else {"clinic": asked.chain}
+    fields = _fields(asked) | chosen
+    return partial(render_template, "audit/index.html", clinics=names, fields=fields), asked
+
+
+def _of_clinic(org_id: str, source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
+    """The same for one clinic, which its address names."""
     organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
-    return _file(_of(organization))
+    asked = _asked_for(source, organization.id)
+    return partial(render_clinic, "audit/clinic.html", organization, fields=_fields(asked)), asked
 
 
-def _page(render: Callable[..., str], asked: TrailFilter, chosen: Mapping[str, object]) -> str:
+def _page(render: Callable[..., str], asked: TrailFilter, problem: str | None = None) -> str:
     before = parameters.number(request.args, "before") or None
     return render(
         asked=asked,
         found=audit_trail.find(asked, limit=PER_PAGE, before=before),
         before=before,
-        fields={**_fields(asked), **chosen},
+        problem=problem,
         events={each: audit_words.choice_words(each) for each in Event},
         words=audit_words,
     )
 
 
-def _file(asked: TrailFilter) -> ResponseReturnValue:
+def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue:
+    """The password is asked for beside the button, as for the file of patients."""
+    try:
+        confirm.prove(request.form.get("current", ""))
+    except (RateLimited, ValidationError) as error:
+        return confirm.refusal(_page(render, asked, error.message), error)
     rows = audit_trail.export(asked, actor=current_actor())
     return csv_file.attachment("audit", HEADS, map(_cells, rows))
-
-
-def _of(organization: Organization) -> TrailFilter:
-    source = request.form if request.method == "POST" else request.args
-    return _asked_for(source, organization.id)
 
 
 def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:

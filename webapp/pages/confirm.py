@@ -26,10 +26,8 @@ def confirm_password() -> ResponseReturnValue:
     back = request.form.get("next", "")
     try:
         check_password(current_actor(), request.form.get("current", ""))
-    except RateLimited as error:
-        return form(back, problem=error.message), 429, {"Retry-After": str(error.retry_after)}
-    except ValidationError as error:
-        return form(back, problem=error.message), 422
+    except (RateLimited, ValidationError) as error:
+        return refusal(form(back, problem=error.message), error)
     sessions.prove()
     return redirect(safe_next(back), 303)
 
@@ -43,6 +41,13 @@ def prove(password: str) -> None:
         raise ValidationError("Enter your password first.", parameter="current")
     check_password(current_actor(), password)
     sessions.prove()
+
+
+def refusal(page: str, error: RateLimited | ValidationError) -> ResponseReturnValue:
+    """The answer that a page is which tells of an error beside a password."""
+    if isinstance(error, RateLimited):
+        return page, 429, {"Retry-After": str(error.retry_after)}
+    return page, 422
 
 
 def form(back: str, *, problem: str | None = None, refused: bool = False) -> str:

@@ -35,11 +35,9 @@ def export_patients(org_id: str) -> ResponseReturnValue:
     try:
         confirm.prove(request.form.get("current", ""))
         export = patient_export.choose(organization, criteria)
-    except RateLimited as error:
+    except (RateLimited, ValidationError) as error:
         page = patients.page_of(organization, criteria, problem=error.message)
-        return page, 429, {"Retry-After": str(error.retry_after)}
-    except ValidationError as error:
-        return patients.page_of(organization, criteria, problem=error.message), 422
+        return confirm.refusal(page, error)
     per_person.count_export(current_actor())
     patient_export.begin(export, actor=current_actor())
     return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))
