@@ -175,7 +175,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     if production:
         _refuse_debugging(read)
         _refuse_open_doors("REDIS_URL", redis_url, encrypted=_redis_is_encrypted)
-        _refuse_open_doors("DATABASE_URL", read.secret("DATABASE_URL"), encrypted=_tls_is_asked_for)
+        _refuse_open_doors("DATABASE_URL", read.secret("DATABASE_URL"), encrypted=_tls_is_checked)
     if demo and production:
         raise ConfigError("DEMO=1 shows invented patients; it cannot be used with ENV=production.")
     contact_email = read.text("CLINIKO_CONTACT_EMAIL", *EMAIL)
@@ -373,9 +373,10 @@ def _redis_is_encrypted(url: SplitResult) -> bool:
     return url.scheme == "rediss" and not unchecked
 
 
-def _tls_is_asked_for(url: SplitResult) -> bool:
+def _tls_is_checked(url: SplitResult) -> bool:
+    # With `require` whoever answers would do.
     modes = parse_qs(url.query).get("sslmode", [])
-    return bool(modes) and modes[-1] in ("require", "verify-ca", "verify-full")
+    return bool(modes) and modes[-1] in ("verify-ca", "verify-full")
 
 
 def _fallbacks(read: _Reader, *, production: bool) -> tuple[str, ...]:

@@ -458,6 +458,7 @@ OPEN_DOORS = [
     ({"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full"}, "needs a password: db"),
     ({"DATABASE_URL": "postgresql://u:hidden@db/clinics"}, "sslmode=verify-full"),
     ({"DATABASE_URL": "postgresql://u:hidden@db/clinics?sslmode=prefer"}, "sslmode=verify-full"),
+    ({"DATABASE_URL": "postgresql://u:hidden@db/clinics?sslmode=require"}, "sslmode=verify-full"),
     ({"DATABASE_URL": "postgresql://u:hidden@/clinics?host=/run,10.0.0.7"}, "10.0.0.7 is another"),
 ]
 
@@ -485,7 +486,7 @@ def test_production_refuses_what_is_not_safe(
         {"REDIS_URL": "rediss://:pw@cache:6379/0"},
         {"DATABASE_URL": "postgresql://u@localhost/clinics"},
         {"DATABASE_URL": "postgresql:///clinics?host=/run/postgresql"},
-        {"DATABASE_URL": "postgresql://u:pw@db/clinics?sslmode=require"},
+        {"DATABASE_URL": "postgresql://u:pw@db/clinics?sslmode=verify-ca"},
         {"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full&password=pw"},
         {"DATABASE_URL": "sqlite:////var/lib/patients.db"},
     ],
