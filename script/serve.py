@@ -69,7 +69,9 @@ def _serve(settings: Settings) -> None:
     with supervised(chosen, settings.instance) as supervisord:
         try:
             _wait_until_healthy(web, supervisord, log, settings.allowed_hosts)
-            _say(f"Ready: {web.url()}\n{welcome}Logs are in {log}. Ctrl-C stops everything.")
+            # Called by another name than that of PUBLIC_URL it refuses to answer in production.
+            ready = settings.public_url or web.url()
+            _say(f"Ready: {ready}\n{welcome}Logs are in {log}. Ctrl-C stops everything.")
             supervisord.wait()
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

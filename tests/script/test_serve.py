@@ -70,6 +70,7 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
     output, web = tmp_path / "output", Address("127.0.0.1", free_port())
     # Whoever asks for its health has to call it by its name.
     settings = {"PORT": str(web.port), "ALLOWED_HOSTS": ".patients.example"}
+    settings["PUBLIC_URL"] = "https://patients.example"
     with (
         output.open("w") as file,
         subprocess.Popen(
@@ -82,7 +83,7 @@ def test_a_first_run_shows_how_to_sign_in_and_leaves_nothing(tmp_path: Path) -> 
     ):
         try:
             wait_until(lambda: "Ctrl-C" in output.read_text(), seconds=90)
-            assert f"Ready: http://localhost:{web.port}\n" in output.read_text()
+            assert "Ready: https://patients.example\n" in output.read_text()
             assert "password" in output.read_text()
             assert web.is_healthy(called="patients.example")
             # supervisord, Redis, the simulator, the web server with two workers, two workers, the
