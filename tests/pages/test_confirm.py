@@ -150,6 +150,8 @@ def test_a_fragment_leads_the_whole_page_there(alice: Visitor, page: str) -> Non
     answer = ask(alice, page, headers={"HX-Request": "true"})
     assert (answer.status_code, answer.text) == (403, "")
     assert answer.headers["HX-Redirect"].startswith("/confirm?next=")
+    told = "Nothing was changed." in text_of(alice.get(answer.headers["HX-Redirect"]))
+    assert told == page.startswith("POST")
     assert everything() == before
 
 

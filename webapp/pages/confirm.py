@@ -16,8 +16,8 @@ from webapp.pages.sign_in import safe_next
 
 @signed_in.get("/confirm")
 def confirm() -> ResponseReturnValue:
-    back = request.args.get("next", "")
-    return redirect(safe_next(back), 303) if sessions.is_fresh() else form(back)
+    back, refused = request.args.get("next", ""), "refused" in request.args
+    return redirect(safe_next(back), 303) if sessions.is_fresh() else form(back, refused=refused)
 
 
 @signed_in.post("/confirm")

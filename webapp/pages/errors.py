@@ -146,7 +146,7 @@ def _to_confirm() -> ResponseReturnValue:
     """A page is asked for again once the password was entered; a form that was sent is not."""
     reading = request.method in ("GET", "HEAD")
     back = request.path if reading else _path_of(request.referrer or "")
-    address = url_for("pages.confirm", next=back)
+    address = url_for("pages.confirm", next=back, refused=None if reading else 1)
     if asked_by_htmx():
         return "", HTTPStatus.FORBIDDEN, {"HX-Redirect": address}
     if reading:
