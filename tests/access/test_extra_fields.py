@@ -53,6 +53,7 @@ FORMS = {
     "/clinics/<org_id>/webhooks": {"address": WEBHOOK, "events": "sync.failed"} | MESSAGES,
     "/clinics/<org_id>/webhooks/<webhook_id>": {"address": WEBHOOK, "events": "sync.completed"},
     "/clinics/<org_id>/webhooks/<webhook_id>/rotate": MESSAGES,
+    "/clinics/<org_id>/deliveries/<delivery_id>/resend": MESSAGES,
     "/invitation": {"password": NEW_PASSWORD},
     "/people": {"email": "nina@example.com", "role": "viewer", "organization": "1"},
     "/people/<user_id>/role": {"role": "viewer", "organization": "1"},

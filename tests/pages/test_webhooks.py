@@ -227,6 +227,25 @@ def test_messages_can_be_filtered(bob: Visitor, its: str) -> None:
     assert bob.get(f"{its}?state=lost").status_code == 400
 
 
+def test_a_message_is_sent_again_from_among_those_that_are_shown(
+    bob: Visitor, its: str, there: Receiver
+) -> None:
+    there.always(500)
+    bob.post(f"{its}/test")
+    send_due()
+    asked = {"state": "failed", "event": "webhook.test"}
+    page = Parsed(bob.get(its, query_string=asked).text)
+    (button,) = (found for found in page.having(class_="btn small") if "aria-label" in found)
+    assert (button["aria-label"] or "").startswith("Send again")
+    hidden = {found["name"]: found["value"] or "" for found in page.having(type_="hidden")}
+    assert hidden.items() >= (asked | {"page": "1"}).items()
+
+    path = its.replace("webhooks", "deliveries") + "/resend"
+    back = bob.post(path, **asked, page="2").headers["Location"]
+    assert back == f"{its}?page=2&state=failed&event=webhook.test"
+    assert bob.post(path, state="nonsense").status_code == 400
+
+
 def test_nobody_of_another_clinic_comes_near(
     charlie: Visitor, its: str, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:

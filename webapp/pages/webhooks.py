@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -104,10 +105,12 @@ def delete_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @signed_in.post("/clinics/<org_id>/deliveries/<delivery_id>/resend")
 @fresh
 def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
+    """Leads back to the messages among which the button stood."""
     delivery = deliveries.get(_clinic(org_id), parameters.id_of(delivery_id))
+    asked = _asked(request.form)
     deliveries.resend(delivery, actor=current_actor())
     flash("The message is sent again, under the same id.", "ok")
-    return _back_to(delivery.endpoint)
+    return _back_to(delivery.endpoint, **asked)
 
 
 def _do(
@@ -131,9 +134,18 @@ def _endpoint(organization: Organization, webhook_id: str) -> WebhookEndpoint:
     return endpoints.get(organization, parameters.id_of(webhook_id))
 
 
-def _back_to(endpoint: WebhookEndpoint) -> ResponseReturnValue:
-    address = url_for("pages.webhook", org_id=endpoint.organization_id, webhook_id=endpoint.id)
-    return redirect(address, 303)
+def _back_to(endpoint: WebhookEndpoint, **asked: Any) -> ResponseReturnValue:
+    asked |= {"org_id": endpoint.organization_id, "webhook_id": endpoint.id}
+    return redirect(url_for("pages.webhook", **asked), 303)
+
+
+def _asked(source: parameters.Source) -> dict[str, Any]:
+    """Which messages are asked for, and which page of them."""
+    return {
+        "page": parameters.page_number(source),
+        "state": parameters.choice(source, "state", DeliveryState),
+        "event": parameters.choice(source, "event", WebhookEvent),
+    }
 
 
 def _list(organization: Organization, *, errors: dict[str, str] | None = None) -> str:
@@ -158,12 +170,9 @@ def _one(
 ) -> str:
     # What was saved just now is shown whatever stands in the address.
     asked = request.args if request.method == "GET" else MultiDict[str, str]()
-    page = parameters.page_number(asked)
-    state = parameters.choice(asked, "state", DeliveryState)
-    event = parameters.choice(asked, "event", WebhookEvent)
-    found = deliveries.find(
-        endpoint, limit=PER_PAGE, offset=(page - 1) * PER_PAGE, state=state, event=event
-    )
+    chosen = _asked(asked)
+    page = chosen.pop("page")
+    found = deliveries.find(endpoint, limit=PER_PAGE, offset=(page - 1) * PER_PAGE, **chosen)
     return render_clinic(
         "webhooks/show.html",
         organization,
@@ -172,7 +181,7 @@ def _one(
         found=found,
         page=page,
         per_page=PER_PAGE,
-        chosen={"state": state, "event": event},
+        chosen=chosen,
         subscribable=SUBSCRIBABLE,
         events=list(WebhookEvent),
         errors=errors or {},
