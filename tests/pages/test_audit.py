@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 
 import pytest
@@ -80,6 +81,7 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
         ("patient=2", ["alice"]),
         ("patient=20", []),
         ("patient=", ["alice", "bob", "charlie", "vera"]),
+        ("patient=x", []),
         ("event=patients:viewed", ["alice", "bob", "charlie"]),
         ("result=refused", ["vera"]),
         ("clinic=2", ["charlie"]),
@@ -108,9 +110,13 @@ def test_what_can_be_chosen_is_written_as_names_are(bob: Visitor, path: str) -> 
     assert "Signed somebody out everywhere" in words
 
 
-@pytest.mark.parametrize(
-    "query", ["event=odd", "since=soon", "clinic=x", "patient=x", "before=x", "result=1"]
-)
+def test_days_are_those_of_the_times_that_are_shown(bob: Visitor, path: str) -> None:
+    words = text_of(bob.get(path))
+    assert "From (UTC)" in words
+    assert "To (UTC)" in words
+
+
+@pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
 def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
     assert alice.get(f"/audit?{query}").status_code == 400
 
@@ -271,12 +277,41 @@ def test_patients_that_were_looked_at_lead_to_their_page(
 def test_the_page_of_a_patient_leads_to_who_looked_at_them(
     bob: Visitor, cast: Cast, path: str
 ) -> None:
-    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "Mia", "Chen"))
+    store(cast.surf, record(1001, "Olivia", "Nguyen"), record(1, "Mia", "Chen"))
     for patient in (1, 2):
         bob.get(f"/clinics/{cast.surf.id}/patients/{patient}")
-    address = f"{path}?patient=1"
+    address = f"{path}?patient=1001"
     shown = bob.get(f"/clinics/{cast.surf.id}/patients/1")
     assert Parsed(shown.text).having(href=address)
     words = text_of(bob.get(address))
     assert words.count("looked at a patient: patient 1") == 2
     assert "looked at a patient: patient 2" not in words
+
+
+def test_a_patient_is_found_by_what_cliniko_calls_them_in_the_clinic_or_in_all(
+    alice: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1546884735260034567, "Olivia", "Nguyen"), record(1, "Mia", "Chen"))
+    store(cast.northside, record(1546884735260034567, "Isla", "Northside"))
+    for clinic, patient in ((cast.surf, 1), (cast.surf, 2), (cast.northside, 3)):
+        assert alice.get(f"/clinics/{clinic.id}/patients/{patient}").status_code == 200
+
+    def found(address: str) -> list[str]:
+        page = alice.get(f"{address}?patient=1546884735260034567")
+        return re.findall("looked at a patient: (patient [0-9]+)", text_of(page))
+
+    assert found(path) == ["patient 1"]
+    assert found("/audit") == ["patient 3", "patient 1"]
+    heads, row = rows_of(alice.post(f"{path}/export", patient="1546884735260034567"))
+    assert row[heads.index("To what")] == "patient 1"
+
+
+def test_who_looked_at_a_patient_before_they_were_forgotten_is_found_by_the_number_in_the_trail(
+    bob: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1001, "Olivia", "Nguyen"))
+    bob.get(f"/clinics/{cast.surf.id}/patients/1")
+    assert bob.post(f"/clinics/{cast.surf.id}/patients/1/forget").status_code == 303
+    words = text_of(bob.get(f"{path}?patient=1"))
+    assert "had a patient forgotten patient 1" in words
+    assert "looked at a patient: patient 1" in words

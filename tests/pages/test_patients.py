@@ -75,6 +75,7 @@ def test_a_search_finds_names_addresses_and_numbers(
 
 @pytest.mark.usefixtures("four")
 def test_a_state_and_a_day_narrow_the_list(bob: Visitor, path: str) -> None:
+    assert "Synced since (UTC)" in text_of(bob.get(path))  # as all times on the pages are
     assert names(text_of(bob.post(path, state="archived"))) == ["Amelia Patel"]
     assert names(text_of(bob.post(path, synced_after="2026-03-04"))) == ["Jack O'Brien"]
     assert names(text_of(bob.post(path, state="archived", synced_after="2026-03-04"))) == []

@@ -91,10 +91,12 @@ def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue
 
 
 def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
+    patient = parameters.search(source, "patient").strip()
     return TrailFilter(
         chain=chain,
         who=parameters.search(source, "who"),
-        patient=_number(source, "patient"),
+        patient=patient,
+        subjects=audit_trail.subjects_of(patient, chain) if patient else (),
         event=parameters.choice(source, "event", Event),
         result=parameters.choice(source, "result", Result),
         since=parameters.day(source, "since"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Select, select
 
 from webapp.extensions import db, read_alone
-from webapp.models import AuditEvent, User
+from webapp.models import AuditEvent, Organization, Patient, User
 from webapp.services import audit
 from webapp.services.audit import Event, Result
 
@@ -23,7 +23,8 @@ class TrailFilter:
 
     chain: int | None = None
     who: str = ""  # a part of the address of whoever did it
-    patient: int | None = None  # our id of one: what was done to them, and who looked at them alone
+    patient: str = ""  # as somebody calls them: what was done to them, who looked at them alone
+    subjects: Sequence[str] = ()  # as the trail calls that patient, see `subjects_of`
     event: Event | None = None
     result: Result | None = None
     since: datetime | None = None
@@ -42,6 +43,15 @@ class TrailPage:
 
     events: list[AuditEvent]
     before: int | None
+
+
+def subjects_of(patient: str, chain: int | None) -> list[str]:
+    """How the trail of a clinic, or of all, calls the patient with this id of Cliniko's. Of one
+    whom nobody knows any more, as somebody who was forgotten, the number is the trail's own."""
+    clinics = select(Organization.id) if chain is None else [chain]
+    theirs = Patient.organization_id.in_(clinics), Patient.cliniko_patient_id == patient
+    ids = db.session.scalars(select(Patient.id).where(*theirs)).all()
+    return [f"patient {known}" for known in ids] or [f"patient {patient}"]
 
 
 def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> TrailPage:
@@ -86,8 +96,8 @@ def _asked(query: Select[Any], criteria: TrailFilter, before: int | None) -> Sel
         conditions.append(AuditEvent.chain == criteria.chain)
     if criteria.who:
         conditions.append(AuditEvent.actor.contains(criteria.who.lower(), autoescape=True))
-    if criteria.patient is not None:
-        conditions.append(AuditEvent.subject == f"patient {criteria.patient}")
+    if criteria.patient:
+        conditions.append(AuditEvent.subject.in_(criteria.subjects))
     if criteria.event is not None:
         conditions.append(AuditEvent.event == str(criteria.event))
     if criteria.result is not None:
