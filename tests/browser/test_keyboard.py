@@ -33,6 +33,27 @@ def tab_to(page: Page, words: str) -> None:
     raise AssertionError(f"no way to {words} by keyboard")
 
 
+def test_a_form_that_was_refused_is_where_the_focus_is(
+    visit: Callable[..., Visitor], live: Live
+) -> None:
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.open("/people")
+    page = alice.page
+    page.get_by_label("E-mail address", exact=True).fill("bob@example.com")
+    page.get_by_label("Clinic", exact=True).select_option("Surf Rehab")
+    alice.press("Make the link")
+    alice.sees("exists already")
+    expect(page.get_by_label("E-mail address", exact=True)).to_be_focused()
+
+    page.get_by_label("E-mail address", exact=True).fill("nina@example.com")
+    page.get_by_label("Role", exact=True).select_option("admin")
+    alice.press("Make the link")
+    alice.sees("An admin belongs to no clinic")
+    expect(page.get_by_label("Clinic", exact=True)).to_be_focused()
+    expect(page.get_by_label("Clinic", exact=True)).to_be_in_viewport()
+
+
 @pytest.mark.usefixtures("worker")
 def test_the_main_job_is_done_by_keyboard_alone(
     visit: Callable[..., Visitor], live: Live, go_on: threading.Event

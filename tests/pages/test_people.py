@@ -85,6 +85,8 @@ def test_what_cannot_be_is_said_beside_the_field(
     answer = alice.post(PATH, **fields)
     assert answer.status_code == 422
     assert says in text_of(answer)
+    (refused,) = Parsed(answer.text).having(aria_invalid="true")
+    assert "autofocus" in refused  # the form stands below all people
 
 
 def test_another_role_holds_at_once_and_signs_out(alice: Visitor, bob: Visitor, cast: Cast) -> None:
