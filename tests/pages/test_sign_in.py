@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from datetime import timedelta
 
 import pytest
@@ -108,6 +109,26 @@ def test_it_refuses_a_form_without_its_token(visitor: Visitor, cast: Cast) -> No
     assert forged.status_code == 303
     assert forged.headers["Location"] == "/sign-in"
     assert not is_signed_in(visitor)
+
+
+def test_whoever_has_signed_in_at_another_tab_is_led_on_as_who_they_are(
+    visitor: Visitor, cast: Cast
+) -> None:
+    second_tab = visitor.csrf_token()
+    sign_in(visitor)
+    form = {"email": "alice@example.com", "password": PASSWORD, "csrf_token": second_tab}
+
+    def led_to(next_path: str) -> str:
+        data = form | {"next": next_path}
+        answer = Context().run(visitor.client.post, "/sign-in", data=data)
+        assert answer.status_code == 303
+        return answer.headers["Location"]
+
+    assert led_to("/clinics/1") == "/clinics/1"
+    words = text_of(visitor.get("/clinics/1"))
+    assert "You were signed in already, as bob@example.com." in words
+    assert "alice@example.com" not in words
+    assert led_to("https://evil.example") == "/clinics"
 
 
 def test_who_is_signed_in_needs_no_form(bob: Visitor) -> None:

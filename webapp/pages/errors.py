@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
-from flask import redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
@@ -33,6 +33,7 @@ from webapp.errors import (
 )
 from webapp.htmx import asked_by_htmx
 from webapp.pages import confirm
+from webapp.pages.sign_in import safe_next
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ def answer(error: Exception) -> ResponseReturnValue:
     if isinstance(error, SecondFactorRequired):
         return _to("pages.second_factor")
     if isinstance(error, CSRFError):
-        return _to_sign_in() if sessions.signed_in_user() is None else _show(400, _EXPIRED, {})
+        return _refused_form()
     status = _status_of(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page_failed", exc_info=error)
@@ -121,6 +122,18 @@ def _show(status: int, words: _Words, headers: dict[str, str]) -> ResponseReturn
     frame = "base.html" if known else "signed_out.html"
     page = render_template("errors/page.html", frame=frame, status=int(status), words=words)
     return page, status, headers
+
+
+def _refused_form() -> ResponseReturnValue:
+    """A form without its token. Whoever has signed in meanwhile, in another tab, is where the form
+    of the sign-in would have led them; nobody is signed in by it."""
+    user = sessions.signed_in_user()
+    if user is None:
+        return _to_sign_in()
+    if request.endpoint in ("open.sign_in", "open.sign_in_code"):
+        flash(f"You were signed in already, as {user.email}.", "warn")
+        return redirect(safe_next(request.form.get("next", "")), HTTPStatus.SEE_OTHER)
+    return _show(400, _EXPIRED, {})
 
 
 def _to_sign_in() -> ResponseReturnValue:
