@@ -354,8 +354,13 @@ def _refuse_open_doors(
 
 
 def _hosts(url: SplitResult) -> list[str]:
-    """All that an address leads to; the path of a socket, or nothing, is this machine."""
-    named = [host for hosts in parse_qs(url.query).get("host", []) for host in hosts.split(",")]
+    """All that an address leads to; the path of a socket, or nothing, is this machine. Raises
+    ValueError where another file tells what it leads to."""
+    query = parse_qs(url.query)
+    if "service" in query:
+        raise ValueError
+    said = [*query.get("host", []), *query.get("hostaddr", [])]
+    named = [host for hosts in said for host in hosts.split(",")]
     return [*named, *([url.hostname] if url.hostname else [])]
 
 
@@ -369,8 +374,10 @@ def _is_this_machine(host: str) -> bool:
 
 def _redis_is_encrypted(url: SplitResult) -> bool:
     # Whoever cannot be recognised could be anybody.
-    unchecked = {"none", "optional"} & set(parse_qs(url.query).get("ssl_cert_reqs", []))
-    return url.scheme == "rediss" and not unchecked
+    query = parse_qs(url.query)
+    unchecked = {"none", "optional"} & set(query.get("ssl_cert_reqs", []))
+    any_name = query.get("ssl_check_hostname", ["true"])[-1].lower() not in ("true", "1", "yes")
+    return url.scheme == "rediss" and not unchecked and not any_name
 
 
 def _tls_is_checked(url: SplitResult) -> bool:

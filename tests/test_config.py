@@ -454,12 +454,15 @@ OPEN_DOORS = [
     ({"REDIS_URL": "rediss://10.0.0.7:6379/0"}, "REDIS_URL needs a password"),
     ({"REDIS_URL": "redis://:hidden@cache:6379/0"}, "REDIS_URL must begin with rediss://"),
     ({"REDIS_URL": "rediss://:hidden@cache/0?ssl_cert_reqs=none"}, "REDIS_URL must begin"),
+    ({"REDIS_URL": "rediss://:hidden@cache/0?ssl_check_hostname=false"}, "REDIS_URL must begin"),
     ({"REDIS_URL": "rediss://:hidden@[cache/0"}, "REDIS_URL is no address"),
     ({"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full"}, "needs a password: db"),
     ({"DATABASE_URL": "postgresql://u:hidden@db/clinics"}, "sslmode=verify-full"),
     ({"DATABASE_URL": "postgresql://u:hidden@db/clinics?sslmode=prefer"}, "sslmode=verify-full"),
     ({"DATABASE_URL": "postgresql://u:hidden@db/clinics?sslmode=require"}, "sslmode=verify-full"),
     ({"DATABASE_URL": "postgresql://u:hidden@/clinics?host=/run,10.0.0.7"}, "10.0.0.7 is another"),
+    ({"DATABASE_URL": "postgresql://u:hidden@localhost/c?hostaddr=203.0.113.9"}, "203.0.113.9 is"),
+    ({"DATABASE_URL": "postgresql://u:hidden@/clinics?service=main"}, "DATABASE_URL is no address"),
 ]
 
 
