@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import inspect, select, text
 
 from tests.cast import Cast
 from webapp.extensions import db, transaction
-from webapp.models import Notice, NoticeKind
+from webapp.models import Notice, NoticeKind, Patient
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -64,3 +65,27 @@ def test_mails_that_wait_outlive_the_way_to_those_about_no_clinic_and_back(cast:
         assert "AUTOINCREMENT" in words
         assert "WHERE state = 'waiting'" in words
         assert "fk_notices_organization_id" in words
+
+
+@on_both
+def test_phone_numbers_that_were_kept_wrongly_are_found_afterwards(cast: Cast) -> None:
+    numbers = ["+61 (0)412 345 678", "0011 61 412 345 678", "(+61) 412 345 678", "0412 345 678"]
+    with transaction() as session:
+        for name, number in enumerate(numbers):
+            session.add(
+                Patient(
+                    organization_id=cast.surf.id,
+                    cliniko_patient_id=str(name),
+                    state="active",
+                    phones=[{"type": "Mobile", "number": number}],
+                    search_digits="as it was",
+                    last_synced=datetime(2026, 11, 1, tzinfo=UTC),
+                    last_changed=datetime(2026, 11, 1, tzinfo=UTC),
+                    last_sync_id=1,
+                )
+            )
+    db.session.remove()
+    downgrade(revision="0023")
+    upgrade()
+    found = db.session.scalars(select(Patient.search_digits).order_by(Patient.id))
+    assert list(found) == ["61412345678 0412345678"] * 3 + ["as it was"]

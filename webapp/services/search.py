@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import filterfalse
+from itertools import filterfalse, groupby
 
 # Letters that Unicode does not take apart into a base letter and an accent.
 _PLAIN = str.maketrans(
@@ -16,7 +16,11 @@ _PLAIN = str.maketrans(
 _CALLING_CODES = {"au": ("61", "0"), "uk": ("44", "0"), "ca": ("1", ""), "us": ("1", "")}
 
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
-_PHONE_RUN = re.compile(r"\+?\(?\d(?:[\s().\-/]*\d)+")
+_PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
+# What an international number begins with; 0011 is how Australia dials one. Behind its calling code
+# may stand, in brackets, the zero that is dialled within the country only.
+_INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
+_ZERO_WITHIN = re.compile(r"(?<=\d)[\s)]*\(0\)", re.ASCII)
 _NO_DIGIT = re.compile("[^0-9]")
 MIN_DIGITS = 4
 
@@ -46,19 +50,20 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     """Each phone number as digits, in its international and in its national form."""
     forms: list[str] = []
     for number in numbers:
-        digits = _NO_DIGIT.sub("", number)
+        international, digits = _dialled(number)
         if digits:
-            forms.extend(_both_forms(digits, number.strip().startswith(("+", "00")), shard))
+            forms.extend(_both_forms(digits, international, shard))
     return " ".join(dict.fromkeys(forms))
 
 
 def terms(search: str) -> list[str]:
-    """A search taken apart: words folded, each phone number, however grouped, one run of digits."""
-
-    def joined(match: re.Match[str]) -> str:
-        return " " + re.sub(r"\D", "", match.group()) + " "
-
-    return fold(_PHONE_RUN.sub(joined, search)).split()
+    """A search taken apart: words folded, each phone number, however grouped, one run of digits.
+    A word with a letter is none of a number: `anna.85.12@example.com` stays as it is."""
+    found: list[str] = []
+    for is_text, words in groupby(fold(search).split(), _has_letter):
+        run = " ".join(words)
+        found += (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
+    return found
 
 
 def is_number(term: str) -> bool:
@@ -66,10 +71,27 @@ def is_number(term: str) -> bool:
     return len(term) >= MIN_DIGITS and term.isascii() and term.isdigit()
 
 
+def _has_letter(word: str) -> bool:
+    return "@" in word or any(map(str.isalpha, word))
+
+
+def _as_digits(phone: re.Match[str]) -> str:
+    _, digits = _dialled(phone.group())
+    # `0012` may be the end of a number: without its zeros it would find nothing.
+    return f" {digits if is_number(digits) else _NO_DIGIT.sub('', phone.group())} "
+
+
+def _dialled(number: str) -> tuple[bool, str]:
+    """Whether a phone number is an international one, and its digits without what only says so."""
+    prefix = _INTERNATIONAL.match(number)
+    if prefix is not None:
+        number = _ZERO_WITHIN.sub("", number[prefix.end() :], count=1)
+    return prefix is not None, _NO_DIGIT.sub("", number)
+
+
 def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
     code, trunk = _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
     if international:
-        digits = digits.removeprefix("00")
         if code and digits.startswith(code):
             return [digits, trunk + digits.removeprefix(code)]
         return [digits]
