@@ -5,9 +5,12 @@ set -euo pipefail
 authorization="Authorization: Bearer $TOKEN"
 
 # Asking again with the same key starts nothing twice: safe after a broken connection.
-curl -sS -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
-  -H "$authorization" -H "Idempotency-Key: $(date -u +%FT%H)-$$" -o started.json -w '%{http_code}\n'
+key=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+status=$(curl -sS -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
+  -H "$authorization" -H "Idempotency-Key: $key" -o started.json -w '%{http_code}')
 cat started.json; echo
+# One that somebody else has started is watched as well.
+if [ "$status" != 200 ] && ! grep -q '"SYNC_ALREADY_RUNNING"' started.json; then exit 1; fi
 
 etag=''
 while true; do

@@ -140,6 +140,15 @@ def test_the_program_in_typescript(
     assert "records stored." in done.stdout
 
 
+def command_of(program: str, in_typescript: Path) -> list[str]:
+    """What runs one of the programs that start a sync and watch it."""
+    return {
+        "sync.sh": [str(EXAMPLES / "sync.sh")],
+        "sync.py": [sys.executable, str(EXAMPLES / "sync.py")],
+        "sync.ts": ["node", str(in_typescript)],
+    }[program]
+
+
 @pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
 def test_a_sync_that_fails_ends_the_program_with_its_reason(
     system: RunningSystem,
@@ -149,18 +158,26 @@ def test_a_sync_that_fails_ends_the_program_with_its_reason(
     program_in_typescript: Path,
 ) -> None:
     system.simulator.faults.add("status", account=clinic.account.id, status=401, times=1)
-    commands = {
-        "sync.sh": [str(EXAMPLES / "sync.sh")],
-        "sync.py": [sys.executable, str(EXAMPLES / "sync.py")],
-        "sync.ts": ["node", str(program_in_typescript)],
-    }
 
-    done = run(commands[program], tmp_path, clinic)
+    done = run(command_of(program, program_in_typescript), tmp_path, clinic)
 
     assert done.returncode == 1, done
     said = (done.stdout + done.stderr).lower()
     assert "cliniko" in said
     assert "traceback" not in said
+
+
+@pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
+def test_a_start_that_is_refused_ends_the_program_though_the_sync_before_completed(
+    clinic: Clinic, tmp_path: Path, program: str, program_in_typescript: Path
+) -> None:
+    clinic.synced()
+
+    done = run(command_of(program, program_in_typescript), tmp_path, clinic)
+
+    assert done.returncode == 1, done
+    assert "less than five minutes ago" in done.stdout + done.stderr
+    assert "in step" not in done.stdout
 
 
 FORGED = [  # sent so many seconds from now, what was done to it, and the answer
