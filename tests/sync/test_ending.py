@@ -144,19 +144,39 @@ def test_a_start_that_finds_a_dead_one_tells_of_it(begin: Sync, cast: Cast) -> N
     assert message["data"]["sync_log_id"] == dead.id
 
 
-def test_what_is_only_shown_as_failed_is_told_to_nobody(
-    begin: Sync, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    abandon(begin())
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database cannot be written to when a lost sync is to be closed."""
 
-    def read_only(_: int) -> None:
+    def settle(_: int) -> None:
         raise OperationalError("UPDATE", {}, Exception("attempt to write a readonly database"))
 
-    monkeypatch.setattr(recovery, "settle", read_only)
+    monkeypatch.setattr(recovery, "settle", settle)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_is_only_shown_as_failed_is_told_to_nobody(begin: Sync, cast: Cast) -> None:
+    abandon(begin())
     shown = history.latest(cast.surf)
     assert shown is not None
     assert shown.status == SyncStatus.FAILED
     assert told() == []
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_is_only_shown_as_failed_is_so_in_the_list_too(begin: Sync, cast: Cast) -> None:
+    lost = begin()
+    lost_id = lost.id
+    abandon(lost)
+    with transaction() as session:
+        session.execute(update(SyncLog).values(started_by_id=cast.bob.id))
+    for asked in (None, SyncStatus.FAILED):
+        page = history.find(cast.surf, limit=1, status=asked)
+        (shown,) = page.logs
+        assert (page.total, shown.id, shown.status) == (1, lost_id, SyncStatus.FAILED)
+        assert shown.started_by is not None
+        assert shown.started_by.id == cast.bob.id
+    assert history.find(cast.surf, limit=1, status=SyncStatus.RUNNING).total == 0
 
 
 def test_nothing_is_told_of_an_end_that_was_rolled_back(

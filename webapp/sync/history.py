@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Select, bindparam, func, inspect, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload, make_transient
 
@@ -73,16 +73,18 @@ def find(
     operation_type: OperationType | None = None,
 ) -> SyncPage:
     """The syncs of a clinic that match, newest first."""
-    settle_abandoned(organization)
+    unsettled = settle_abandoned(organization)
     conditions = [SyncLog.organization_id == organization.id]
     if status is not None:
-        conditions.append(SyncLog.status == status)
+        conditions.append(_status(unsettled) == status)
     if operation_type is not None:
         conditions.append(SyncLog.operation_type == operation_type)
     total = db.session.scalar(select(func.count()).select_from(SyncLog).where(*conditions)) or 0
     query = select(SyncLog).where(*conditions).order_by(SyncLog.id.desc())
     query = query.options(joinedload(SyncLog.started_by))
     logs = list(db.session.scalars(query.limit(limit).offset(offset)))
+    if unsettled is not None:
+        logs = [unsettled if log.id == unsettled.id else log for log in logs]
     return SyncPage(logs, total, has_more=offset + len(logs) < total)
 
 
@@ -180,11 +182,19 @@ def expected_duration(organization: Organization, operation_type: OperationType)
     return _between(floor(requests * QUICKEST + waiting), ceil(requests * SLOWEST + waiting))
 
 
-def settle_abandoned(organization: Organization) -> None:
-    """Close the clinic's running sync if its worker is gone for good, before it is read of."""
+def settle_abandoned(organization: Organization) -> SyncLog | None:
+    """Close the clinic's running sync if its worker is gone for good, before it is read of. If the
+    database cannot be written to, the sync as it is to be shown; else None."""
     log = db.session.scalar(_newest(organization, SyncLog.status == SyncStatus.RUNNING))
-    if log is not None:
-        _as_it_is(log)
+    shown = log and _as_it_is(log)
+    return shown if shown is not None and inspect(shown).transient else None
+
+
+def _status(unsettled: SyncLog | None) -> ColumnElement[str]:
+    """The status of each sync as it is shown."""
+    if unsettled is None:
+        return SyncLog.status.expression
+    return case((SyncLog.id == unsettled.id, unsettled.status), else_=SyncLog.status)
 
 
 def _between(shortest: int, longest: int) -> str:
@@ -212,7 +222,9 @@ def _as_it_is(log: SyncLog) -> SyncLog:
         return db.session.get_one(SyncLog, log_id)
     except (OperationalError, AuditUnavailable):
         db.session.rollback()
-        shown = db.session.get_one(SyncLog, log_id)
+        # With all that lists tell of it: what has left the session loads nothing any more.
+        whole = [joinedload(SyncLog.started_by)]
+        shown = db.session.get_one(SyncLog, log_id, options=whole, populate_existing=True)
         if inspect(shown).persistent:
             make_transient(shown)
         ending.show_failed(shown, closing.error_code, closing.message, moment)
