@@ -193,11 +193,11 @@ def webhook(organization: Organization, webhook_id: str) -> Webhook:
     body=WebhookChange,
 )
 def change_webhook(organization: Organization, webhook_id: str, body: WebhookChange) -> Webhook:
-    endpoint, actor = found(organization, webhook_id), current_actor()
-    endpoints.change(endpoint, address=body.address, events=body.events, actor=actor)
-    if body.state is not None:
-        act = endpoints.pause if body.state == "paused" else endpoints.resume
-        act(endpoint, actor=actor)
+    endpoint = found(organization, webhook_id)
+    paused = None if body.state is None else body.state == "paused"
+    endpoints.change(
+        endpoint, address=body.address, events=body.events, paused=paused, actor=current_actor()
+    )
     return shaped(endpoint)
 
 

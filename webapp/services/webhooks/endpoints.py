@@ -30,7 +30,13 @@ from webapp.services.webhooks import addresses, outbox, signing
 MOST = 10  # of one clinic
 BOTH_SECRETS_FOR = timedelta(hours=24)
 IN_A_ROW = timedelta(seconds=10)
-_TEST = {"message": "This is a test. If you can read it and its signature holds, all is well."}
+_TEST = {
+    # The keys that every message was promised to have.
+    "patients_synced": 0,
+    "duration": "0s",
+    "success_rate": 100.0,
+    "message": "This is a test. If you can read it and its signature holds, all is well.",
+}
 
 
 def of(organization: Organization) -> list[WebhookEndpoint]:
@@ -96,10 +102,12 @@ def change(
     *,
     address: str | None = None,
     events: Iterable[str] | None = None,
+    paused: bool | None = None,
     actor: User | None,
 ) -> None:
-    """Give an endpoint another address or other events; None leaves what there is. What waits goes
-    to the new address, with all of its tries anew. Raises ValidationError as `add` does."""
+    """Give an endpoint another address or other events, pause or resume it; None leaves what there
+    is. What waits goes to the new address, with all of its tries anew; of one that is paused with
+    it nothing goes before. Raises ValidationError as `add` does."""
     new_address = None if address is None else addresses.checked(address)
     new_events = None if events is None else _checked(events)
     with transaction():
@@ -114,26 +122,18 @@ def change(
             changed.append("events")
         if changed:
             _record(audit.Event.WEBHOOK_CHANGED, endpoint, actor, changed)
+        if paused is not None and paused != (endpoint.paused_at is not None):
+            _set_paused(endpoint, actor, paused=paused)
 
 
 def pause(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Send nothing until somebody resumes it; what happens meanwhile waits."""
-    with transaction():
-        locks.row(endpoint)
-        if endpoint.paused_at is None:
-            endpoint.paused_at, endpoint.paused_because = now(), PauseReason.PERSON
-            _record(audit.Event.WEBHOOK_PAUSED, endpoint, actor)
+    change(endpoint, paused=True, actor=actor)
 
 
 def resume(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
     """Send again, beginning with what waits, which has all of its tries anew."""
-    with transaction():
-        locks.row(endpoint)
-        if endpoint.paused_at is None:
-            return
-        endpoint.paused_at = endpoint.paused_because = None
-        _begin_anew(endpoint)
-        _record(audit.Event.WEBHOOK_RESUMED, endpoint, actor)
+    change(endpoint, paused=False, actor=actor)
 
 
 def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
@@ -203,6 +203,16 @@ def _opens(endpoint: WebhookEndpoint) -> bool:
     except SecretUnreadable:
         return False
     return True
+
+
+def _set_paused(endpoint: WebhookEndpoint, actor: User | None, *, paused: bool) -> None:
+    if paused:
+        endpoint.paused_at, endpoint.paused_because = now(), PauseReason.PERSON
+        _record(audit.Event.WEBHOOK_PAUSED, endpoint, actor)
+    else:
+        endpoint.paused_at = endpoint.paused_because = None
+        _begin_anew(endpoint)
+        _record(audit.Event.WEBHOOK_RESUMED, endpoint, actor)
 
 
 def _begin_anew(endpoint: WebhookEndpoint) -> None:
