@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import ceil
 
 
 def now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def whole_second(timestamp: float) -> datetime:
+    """The first whole second that is not before this Unix time: whoever comes then is in time."""
+    return datetime.fromtimestamp(ceil(timestamp), UTC)
 
 
 def iso(moment: datetime) -> str:

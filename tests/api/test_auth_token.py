@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Condition
 from typing import Any, Literal
 
@@ -157,8 +157,11 @@ def test_the_eleventh_wrong_password_for_an_account_is_not_heard(
 
     for password in ("wrong", PASSWORD):
         answer = ask(client, email.upper(), password)
-        details_of(answer, 429, "RATE_LIMITED")
-        assert 1 <= int(answer.headers["Retry-After"]) <= 900
+        details = details_of(answer, 429, "RATE_LIMITED")
+        seconds = int(answer.headers["Retry-After"])
+        assert 1 <= seconds <= 900
+        wait = datetime.fromisoformat(details["retry_at"]) - now()
+        assert seconds - 5 < wait.total_seconds() <= seconds + 1
 
 
 @pytest.mark.usefixtures("quick")

@@ -109,7 +109,7 @@ def test_a_second_start_is_told_of_the_running_one(
 def test_one_start_in_five_minutes_whoever_asks(
     bob: FlaskClient, alice: FlaskClient, url: str, work: Callable[[], None]
 ) -> None:
-    start = (now() + timedelta(minutes=1)).replace(microsecond=0)
+    start = (now() + timedelta(minutes=1)).replace(microsecond=400_000)
     with time_machine.travel(start, tick=False) as clock:
         bob.post(url)
         work()
@@ -118,7 +118,10 @@ def test_one_start_in_five_minutes_whoever_asks(
         answer = alice.post(url)
 
         details = details_of(answer, 429, "RATE_LIMITED")
-        assert details["retry_at"] == iso(start + timedelta(minutes=5))
+        until = start.replace(microsecond=0) + timedelta(minutes=5, seconds=1)
+        assert details["retry_at"] == iso(until)
+        assert f"{until:%H:%M:%S}" in answer.get_json()["message"]
+        assert answer.headers["X-RateLimit-Reset"] == str(int(until.timestamp()))
         assert answer.headers["Retry-After"] == "240"
         clock.shift(241)
         assert alice.post(url).status_code == 200

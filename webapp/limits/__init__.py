@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from math import ceil
 
 from flask import Flask, Response, after_this_request, request
@@ -14,7 +14,8 @@ from limits import parse
 
 import webapp.limits.storage  # noqa: F401  (makes its scheme known to the library)
 from webapp.auth.bearer import current_actor
-from webapp.clock import iso
+from webapp.clock import iso, whole_second
+from webapp.durations import remaining_words
 from webapp.errors import RateLimited
 from webapp.queue import redis_connection
 
@@ -62,7 +63,7 @@ def count() -> None:
         _count()
     current = limiter.current_limit
     assert current is not None
-    resets_at = datetime.fromtimestamp(ceil(current.window.reset_time), UTC)
+    resets_at = whole_second(current.window.reset_time)
     tell(current.limit.amount, current.remaining, resets_at)
     if current.breached:
         raise RateLimited(
@@ -70,6 +71,17 @@ def count() -> None:
             retry_after=ceil(current.window.reset_time - time.time()),
             retry_at=iso(resets_at),
         )
+
+
+def refusal(kind: type[RateLimited], words: str, *, resets: float) -> RateLimited:
+    """What is raised where something was done too often: these words, and when it can be tried
+    again (details: `retry_at`). `resets` is in Unix seconds."""
+    seconds = max(1, ceil(resets - time.time()))
+    return kind(
+        f"{words} Try again in {remaining_words(seconds)}.",
+        retry_after=seconds,
+        retry_at=iso(whole_second(resets)),
+    )
 
 
 def tell(limit: int, remaining: int, resets_at: datetime) -> None:

@@ -3,15 +3,12 @@ addresses that belong to somebody else, by which it is found out who has an acco
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from math import ceil
 
 from limits import RateLimitItem, RateLimitItemPerHour
 
-from webapp.durations import remaining_words
 from webapp.errors import RateLimited
-from webapp.limits import limiter
+from webapp.limits import limiter, refusal
 from webapp.models import User
 
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
@@ -42,9 +39,5 @@ def _within(ask: Callable[..., bool], limit: RateLimitItem, person: User) -> Non
     if ask(limit, str(person.id)):
         return
     resets_at = limiter.limiter.get_window_stats(limit, str(person.id)).reset_time
-    seconds = max(1, ceil(resets_at - time.time()))
-    raise RateLimited(
-        f"{_WHAT[limit]} {limit.amount} times within an hour, which is the most. "
-        f"Try again in {remaining_words(seconds)}.",
-        retry_after=seconds,
-    )
+    words = f"{_WHAT[limit]} {limit.amount} times within an hour, which is the most."
+    raise refusal(RateLimited, words, resets=resets_at)

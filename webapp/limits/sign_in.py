@@ -8,18 +8,15 @@ wrong. A code has few digits: it is counted before it is looked at, and a right 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
-from math import ceil
 
 import structlog
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItemPerMinute
 
-from webapp.durations import remaining_words
 from webapp.errors import RateLimited, SignInLimited
-from webapp.limits import limiter, refusals
+from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
 from webapp.services import email_addresses, people, second_factor
 from webapp.services.audit import Event
@@ -100,10 +97,8 @@ def _each_within(ask: Callable[..., bool], email: str) -> None:
 
 
 def _refusal(resets: float, of_what: str) -> RateLimited:
-    seconds = max(1, ceil(resets - time.time()))
-    words = f"Too many {of_what}. Try again in {remaining_words(seconds)}."
     refusals.note_event(Event.SIGN_IN_LIMITED)
-    return SignInLimited(words, retry_after=seconds)
+    return refusal(SignInLimited, f"Too many {of_what}.", resets=resets)
 
 
 def _network(address: str) -> str:

@@ -8,7 +8,7 @@ from math import ceil
 
 from sqlalchemy import select
 
-from webapp.clock import iso, now
+from webapp.clock import iso, now, whole_second
 from webapp.errors import RateLimited
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
@@ -44,11 +44,12 @@ def refuse_early(
     blocking = _last_counted(organization, operation_type)
     if blocking is None:
         return
-    retry_at = blocking.started_at + START_WINDOW
+    until = blocking.started_at + START_WINDOW
+    retry_at = whole_second(until.timestamp())
     raise RateLimited(
         "This clinic was synced less than five minutes ago. The next sync can be started at "
         f"{retry_at:%H:%M:%S} UTC.",
-        retry_after=ceil((retry_at - now()).total_seconds()),
+        retry_after=ceil((until - now()).total_seconds()),
         retry_at=iso(retry_at),
         **details,
     )
