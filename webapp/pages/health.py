@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import structlog
 from alembic.migration import MigrationContext
@@ -12,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
+from webapp.errors import ErrorCode
 from webapp.extensions import db
 from webapp.pages.blueprints import open_to_all
 
@@ -29,8 +31,19 @@ def readyz() -> ResponseReturnValue:
     """200 if pages can be served and syncs started, else 503 and what is missing."""
     missing = [problem for problem in (_database(), _queue()) if problem]
     if missing:
-        return {"status": "not ready", "missing": missing}, 503
+        return {"status": "not ready", "missing": missing} | _refusal(missing), 503
     return {"status": "ready"}
+
+
+def _refusal(missing: list[str]) -> dict[str, Any]:
+    """The keys that every error has which is told as JSON."""
+    only_queue = missing == ["queue"]
+    return {
+        "error": True,
+        "message": f"Not ready: the {' and the '.join(missing)} must be there first.",
+        "error_code": ErrorCode.QUEUE_UNAVAILABLE if only_queue else ErrorCode.DATABASE_UNAVAILABLE,
+        "details": {},
+    }
 
 
 def _database() -> str | None:
