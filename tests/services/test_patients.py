@@ -10,7 +10,7 @@ from tests.cast import Cast
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import transaction
 from webapp.models import Organization
-from webapp.services import patients
+from webapp.services import counts, patients
 from webapp.services.patients import PatientFilter
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, store_pages
@@ -124,6 +124,18 @@ def test_a_patient_of_another_clinic_is_not_there(surf: Organization, cast: Cast
 
     assert patients.get(cast.northside, theirs.id) is theirs
     assert patients.get(surf, theirs.id) is None
+
+
+def test_a_count_that_rests_while_a_sync_runs_hides_no_page(
+    surf: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "by_state", lambda _: dict.fromkeys(PatientState, 1))
+    first = patients.find(surf, PatientFilter(), limit=4)
+    assert (len(first.patients), first.total, first.has_next) == (4, 5, True)
+    second = patients.find(surf, PatientFilter(), limit=4, offset=4)
+    assert (len(second.patients), second.total, second.has_next) == (2, 6, False)
+    beyond = patients.find(surf, PatientFilter(), limit=4, offset=400)
+    assert (beyond.patients, beyond.total) == ([], 1)
 
 
 @pytest.mark.parametrize("synced_after", [None, SEEN - timedelta(days=1)])

@@ -74,8 +74,11 @@ def find(
     conditions = _conditions(organization, criteria)
     listed = [*conditions, *_in_the_list(organization)]
     if not criteria.picks:
-        total = _known_count(organization, criteria)
-        return PatientPage(_page(listed, limit, offset), total, limit, offset)
+        # While a sync runs the count rests and the rows do not: one more row tells of more.
+        rows = _page(listed, limit + 1, offset)
+        found = offset + len(rows) if rows else 0
+        total = max(_known_count(organization, criteria), found)
+        return PatientPage(rows[:limit], total, limit, offset)
     # When a patient was synced stands in the table alone, which is read quickest in its own order.
     in_order = criteria.last_synced_after is None
     begin = _beginning(listed if in_order else conditions, in_order=in_order)
