@@ -15,6 +15,8 @@ from config import Settings
 from webapp import create_app
 from webapp.api import DOORS, blueprints
 from webapp.api.error_codes import STATUS
+from webapp.api.shapes import Answer
+from webapp.errors import ErrorCode
 
 Json = dict[str, Any]
 
@@ -77,12 +79,59 @@ def test_every_error_says_which_codes_it_can_hold(published: Json) -> None:
 
 
 def test_every_object_that_goes_out_has_these_keys_and_no_others(published: Json) -> None:
+    schemas, models = published["components"]["schemas"], Answer.__subclasses__()
+    for model in models:  # and those that are made of them
+        models += model.__subclasses__()
+        assert model.model_config["extra"] == "forbid", model
+        told = schemas[model.__name__]
+        assert set(told.get("required", [])) == set(told["properties"]) == set(model.model_fields)
+
+
+def test_answers_may_grow_and_bodies_may_not(published: Json) -> None:
+    schemas = published["components"]["schemas"]
     bodies = str([each.get("requestBody") for *_, each in operations(published)])
-    for name, schema in published["components"]["schemas"].items():
-        if schema.get("type") == "object":
-            assert schema["additionalProperties"] is False, name
+    for name, schema in schemas.items():
+        if "properties" in schema:
             comes_in = f"schemas/{name}'" in bodies
-            assert comes_in or set(schema.get("required", [])) == set(schema["properties"]), name
+            assert schema.get("additionalProperties") is (False if comes_in else None), name
+
+
+def test_codes_may_be_added_to_those_that_the_document_lists(published: Json) -> None:
+    code = published["components"]["schemas"]["Error"]["properties"]["error_code"]
+    assert (code["type"], code["examples"]) == ("string", list(ErrorCode))
+    assert "enum" not in code
+    assert "ErrorCode" not in published["components"]["schemas"]
+
+
+def test_every_body_can_be_too_large(published: Json) -> None:
+    for path, _, operation in operations(published):
+        if "requestBody" in operation:
+            told = operation["responses"]["413"]["description"]
+            assert "PAYLOAD_TOO_LARGE" in told, path
+
+
+def test_a_second_factor_that_cannot_be_read_is_told_at_the_token_endpoint(
+    published: Json,
+) -> None:
+    responses = published["paths"]["/api/v1/auth/token"]["post"]["responses"]
+    assert "CREDENTIALS_UNREADABLE" in responses["500"]["description"]
+
+
+def test_an_id_has_up_to_16_digits(published: Json) -> None:
+    for path, _, operation in operations(published):
+        for parameter in operation["parameters"]:
+            if parameter["in"] == "path":
+                assert parameter["schema"]["maximum"] == 9_999_999_999_999_999, path
+
+
+def closed(components: Json) -> Json:
+    """The schemas as they are kept to now: an object has these keys and no others."""
+    return {
+        "schemas": {
+            name: {"additionalProperties": False} | schema if "properties" in schema else schema
+            for name, schema in components["schemas"].items()
+        }
+    }
 
 
 def test_every_example_is_a_valid_answer(published: Json) -> None:
@@ -90,7 +139,7 @@ def test_every_example_is_a_valid_answer(published: Json) -> None:
         for response in operation["responses"].values():
             for content in response.get("content", {}).values():
                 if "example" in content:
-                    schema = content["schema"] | {"components": published["components"]}
+                    schema = content["schema"] | {"components": closed(published["components"])}
                     jsonschema_rs.validate(schema, content["example"])
                     with pytest.raises(jsonschema_rs.ValidationError):
                         jsonschema_rs.validate(schema, content["example"] | {"more": 1})

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import structlog
 from flask import Flask, Response, current_app, request
 from flask.typing import ResponseReturnValue
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm.exc import ObjectDeletedError
@@ -52,7 +52,14 @@ class Error(Answer):
 
     error: Literal[True] = True
     message: str
-    error_code: ErrorCode
+    # Text in the document, for codes may be added: a closed list would break whoever was told it.
+    error_code: Annotated[
+        str,
+        Field(
+            description="For programs. New ones may be added; none is renamed or dropped.",
+            examples=[str(code) for code in ErrorCode],
+        ),
+    ]
     details: dict[str, JsonValue]
 
 

@@ -32,7 +32,7 @@ TAGS = {
 }
 
 _COMPONENT = "#/components/schemas/{model}"
-_ID = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}  # what JavaScript can count
+_ID = {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}  # 16 digits
 _PATH = {
     "org_id": ("orgId", "The clinic's id."),
     "webhook_id": ("webhookId", "The webhook's id."),
@@ -71,7 +71,13 @@ def document(app: Flask) -> Json:
         models[type(definition.example)] = "serialization"
         if definition.body is not None:
             models[definition.body] = "validation"
+    bodies = {model.__name__ for model, mode in models.items() if mode == "validation"}
     _, schemas = models_json_schema(list(models.items()), ref_template=_COMPONENT)
+    for name, schema in schemas["$defs"].items():
+        # Programs that were made of this document must live with the keys that are added later.
+        # The bodies that come in stay closed: other keys are refused.
+        if name not in bodies:
+            schema.pop("additionalProperties", None)
     return {
         "openapi": "3.1.1",
         "info": {"title": TITLE, "version": VERSION, "summary": SUMMARY},
@@ -107,6 +113,8 @@ def errors_of(endpoint: str, definition: Endpoint) -> list[ErrorCode]:
         ErrorCode.DATABASE_UNAVAILABLE,
         ErrorCode.VALIDATION_ERROR,  # a query that is no text is refused everywhere
     }
+    if definition.body is not None:
+        codes.add(ErrorCode.PAYLOAD_TOO_LARGE)
     if definition.needs_token:
         codes |= {ErrorCode.AUTHENTICATION_REQUIRED, ErrorCode.ORGANIZATION_DISABLED}
     if definition.action is not None:

@@ -74,8 +74,8 @@ class Token(Answer):
     errors=(
         ErrorCode.VALIDATION_ERROR,
         ErrorCode.AUTHENTICATION_REQUIRED,
-        ErrorCode.PAYLOAD_TOO_LARGE,
         ErrorCode.RATE_LIMITED,
+        ErrorCode.CREDENTIALS_UNREADABLE,
     ),
 )
 def issue_token(credentials: Credentials) -> Token:
