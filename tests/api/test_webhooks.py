@@ -15,8 +15,10 @@ from tests.api.envelope import details_of as refused
 from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver
+from webapp.errors import AuditUnavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, WebhookDelivery
+from webapp.services import audit
 
 Json = dict[str, Any]
 
@@ -74,6 +76,23 @@ def test_what_cannot_be_is_refused_by_name(
     details = refused(bob.post(path, json=body), 400, "VALIDATION_ERROR")
     assert details["parameter"] == parameter
     assert bob.get(path).get_json() == {"webhooks": []}
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        ('"sync.failed"', "events must be a list."),
+        ("[7]", "each of events must be text."),
+        ('["sync.failed"],', "The body is not JSON: trailing comma at line 1 column 63."),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(
+    bob: FlaskClient, path: str, events: str, sentence: str
+) -> None:
+    body = f'{{"address": "https://example.com/", "events": {events}}}'
+    answer = bob.post(path, data=body, content_type="application/json")
+    refused(answer, 400, "VALIDATION_ERROR")
+    assert answer.get_json()["message"] == sentence
 
 
 def test_a_message_arrives_and_is_on_record(
@@ -140,6 +159,25 @@ def test_it_is_changed_paused_and_resumed(
     assert bob.get(mine).get_json() == resumed
 
 
+def test_all_that_is_asked_for_at_once_happens_or_nothing_does(
+    bob: FlaskClient, path: str, added: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or messages that wait would go to the new address before it is paused."""
+    record = audit.record
+
+    def all_but_pauses(event: audit.Event, **told: Any) -> None:
+        if event == audit.Event.WEBHOOK_PAUSED:
+            raise AuditUnavailable
+        record(event, **told)
+
+    monkeypatch.setattr(audit, "record", all_but_pauses)
+    mine = f"{path}/{added['webhook']['id']}"
+    body = {"address": "https://example.com/elsewhere", "state": "paused"}
+    assert bob.patch(mine, json=body).status_code == 503
+    db.session.rollback()
+    assert bob.get(mine).get_json() == added["webhook"]
+
+
 def test_a_new_secret_is_told_once_and_the_old_one_holds_for_a_day(
     bob: FlaskClient, path: str, added: Json, there: Receiver
 ) -> None:
@@ -150,6 +188,8 @@ def test_a_new_secret_is_told_once_and_the_old_one_holds_for_a_day(
     bob.post(f"{mine}/test")
     send_due()
     (came,) = there.received
+    data = json.loads(came.body)["data"]
+    assert list(data) == ["patients_synced", "duration", "success_rate", "message"]
     for secret in (added["secret"], rotated["secret"]):
         Webhook(secret).verify(came.body, dict(came.headers))
     assert "whsec_" not in bob.get(mine).text

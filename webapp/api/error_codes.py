@@ -49,7 +49,7 @@ MEANINGS = {
     ErrorCode.VALIDATION_ERROR: Meaning(
         HTTPStatus.BAD_REQUEST,
         "A parameter, a header or the body cannot be used; `details.parameter` names the culprit. "
-        "A body that is no JSON has the status 415.",
+        "A body that is not sent as `application/json` has the status 415.",
         "Correct it as the message says.",
     ),
     ErrorCode.NOT_FOUND: Meaning(
@@ -126,8 +126,9 @@ MEANINGS = {
     ),
     ErrorCode.CREDENTIALS_UNREADABLE: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The stored Cliniko key cannot be decrypted.",
-        "Restore the encryption key, or enter the Cliniko key again.",
+        "The stored Cliniko key of the clinic, or at the token endpoint the stored secret of the "
+        "second factor, cannot be decrypted.",
+        "Restore the encryption key, or enter the Cliniko key or the second factor anew.",
     ),
     ErrorCode.DATABASE_CONSTRAINT_ERROR: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,

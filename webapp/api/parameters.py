@@ -18,6 +18,7 @@ BodyModel = TypeVar("BodyModel", bound=Body)
 _SENTENCES = {
     "missing": "is required",
     "extra_forbidden": "is not known here",
+    "list_type": "must be a list",
     "string_type": "must be text",
     "string_too_short": "must not be empty",
     "string_too_long": "must be text of at most {max_length} characters",
@@ -61,9 +62,12 @@ def body(model: type[BodyModel]) -> BodyModel:
 def _told(error: pydantic.ValidationError) -> ValidationError:
     """The first thing that is wrong; never with the value, which may be a password."""
     first = error.errors(include_url=False, include_input=False)[0]
+    context: dict[str, Any] = first.get("ctx", {})
+    if first["type"] == "json_invalid":  # where, and never what stands there
+        return ValidationError(f"The body is not JSON: {context['error']}.", parameter="body")
     if not first["loc"]:
         return ValidationError("The body must be a JSON object.", parameter="body")
-    name = str(first["loc"][0])
-    context: dict[str, Any] = first.get("ctx", {})
+    name, *place = map(str, first["loc"])
     sentence = _SENTENCES.get(first["type"], "is not usable").format(**context)
-    return ValidationError(f"{name} {sentence.replace(chr(39), '')}.", parameter=name)
+    whose = f"each of {name}" if place else name
+    return ValidationError(f"{whose} {sentence.replace(chr(39), '')}.", parameter=name)
