@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from html import unescape
 
 import pytest
 from flask import Flask
@@ -12,6 +14,7 @@ from webapp.api.error_codes import ONLY_IN_SYNC_LOGS, STATUS
 from webapp.api.openapi import operations
 from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
+from webapp.models import ChangeKind
 
 
 @pytest.fixture
@@ -29,6 +32,13 @@ def test_it_tells_of_every_endpoint_and_every_error_code(app: Flask, page: str) 
         meaning = page.split(f'<dt id="{code}">')[1].split("</dd>")[0]
         told = "error_details" if code in ONLY_IN_SYNC_LOGS else f"{STATUS[code].value}."
         assert told in meaning
+
+
+def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
+    example = page.split("&#34;event&#34;: &#34;patients.changed&#34;")[1].split("</code>")[0]
+    data = json.loads(unescape(example.split("&#34;data&#34;: ")[1]).rpartition("}")[0])
+    assert list(data["changes"]) == list(ChangeKind)
+    assert list(data)[-2:] == ["changes", "cursor"]
 
 
 def test_every_link_of_the_page_leads_somewhere(client: FlaskClient, page: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
@@ -25,7 +28,9 @@ class FailureQuery(Query):
 class Failure(Answer):
     """A record that could not be stored: which and why, never its content."""
 
-    cliniko_patient_id: str
+    cliniko_patient_id: Annotated[
+        str, Field(description="As text; where the record's id cannot be read, its place.")
+    ]
     page: Count
     field: str
     reason: str
