@@ -32,12 +32,21 @@ def test_after_ten_tries_it_is_over() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "waits"),
-    [(60, 60), (3600, 3600), (10**9, 86_400), (-60, 0)],
+    [(60, 60), (3600, 3600), (10**9, 86_400), (-60, 5)],
 )
 def test_what_a_receiver_asks_for_is_obeyed_within_reason(asked: int, waits: int) -> None:
     moment = FIRST + timedelta(minutes=1)  # the plan has passed already
     due = schedule.next_try(FIRST, 1, moment, timedelta(seconds=asked))
     assert due == moment + timedelta(seconds=waits)
+
+
+def test_after_days_in_which_nothing_was_sent_the_tries_are_not_spent_at_once() -> None:
+    moment = FIRST + timedelta(days=3)
+    for tries in range(1, schedule.MOST_TRIES):
+        due = schedule.next_try(FIRST, tries, moment, None)
+        assert due == moment + schedule.rest(tries, None)
+        moment = due
+    assert moment > FIRST + timedelta(days=3, minutes=20)
 
 
 def test_a_receiver_that_fails_is_left_alone_for_longer_each_time() -> None:

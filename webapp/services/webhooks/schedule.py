@@ -23,13 +23,14 @@ def next_try(
 ) -> datetime | None:
     """When to try again after so many failures; None if that was the last. Up to a tenth later
     than planned, so that many do not come at once, and never before what the receiver has `asked`
-    for, a day at most."""
+    for, a day at most. Whoever comes late, after a day without power, does not spend all that the
+    plan has left at once: between two tries lies a `rest` at least."""
     if tries >= MOST_TRIES:
         return None
     planned = _AFTER_FIRST[tries - 1]
     before = _AFTER_FIRST[tries - 2] if tries > 1 else timedelta()
     due = first + planned + (planned - before) * _JITTER * random.random()
-    return max(due, moment + within_reason(asked))
+    return max(due, moment + rest(tries, asked))
 
 
 def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:
