@@ -18,6 +18,7 @@ from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from limits import RateLimitItemPerMinute
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from config import Settings
@@ -29,7 +30,7 @@ from webapp.clock import now
 from webapp.errors import RateLimited
 from webapp.extensions import db, transaction
 from webapp.limits import sign_in
-from webapp.models import User
+from webapp.models import AuditEvent, User
 from webapp.services import invitations, passwords, people, second_factor
 from webapp.services.second_factor import Proof
 
@@ -196,10 +197,35 @@ def test_the_twenty_first_wrong_password_from_an_address_is_not_heard(client: Fl
 @pytest.mark.usefixtures("quick")
 def test_one_ipv6_customer_counts_as_one_address(client: FlaskClient) -> None:
     for guess in range(20):
-        ask(client, f"nobody{guess}@example.com", "wrong", address=f"2001:db8::{guess:x}")
+        ask(client, f"nobody{guess}@example.com", "wrong", address=f"2001:db8:0:{guess:x}::1")
 
-    details_of(ask(client, BOB, PASSWORD, "2001:db8::ffff"), 429, "RATE_LIMITED")
-    assert ask(client, BOB, PASSWORD, address="2001:db8:0:1::1").status_code == 200
+    details_of(ask(client, BOB, PASSWORD, "2001:db8:0:ffff::1"), 429, "RATE_LIMITED")
+    assert ask(client, BOB, PASSWORD, address="2001:db8:1::1").status_code == 200
+
+
+@pytest.mark.usefixtures("quick")
+def test_many_strangers_who_guess_once_each_do_not_close_an_account(
+    client: FlaskClient, cast: Cast
+) -> None:
+    for guess in range(120):
+        answer = ask(client, BOB, "wrong", address=f"198.51.100.{guess}")
+        details_of(answer, 401, "AUTHENTICATION_REQUIRED")
+
+    assert ask(client, BOB, PASSWORD, address="203.0.113.9").status_code == 200
+    db.session.rollback()
+    recorded = db.session.scalars(select(AuditEvent).where(AuditEvent.event == "session:refused"))
+    assert [row.subject for row in recorded] == [f"person {cast.bob.id}"] * 120
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_flood_of_addresses_that_nobody_has_is_not_one_of_writes(client: FlaskClient) -> None:
+    for guess in range(40):
+        ask(client, f"nobody{guess}@example.com", "wrong", address=f"198.51.100.{guess}")
+
+    db.session.rollback()
+    recorded = select(AuditEvent).where(AuditEvent.event == "session:refused")
+    told = [row.details for row in db.session.scalars(recorded.order_by(AuditEvent.id))]
+    assert told == [*[{}] * 29, {"more_may_follow": True}]
 
 
 @pytest.mark.usefixtures("quick")

@@ -25,7 +25,8 @@ from webapp.services.second_factor import Proof
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
 PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 # Strangers who guess must not lock an owner out: an address that has not failed at this account
-# may fail once, however often others have.
+# may fail once, however often others have. Such a guess does not count towards the hundred after
+# which an account stays closed, or many strangers together could close every account.
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
 # Whoever guesses codes knows the password already.
 CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
@@ -42,9 +43,13 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
 
     Raises RateLimited if no more guesses are heard, ValidationError as `people.authenticate`.
     """
-    check(email)
-    # What cannot be in an address cannot be asked of every database either.
-    user = people.authenticate(email, password, again=again) if email.isprintable() else None
+    counts = check(email)
+    user = None
+    if email.isprintable():  # else it cannot be asked of every database
+        user = people.authenticate(email, password, again=again, counts=counts)
+        if user is None and people.by_email(email) is None:
+            # What was typed is not kept, for it may be a password.
+            refusals.note_event(Event.SIGN_IN_FAILED)
     if user is None:
         count_failure(email)
     return user
@@ -66,9 +71,10 @@ def by_code(user: User, code: str) -> Proof | None:
     )
 
 
-def check(email: str) -> None:
-    """Raise SignInLimited if no more guesses are heard, for this account or from this address."""
-    _each_within(limiter.limiter.test, email)
+def check(email: str) -> bool:
+    """Whether this account hears guesses from everywhere; else only the first from an address.
+    Raises SignInLimited if no more are heard, for this account or from this address."""
+    return _each_within(limiter.limiter.test, email)
 
 
 def count_failure(email: str) -> None:
@@ -79,7 +85,7 @@ def count_failure(email: str) -> None:
     _each_within(hit, email)
 
 
-def _each_within(ask: Callable[..., bool], email: str) -> None:
+def _each_within(ask: Callable[..., bool], email: str) -> bool:
     # A digest: addresses of people do not belong in Redis.
     account = hashlib.sha256(email_addresses.normalized(email).encode()).hexdigest()[:24]
     address = _network(get_remote_address())
@@ -87,7 +93,7 @@ def _each_within(ask: Callable[..., bool], email: str) -> None:
     account_is_free = ask(PER_ACCOUNT, account)
     is_first = ask(FIRST, account, address)
     if address_is_free and (account_is_free or is_first):
-        return
+        return account_is_free
     stats = limiter.limiter.get_window_stats
     if address_is_free:
         resets = min(stats(PER_ACCOUNT, account), stats(FIRST, account, address)).reset_time
@@ -102,11 +108,11 @@ def _refusal(resets: float, of_what: str) -> RateLimited:
 
 
 def _network(address: str) -> str:
-    """Who an address belongs to: one IPv6 customer has a whole /64 to choose addresses from."""
+    """Who an address belongs to: one IPv6 customer may have a whole /48 to choose from."""
     try:
         parsed = ip_address(address)
     except ValueError:  # a proxy on a socket
         return address
     if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or ip_network((int(parsed), 64), strict=False))
+        return str(parsed.ipv4_mapped or ip_network((int(parsed), 48), strict=False))
     return address

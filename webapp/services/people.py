@@ -193,16 +193,21 @@ def by_id(user_id: int) -> User | None:
     return db.session.scalar(select(User).where(User.id == user_id, User.active))
 
 
-def authenticate(email: str, password: str, *, again: bool = False) -> User | None:
+def authenticate(
+    email: str, password: str, *, again: bool = False, counts: bool = True
+) -> User | None:
     """The person, if address and password belong together; unknown addresses take as long. It does
-    not sign them in: who has a second factor has not shown it yet. `again`: they are signed in.
+    not sign them in: who has a second factor has not shown it yet. `again`: they are signed in;
+    `counts`: a wrong password is one of those that close an account.
 
     Raises ValidationError for a password that is too long to be one, or too short to stand alone.
     """
     user = by_email(email)
     right = passwords.matches(password, user.password_hash if user else None)
-    if user is None or not right or tries.is_locked(user):
-        tries.failed(user, again=again)
+    if user is None:
+        return None
+    if not right or tries.is_locked(user):
+        tries.failed(user, again=again, counts=counts)
         return None
     epoch = user.session_epoch
     tries.succeeded(user, password)

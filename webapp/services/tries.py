@@ -25,19 +25,17 @@ def is_locked(user: User) -> bool:
     return user.failures_in_a_row >= MOST_IN_A_ROW
 
 
-def failed(user: User | None, *, again: bool) -> None:
+def failed(user: User, *, again: bool, counts: bool) -> None:
     """Remember a wrong password, if the database can take it just now; `again` says that it was
-    asked of somebody who is signed in. Of an address that nobody has nothing is remembered but that
-    somebody tried, which takes as long."""
-    user_id = user.id if user else 0
+    asked of somebody who is signed in, `counts` that it is one of the hundred."""
+    remember = count if counts else _record
     try:
         with transaction() as session:
-            person = session.get(User, user_id, with_for_update={"of": User})
-            if person is None:
-                audit.record(Event.SIGN_IN_FAILED, result=Result.REFUSED)
+            person = session.get_one(User, user.id, with_for_update={"of": User})
+            if again:
+                remember(person, Event.PROOF_FAILED, actor=person)
             else:
-                actor = person if again else None
-                count(person, Event.PROOF_FAILED if again else Event.SIGN_IN_FAILED, actor=actor)
+                remember(person, Event.SIGN_IN_FAILED)
     except OperationalError:
         log.warning("failed_sign_in_not_noted")
 
@@ -45,10 +43,10 @@ def failed(user: User | None, *, again: bool) -> None:
 def count(user: User, event: Event, *, actor: User | None = None) -> None:
     """Count a failure of a person who is locked in the caller's transaction."""
     user.failures_in_a_row += 1
-    _record(user, event, actor)
+    _record(user, event, actor=actor)
     if user.failures_in_a_row == MOST_IN_A_ROW:
         log.warning("account_locked", person_id=user.id)
-        _record(user, Event.ACCOUNT_LOCKED, None)
+        _record(user, Event.ACCOUNT_LOCKED)
 
 
 def succeeded(user: User, password: str) -> None:
@@ -80,7 +78,7 @@ def succeeded(user: User, password: str) -> None:
         log.warning("sign_in_not_noted")
 
 
-def _record(user: User, event: Event, actor: User | None) -> None:
+def _record(user: User, event: Event, *, actor: User | None = None) -> None:
     audit.record(
         event,
         actor=actor,
