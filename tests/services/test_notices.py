@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from webapp.models import (
     NoticeState,
     OperationType,
     Organization,
+    Role,
     SyncLog,
     SyncStatus,
 )
-from webapp.services import mail, notices, schedules
+from webapp.services import mail, notices, people, schedules
 from webapp.sync import ending, suspension
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -216,6 +218,35 @@ def test_a_mail_from_before_the_weekend_outlives_a_mail_server_that_comes_a_litt
             clock.shift(2)
     notice = db.session.scalars(select(Notice)).one()
     assert (notice.state, notice.tries) == (NoticeState.SENT, 5)
+
+
+@on_both
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cast: people.deactivate(cast.bob, actor=cast.alice),
+        lambda cast: people.change_role(cast.bob, Role.VIEWER, cast.surf.id, actor=cast.alice),
+        lambda cast: people.change_role(
+            cast.bob, Role.MANAGER, cast.northside.id, actor=cast.alice
+        ),
+        lambda cast: notices.want(cast.bob, False),
+        lambda cast: suspension.disable(cast.surf, actor=cast.alice),
+    ],
+    ids=["deactivated", "viewer", "elsewhere", "unwanted", "disabled"],
+)
+def test_what_waits_is_not_told_to_who_may_hear_of_the_clinic_no_more(
+    cast: Cast, box: Mailbox, change: Callable[[Cast], object]
+) -> None:
+    fails(cast.surf)
+    waiting = list(db.session.scalars(select(Notice.id).order_by(Notice.id)))
+    change(cast)
+    send_due()
+    db.session.rollback()
+    states = [db.session.get_one(Notice, each).state for each in waiting]
+    assert states == [NoticeState.SENT, NoticeState.FAILED]  # to Alice, to Bob
+    assert "Syncs of Surf Rehab are failing" not in [
+        letter["Subject"] for letter in box.mails if letter["To"] == "bob@example.com"
+    ]
 
 
 @on_both

@@ -120,9 +120,12 @@ def put(organization_id: int, kind: NoticeKind, subject: str, text: str) -> None
 
 
 def recipients(organization_id: int) -> list[str]:
-    """The addresses of the managers of a clinic and of all admins, of those who want mails."""
+    """The addresses of the managers of a clinic, unless it is closed to them, and of all admins, of
+    those who want mails."""
+    is_open = Organization.disabled_at.is_(None) & Organization.deleted_at.is_(None)
+    clinic = select(Organization.id).where(Organization.id == organization_id, is_open)
     theirs = (User.role == Role.ADMIN) | (
-        (User.role == Role.MANAGER) & (User.organization_id == organization_id)
+        (User.role == Role.MANAGER) & User.organization_id.in_(clinic)
     )
     wanted = select(User.email).where(User.active, ~User.invited, User.notices, theirs)
     return list(db.session.scalars(wanted.order_by(User.id)))
@@ -147,24 +150,35 @@ def take_due(most: int) -> list[Taken]:
 
 
 def send(taken: Taken) -> bool:
-    """Send a mail and write down what came of it; says whether it was sent."""
+    """Send a mail and write down what came of it; says whether it was sent. Whoever may hear of the
+    clinic no more, or does not want to, is not told what has waited meanwhile."""
     notice = db.session.get(Notice, taken.notice_id)
     if notice is None:
         return False
     what = (notice.recipient, notice.subject, notice.text)
+    wanted = _is_wanted(notice)
     db.session.rollback()  # no transaction is open while the mail server thinks
-    try:
-        mail.send(*what, message_id=f"notice-{taken.notice_id}")
-    except (*mail.MailTrouble, ValueError) as error:
-        log.warning("notice_not_sent", notice_id=taken.notice_id, error=type(error).__name__)
-        sent = False
-    else:
-        sent = True
+    sent = wanted and _sent(taken, *what)
     with transaction() as session:
         written = session.get(Notice, taken.notice_id, with_for_update=True)
         if written is not None:
-            _after(written, taken, sent=sent)
+            _after(written, taken, sent=sent, wanted=wanted)
     return sent
+
+
+def _is_wanted(notice: Notice) -> bool:
+    """Whether the recipient would be told now; of their own account they are told in any case."""
+    clinic = notice.organization_id
+    return clinic is None or notice.recipient in recipients(clinic)
+
+
+def _sent(taken: Taken, recipient: str, subject: str, text: str) -> bool:
+    try:
+        mail.send(recipient, subject, text, message_id=f"notice-{taken.notice_id}")
+    except (*mail.MailTrouble, ValueError) as error:
+        log.warning("notice_not_sent", notice_id=taken.notice_id, error=type(error).__name__)
+        return False
+    return True
 
 
 def _tell_of_overdue(clinic: Organization) -> None:
@@ -222,16 +236,16 @@ def _take(notice_id: int, tries: int) -> Taken | None:
         return None if number is None else Taken(notice_id, number)
 
 
-def _after(notice: Notice, taken: Taken, *, sent: bool) -> None:
+def _after(notice: Notice, taken: Taken, *, sent: bool, wanted: bool) -> None:
     """What was sent is not to be sent again, whoever has taken it meanwhile; of a failure only the
-    last who took it may tell."""
+    last who took it may tell. What nobody wants any more is given up."""
     if sent:
         notice.state = NoticeState.SENT
         return
     if notice.state != NoticeState.WAITING or notice.tries != taken.number:
         return
     again = schedule.next_try(notice.created_at, notice.tries, now(), None)
-    if again is None:
+    if again is None or not wanted:
         notice.state = NoticeState.FAILED
     else:
         notice.next_attempt_at = again
