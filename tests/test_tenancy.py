@@ -35,6 +35,8 @@ OTHERWISE = {
     "services/patients.py": {"_beginning", "_ids", "_page", "_count", "_in_this_order"},
     # The clinic is added where it is used.
     "services/patient_export.py": {"_ROWS"},
+    # By the person whose account it is.
+    "services/account_notices.py": {"_was_told_enough"},
     # Whatever is due, of all clinics, for the process that sends.
     "services/notices.py": {"_take", "send", "take_due"},
     "services/webhooks/sending.py": {"_take", "_write_down", "send"},

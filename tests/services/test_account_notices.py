@@ -13,6 +13,7 @@ from sqlalchemy import select
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.support.mailbox import Mailbox
+from webapp.errors import ValidationError
 from webapp.extensions import db
 from webapp.models import Notice, NoticeKind, Role
 from webapp.services import (
@@ -160,6 +161,38 @@ def test_a_link_that_was_made_and_sessions_that_were_ended_are_no_such_change(ca
     invitations.renew(cast.bob, actor=cast.alice)
     people.end_sessions(cast.bob, actor=cast.alice)
     assert told() == []
+
+
+def test_whoever_was_only_invited_is_told_nothing(cast: Cast) -> None:
+    clinic = cast.surf.id
+    nina, _ = invitations.invite("nina@example.com", role=Role.VIEWER, organization_id=clinic)
+    people.change_role(nina, Role.MANAGER, clinic, actor=cast.alice)
+    people.deactivate(nina, actor=cast.alice)
+    people.activate(nina, actor=cast.alice)
+    assert told("nina@example.com") == []
+    invitations.accept(invitations.renew(nina, actor=cast.alice), ANOTHER)
+    assert [each.subject for each in told("nina@example.com")] == [
+        account_notices.WHAT[Event.PASSWORD_CHANGED]
+    ]
+
+
+def test_somebody_who_is_changed_to_and_fro_is_told_ten_times_within_an_hour(
+    cast: Cast, clock: time_machine.Traveller
+) -> None:
+    for _ in range(10):
+        activate(cast)
+    assert len(told()) == 10
+    clock.shift(timedelta(hours=1))
+    activate(cast)
+    assert len(told()) == 12
+
+
+def test_a_role_that_somebody_has_already_is_no_change(cast: Cast) -> None:
+    epoch = cast.bob.session_epoch
+    with pytest.raises(ValidationError, match="has this role already"):
+        people.change_role(cast.bob, Role.MANAGER, cast.surf.id, actor=cast.alice)
+    assert told() == []
+    assert cast.bob.session_epoch == epoch
 
 
 def test_without_a_mail_server_nothing_is_written_down(app: Flask, cast: Cast) -> None:

@@ -220,6 +220,18 @@ def test_a_mail_from_before_the_weekend_outlives_a_mail_server_that_comes_a_litt
     assert (notice.state, notice.tries) == (NoticeState.SENT, 5)
 
 
+def test_a_mail_that_cannot_be_written_is_given_up_as_others_are(cast: Cast, box: Mailbox) -> None:
+    notices.want(cast.alice, False)
+    with transaction():
+        cast.bob.email = "x@[1.2"  # from before such addresses were refused
+    with time_machine.travel(now(), tick=False) as clock:
+        fails(cast.surf)
+        for _ in range(10):
+            assert send_due() == [False]
+            clock.shift(timedelta(days=1))
+    assert db.session.scalars(select(Notice.state)).one() == NoticeState.FAILED
+
+
 @on_both
 @pytest.mark.parametrize(
     "change",

@@ -7,6 +7,10 @@ like one of these must have nothing to click on.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Notice, NoticeKind, User
@@ -32,16 +36,27 @@ _WHAT_TO_DO = (
 )
 
 
+# So many mails at most within an hour: whoever changes somebody to and fro must not flood them.
+MOST_IN_AN_HOUR = 10
+
+
 def tell(event: Event, user: User, *, actor: User | None) -> None:
     """Write down a mail to a person about what was done with their account, inside the caller's
     transaction, if it is one of the events that they are told of. Without a mail server nothing is
-    written."""
+    written, nor to somebody who was only invited: their address may be anybody's."""
     what = WHAT.get(event)
-    if what is None or not mail.is_set_up():
+    if what is None or user.invited or not mail.is_set_up() or _was_told_enough(user):
         return
     when = f"on {now():%Y-%m-%d at %H:%M} UTC"
     text = f"{what} in Patient Sync {when}, {_by_whom(user, actor)}.\n\n{_WHAT_TO_DO}"
     db.session.add(Notice(kind=NoticeKind.ACCOUNT, recipient=user.email, subject=what, text=text))
+
+
+def _was_told_enough(user: User) -> bool:
+    theirs = (Notice.kind == NoticeKind.ACCOUNT) & (Notice.recipient == user.email)
+    recent = theirs & (Notice.created_at > now() - timedelta(hours=1))
+    told = db.session.scalar(select(func.count()).select_from(Notice).where(recent)) or 0
+    return told >= MOST_IN_AN_HOUR
 
 
 def _by_whom(user: User, actor: User | None) -> str:

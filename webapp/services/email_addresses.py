@@ -6,7 +6,9 @@ import re
 
 from webapp.errors import ValidationError
 
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+# None of what has a meaning of its own in the header of a mail, which a library may stumble over.
+_SPECIAL = r'@\s()<>\[\]:;,\\"'
+_ADDRESS = re.compile(rf"[^{_SPECIAL}]+@([^{_SPECIAL}.]+\.)+[^{_SPECIAL}.]+")
 _LONGEST = 320
 
 

@@ -175,7 +175,7 @@ def _is_wanted(notice: Notice) -> bool:
 def _sent(taken: Taken, recipient: str, subject: str, text: str) -> bool:
     try:
         mail.send(recipient, subject, text, message_id=f"notice-{taken.notice_id}")
-    except (*mail.MailTrouble, ValueError) as error:
+    except Exception as error:  # whatever it is, this try has failed, and it is one of ten
         log.warning("notice_not_sent", notice_id=taken.notice_id, error=type(error).__name__)
         return False
     return True

@@ -90,12 +90,14 @@ def change_role(
 ) -> None:
     """Make somebody something else, perhaps in another clinic. What they had opened ends.
 
-    Raises ValidationError for a role without its clinic and for the last admin,
-    OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
+    Raises ValidationError for a role without its clinic, for the one they have already and for the
+    last admin, OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
     """
     place = {"role": str(role), "organization": organization_id}
     with changing(user, Event.ROLE_CHANGED, actor=actor, **place):
         _check_place(role, organization_id)
+        if (user.role, user.organization_id) == (role, organization_id):
+            raise ValidationError(f"{user.email} has this role already.", parameter="role")
         if role is not Role.ADMIN:
             _keep_an_admin(user)
         user.role, user.organization_id = role, organization_id
