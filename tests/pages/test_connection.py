@@ -54,6 +54,25 @@ def test_without_javascript_the_page_of_the_clinic_tells_it(
     assert "Test failed" in words
 
 
+def test_the_eleventh_test_in_a_minute_is_not_made(
+    bob: Visitor, alice: Visitor, path: str, cast: Cast, cliniko: Simulator
+) -> None:
+    asked: list[str] = []
+    cliniko.before_request = lambda path, _params, _number: asked.append(path)
+    for _ in range(9):
+        assert bob.post_fragment(path).status_code == 200
+    assert bob.post(f"/clinics/{cast.surf.id}/settings/api-key", api_key="").status_code == 422
+    before = len(asked)
+    refused = bob.post_fragment(path)
+    assert refused.status_code == 429
+    assert "10 times within a minute" in text_of(refused)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    key = {"api_key": SURF_KEY}
+    assert bob.post(f"/clinics/{cast.surf.id}/settings/api-key", **key).status_code == 429
+    assert len(asked) == before
+    assert alice.post_fragment(path).status_code == 200
+
+
 def test_a_cliniko_that_is_down_is_said_to_be(bob: Visitor, path: str, cliniko: Simulator) -> None:
     cliniko.stop()
     assert "Cliniko cannot be reached" in text_of(bob.post_fragment(path))

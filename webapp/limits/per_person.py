@@ -1,11 +1,12 @@
-"""How often one person may do what is harmless once: take patients along in a file, and ask for
-addresses that belong to somebody else, by which it is found out who has an account."""
+"""How often one person may do what is harmless once: take patients along in a file, ask for
+addresses that belong to somebody else, by which it is found out who has an account, and have
+Cliniko asked, of whose requests syncs need all there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from limits import RateLimitItem, RateLimitItemPerHour
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from webapp.errors import RateLimited
 from webapp.limits import limiter, refusal
@@ -13,9 +14,11 @@ from webapp.models import User
 
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
 REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
+KEYS_TRIED = RateLimitItemPerMinute(10, namespace="key-tried")
 _WHAT: dict[RateLimitItem, str] = {
-    EXPORTS: "You have exported patients",
-    REFUSED_INVITATIONS: "You have named addresses of others",
+    EXPORTS: "You have exported patients {} times within an hour",
+    REFUSED_INVITATIONS: "You have named addresses of others {} times within an hour",
+    KEYS_TRIED: "You have tested connections or saved keys {} times within a minute",
 }
 
 
@@ -35,9 +38,15 @@ def count_refused_invitation(person: User) -> None:
     _within(limiter.limiter.hit, REFUSED_INVITATIONS, person)
 
 
+def count_key(person: User) -> None:
+    """Count a key that Cliniko is asked about, as the API counts connection tests. Raises
+    RateLimited; then it was not counted."""
+    _within(limiter.limiter.hit, KEYS_TRIED, person)
+
+
 def _within(ask: Callable[..., bool], limit: RateLimitItem, person: User) -> None:
     if ask(limit, str(person.id)):
         return
     resets_at = limiter.limiter.get_window_stats(limit, str(person.id)).reset_time
-    words = f"{_WHAT[limit]} {limit.amount} times within an hour, which is the most."
+    words = f"{_WHAT[limit].format(limit.amount)}, which is the most."
     raise refusal(RateLimited, words, resets=resets_at)

@@ -11,6 +11,7 @@ from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AccountMismatch, ClinikoNotConfigured, CredentialsUnreadable
 from webapp.htmx import asked_by_htmx
+from webapp.limits import per_person
 from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
 from webapp.services import connection
@@ -19,6 +20,7 @@ from webapp.services import connection
 @signed_in.post("/clinics/<org_id>/connection")
 def test_connection(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.TEST_CONNECTION)
+    per_person.count_key(current_actor())
     problem = _problem_with(organization)
     if asked_by_htmx():
         fragment = render_template("clinics/_connection.html", clinic=organization, problem=problem)

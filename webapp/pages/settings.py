@@ -12,7 +12,8 @@ from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AccountMismatch, ValidationError
-from webapp.models import Organization
+from webapp.limits import per_person
+from webapp.models import Organization, User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
@@ -34,7 +35,7 @@ def rename_clinic(org_id: str) -> ResponseReturnValue:
 @signed_in.post("/clinics/<org_id>/settings/api-key")
 @fresh
 def replace_key(org_id: str) -> ResponseReturnValue:
-    return _save(org_id, "api_key", organizations.replace_key, "The new API key was saved.")
+    return _save(org_id, "api_key", _replace_key, "The new API key was saved.")
 
 
 @signed_in.post("/clinics/<org_id>/settings/disable")
@@ -66,6 +67,11 @@ def delete_clinic(org_id: str) -> ResponseReturnValue:
         return _page(organization, {"confirmation": error.message}), 422
     flash(f"{name} was deleted. Its patients are being removed.", "ok")
     return redirect(url_for("pages.clinics"), 303)
+
+
+def _replace_key(organization: Organization, api_key: str, *, actor: User) -> None:
+    per_person.count_key(actor)
+    organizations.replace_key(organization, api_key, actor=actor)
 
 
 def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> ResponseReturnValue:
