@@ -30,7 +30,8 @@ _GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
 # Two megabytes of cache and sixteen of log: with less of either a large sync writes the same pages
 # of the indexes to the disk again and again, with more of them it is hardly quicker. What does not
-# fit goes to files among the temporary ones unless told otherwise, with patients in them.
+# fit goes to files among the temporary ones unless told otherwise, with patients in them. Who was
+# deleted is overwritten, which is not the default of every SQLite.
 SQLITE_PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
@@ -38,6 +39,7 @@ SQLITE_PRAGMAS = (
     "cache_size=-2000",
     "wal_autocheckpoint=4000",
     "temp_store=MEMORY",
+    "secure_delete=ON",
 )
 
 NAMING_CONVENTION = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -10,13 +11,13 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import event, func, select
+from sqlalchemy import create_engine, event, func, select
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
-from webapp.extensions import db, transaction
+from webapp.extensions import db, prepare_engine, transaction
 from webapp.models import (
     ApiToken,
     AuditEvent,
@@ -541,3 +542,16 @@ def test_batches_end(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that never finds an end would keep a worker for ever: each of ours does."""
     for rule in (retention._LEFT_BY_CLINICS, *retention._rules()):
         assert next(n for n in count() if not rule.remove(GONE_AT)) == 0, rule.name
+
+
+def test_an_sqlite_that_would_leave_the_deleted_in_its_file_is_told_to_overwrite_them() -> None:
+    def careless() -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:")
+        connection.execute("PRAGMA secure_delete=OFF")
+        return connection
+
+    engine = create_engine("sqlite://", creator=careless)
+    prepare_engine(engine)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+    engine.dispose()
