@@ -318,6 +318,23 @@ def test_it_tells_when_somebody_signed_in_last(alice: Visitor, cast: Cast) -> No
     assert "Active just now" in text_of(alice.get(PATH))
 
 
+def test_a_manager_cannot_fill_the_page_with_people(
+    alice: Visitor, bob: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "MOST_BY_MANAGERS", 3)  # Bob, Vera and one more
+    assert bob.post(PATH, email="a@example.com", role="viewer").status_code == 200
+    invited = known("a@example.com")
+    assert invited is not None
+    bob.post(f"{PATH}/{invited.id}/deactivate")
+    answer = bob.post(PATH, email="b@example.com", role="viewer")
+    assert answer.status_code == 422
+    assert "Your clinic has 3 people already" in text_of(answer)
+    assert Parsed(answer.text).having(name="email")[0]["aria-invalid"] == "true"
+    assert known("b@example.com") is None
+    place = {"role": "viewer", "organization": str(cast.surf.id)}
+    assert alice.post(PATH, email="b@example.com", **place).status_code == 200
+
+
 def test_whoever_asks_for_addresses_of_others_again_and_again_is_stopped(
     bob: Visitor, cast: Cast
 ) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from urllib.parse import urlencode
 
 from flask import current_app
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.clock import now
@@ -26,6 +26,8 @@ from webapp.services.audit import Event, Result
 PATH = "/invitation"
 LIFETIME = timedelta(days=1)  # of a new person's link
 LIFETIME_OF_A_RESET = timedelta(hours=1)  # of a link for somebody who has a password
+# Nobody is ever removed, and pages list everybody: no manager may fill them.
+MOST_BY_MANAGERS = 300
 
 
 def invite(
@@ -33,14 +35,16 @@ def invite(
 ) -> tuple[User, str]:
     """Add a person who has no password yet, and the secret of their link.
 
-    Raises AddressTaken, ValidationError for an address that cannot be used or a role without its
-    clinic, OrganizationNotFound for a clinic that does not exist. Whoever may not see the
-    person that has the address is not told that there is one.
+    Raises AddressTaken, ValidationError for an address that cannot be used, a role without its
+    clinic or a clinic that has as many people as its managers may invite, OrganizationNotFound for
+    a clinic that does not exist. Whoever may not see the person that has the address is not told
+    that there is one.
     """
     email = email_addresses.checked(email)
     nobodys = passwords.nobodys()  # so that guessing takes as long as ever
     try:
         with transaction():
+            _check_room_for(actor)
             user = people.add(email, nobodys, role=role, organization_id=organization_id)
             user.invited = True
             secret = _link_for(user, actor)
@@ -102,6 +106,19 @@ def accept(secret: str, password: str) -> User:
             raise NotFound()
         people.take_password(user, password_hash, actor=user)
         return user
+
+
+def _check_room_for(actor: User | None) -> None:
+    if actor is None or actor.organization_id is None:
+        return
+    theirs = User.organization_id == actor.organization_id
+    here = db.session.scalar(select(func.count()).select_from(User).where(theirs)) or 0
+    if here >= MOST_BY_MANAGERS:
+        raise ValidationError(
+            f"Your clinic has {here} people already, deactivated ones among them, and its managers "
+            "can invite no more. Ask an admin of Patient Sync to do it.",
+            parameter="email",
+        )
 
 
 def _address_taken(email: str, actor: User | None) -> AddressTaken:
