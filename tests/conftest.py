@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis import Redis
 from sqlalchemy import create_engine, delete, text
 
@@ -35,6 +37,16 @@ TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main'
 SECRET_KEY = "a secret for tests only, long enough to be accepted"
 AUDIT_KEY = "a key of the audit trail for tests only"
 CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
+
+# The same examples in every run, however slow the machine: one that fails is somebody's change.
+# `--hypothesis-profile random` looks for new ones.
+hypothesis_settings.register_profile(
+    "random", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.register_profile(
+    "steady", hypothesis_settings.get_profile("random"), derandomize=True
+)
+hypothesis_settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

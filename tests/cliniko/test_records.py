@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -439,7 +439,6 @@ def record_or_trouble(raw: object) -> PatientRecord | tuple[str, str]:
         return error.field, error.reason
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(patient=PLAIN_PATIENT | PATIENT)
 @example(patient={"id": "1", "patient_phone_numbers": [{"phone_type": None, "number": "\x1f"}]})
 def test_the_quick_way_comes_to_the_same_as_the_careful_one(patient: dict[str, object]) -> None:
@@ -448,7 +447,6 @@ def test_the_quick_way_comes_to_the_same_as_the_careful_one(patient: dict[str, o
     assert record_or_trouble(patient_in(text.encode())) == record_or_trouble(json.loads(text))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=JSON | PATIENT)
 def test_whatever_cliniko_sends_it_is_a_record_or_malformed(raw: object) -> None:
     for parse in (parse_patient, parse_tombstone):

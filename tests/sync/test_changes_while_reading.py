@@ -87,8 +87,6 @@ def database(request: pytest.FixtureRequest) -> str:
 )
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
