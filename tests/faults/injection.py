@@ -231,10 +231,14 @@ class Injection:
 
     # The end, and the promises.
 
+    def too_long(self, seconds: float, within: float) -> bool:
+        """Whether something took longer than it may."""
+        return seconds > within * self.parts.slack
+
     def ends(self, *expected: str, within: float) -> None:
         """Wait for the end of the sync; it must be one of these, in time."""
         begun = self.looks[0].time if self.looks else time.time()
-        deadline = time.monotonic() + within + 30
+        deadline = time.monotonic() + within * self.parts.slack + 30
         while time.monotonic() < deadline and (not self.looks or self.looks[-1].running):
             time.sleep(0.02)
         self._enough.set()
@@ -251,7 +255,7 @@ class Injection:
             self.problems.append("the sync has no end")
         elif last.outcome not in expected:
             self.problems.append(f"ended as {last.outcome}, not as {' or '.join(expected)}")
-        if self.record.seconds > within:
+        if self.too_long(self.record.seconds, within):
             self.problems.append(f"took {self.record.seconds} s, more than {within:.0f} s")
         self._check_looks()
         self._check_take_over()
@@ -362,7 +366,7 @@ class Injection:
         taken = next(later, None)
         seconds = round((taken or time.time()) - self.hit_at, 2)
         self.record.take_over_seconds = seconds
-        if seconds > TAKEN_OVER_WITHIN:
+        if self.too_long(seconds, TAKEN_OVER_WITHIN):
             self.problems.append(f"taken over after {seconds} s")
         if seconds > STUCK_AFTER:
             self.record.stuck = 1

@@ -79,7 +79,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-", dir="/tmp") as folder:
         path = Path(folder)
         try:
-            with Parts(path / "system", order["database"], workers=order["workers"]) as parts:
+            more = {"workers": order["workers"], "slack": order["slack"]}
+            with Parts(path / "system", order["database"], **more) as parts:
                 _together(parts, [case for case in chosen if not case.fault.alone], write)
                 for case in chosen:
                     if case.fault.alone:

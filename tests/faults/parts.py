@@ -38,10 +38,20 @@ _NUMBERS = count(1)
 class Parts:
     """One system: Redis, a database, two web processes, workers, and Cliniko.
 
-    Made and left by the main thread, for what is started ends with it.
+    Made and left by the main thread, for what is started ends with it. `slack`: how many times as
+    long something may take as on a machine that does nothing else.
     """
 
-    def __init__(self, folder: Path, database: str, *, workers: int = 2, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        *,
+        workers: int = 2,
+        slack: float = 1.0,
+        **settings: str,
+    ) -> None:
+        self.slack = slack
         self.folder = folder
         self.database = database
         self.redis = RedisServer()

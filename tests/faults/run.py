@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from config import ROOT
 from tests.faults.catalogue import BOTH, Case, cases
@@ -27,9 +28,12 @@ PATIENT_WORKERS = 8
 
 
 def run(
-    chosen: Sequence[tuple[int, Case]], folder: Path, *, quick: bool, lanes: int
+    chosen: Sequence[tuple[int, Case]], folder: Path, *, quick: bool, lanes: int, slack: float = 1.0
 ) -> list[Record]:
-    """Make these injections, `lanes` systems for each database; the records as they came."""
+    """Make these injections, `lanes` systems for each database; the records as they came.
+
+    `slack`: how many times as long each may take, on a machine that has other things to do.
+    """
     started: list[tuple[subprocess.Popen[bytes], Path]] = []
     for database in BOTH:
         mine = [(number, case) for number, case in chosen if case.database == database]
@@ -40,17 +44,15 @@ def run(
         ]
         for numbers, workers in split:
             if numbers:
-                started.append(_start(folder, len(started), database, numbers, workers, quick))
+                order = {"quick": quick, "database": database, "workers": workers, "slack": slack}
+                started.append(_start(folder, len(started), order | {"cases": numbers}))
     for lane, _ in started:
         lane.wait()
     return read(folder)
 
 
-def _start(
-    folder: Path, lane: int, database: str, numbers: list[int], workers: int, quick: bool
-) -> tuple[subprocess.Popen[bytes], Path]:
+def _start(folder: Path, lane: int, order: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Path]:
     out = folder / f"lane-{lane}.jsonl"
-    order = {"quick": quick, "database": database, "workers": workers, "cases": numbers}
     file = folder / f"lane-{lane}.json"
     file.write_text(json.dumps(order | {"out": str(out)}))
     command = [sys.executable, "-m", "tests.faults.lane", str(file)]

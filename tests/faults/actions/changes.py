@@ -207,7 +207,7 @@ def cancelled(where: str) -> Action:
         begun = time.monotonic()
         it.until(it.is_over, 30)
         took = time.monotonic() - begun
-        if took > 5:
+        if it.too_long(took, 5):
             it.problems.append(f"stopped {took:.1f} s after it was cancelled")
 
     return do

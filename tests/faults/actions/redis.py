@@ -42,7 +42,7 @@ def _refused_start(it: Injection) -> None:
         it.problems.append(f"the start was answered {answer and answer.status_code}")
     elif answer.json()["error_code"] != "QUEUE_UNAVAILABLE" or "Retry-After" not in answer.headers:
         it.problems.append(f"the start was refused with {answer.text[:200]}")
-    if took > 2.5:
+    if it.too_long(took, 2.5):
         it.problems.append(f"the refusal took {took:.1f} s")
 
 
@@ -55,7 +55,7 @@ def hangs(seconds: float) -> Action:
         begun = time.monotonic()
         answer = it.ask("POST", f"/cliniko/sync-all/{it.organization_id}")
         took = time.monotonic() - begun
-        if answer is None or answer.status_code != 503 or took > 4:
+        if answer is None or answer.status_code != 503 or it.too_long(took, 4):
             it.problems.append(f"the start: {answer and answer.status_code} after {took:.1f} s")
         time.sleep(max(0.0, seconds - took))
         it.parts.redis.send(signal.SIGCONT)
