@@ -134,9 +134,10 @@ def test_every_documented_status_is_reached(system: RunningSystem, clinic: Clini
         (99999, system.admin, 404, "ORGANIZATION_NOT_FOUND"),
     ]:
         refused(caller.post(start.format(org_id)), status, code)
-    system.simulator.faults.add("slow", account=clinic.account.id, ms=800, times=3)
+    system.simulator.faults.add("slow", account=clinic.account.id, ms=800, times=None)
     clinic.start()
     refused(clinic.manager.post(start.format(clinic.id)), 429, "SYNC_ALREADY_RUNNING")
+    system.simulator.faults.clear(account=clinic.account.id)
     list(clinic.polled())
     system.simulator.faults.add("status", account=clinic.account.id, status=401)
     refused(clinic.manager.get(f"/cliniko/test-connection/{clinic.id}"), 401, "CLINIKO_AUTH_FAILED")

@@ -120,8 +120,8 @@ class RunningSystem:
         number = next(self._numbers)
         name, key = f"Clinic {number}", f"invented-key-{number}-au1"
         patients = {"archived": 2, "merged": 1, "deleted": 1} | patients
-        account = ClinikoAccount.generate(
-            name=name, account_id=str(1000 + number), seed=number, active=active, **patients
+        account = ClinikoAccount.generate(  # the same patients, whichever tests ran before
+            name=name, account_id=str(1000 + number), seed=active, active=active, **patients
         )
         account.add_key(key)
         self.simulator.accounts = (*self.simulator.accounts, account)
