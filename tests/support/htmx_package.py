@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from webapp.htmx import HTMX_VERSION
@@ -21,18 +23,22 @@ def htmx_file(cache: Path) -> bytes:
     """
     kept = cache / f"htmx.org-{HTMX_VERSION}.tgz"
     if not kept.exists():
-        _fetch(cache)
+        _fetch(kept)
     with tarfile.open(kept) as package:
         member = package.extractfile("package/dist/htmx.min.js")
         assert member is not None
         return member.read()
 
 
-def _fetch(cache: Path) -> None:
+def _fetch(kept: Path) -> None:
+    cache = kept.parent
     npm = shutil.which("npm")
     if npm is None:
         raise HtmxUnavailable("no htmx: npm, which fetches its package, is not installed")
-    command = [npm, "pack", f"htmx.org@{HTMX_VERSION}", "--pack-destination", str(cache)]
-    done = subprocess.run(command, cwd=cache, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise HtmxUnavailable(f"no htmx: npm pack has failed: {done.stderr.strip()[-300:]}")
+    command = [npm, "pack", f"htmx.org@{HTMX_VERSION}", "--pack-destination"]
+    # Another process may fetch it as well: it is there whole or not at all.
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        done = subprocess.run([*command, folder], cwd=cache, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise HtmxUnavailable(f"no htmx: npm pack has failed: {done.stderr.strip()[-300:]}")
+        os.replace(Path(folder, kept.name), kept)
