@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,13 @@ from webapp.services.audit import Event, Result
 @pytest.fixture
 def path(cast: Cast) -> str:
     return f"/clinics/{cast.surf.id}/audit"
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """In the middle of a day, which does not end meanwhile."""
+    with time_machine.travel(now().replace(hour=12)):
+        yield
 
 
 @pytest.fixture
@@ -71,7 +79,7 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
     assert "Audit" not in text_of(bob.get("/clinics"))
 
 
-@pytest.mark.usefixtures("looks")
+@pytest.mark.usefixtures("noon", "looks")
 @pytest.mark.parametrize(
     ("query", "shown"),
     [

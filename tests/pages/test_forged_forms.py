@@ -48,7 +48,7 @@ FORGERIES: dict[str, Forgery] = {
     "an empty token": lambda _: form(""),
     "nonsense": lambda _: form("nonsense"),
     "a token cut short": lambda known: form(known.good[:-1]),
-    "a token with a letter changed": lambda known: form(known.good[:-2] + "AA"),
+    "a token with a letter changed": lambda known: form(changed(known.good)),
     "somebody else's": lambda known: form(known.of_somebody_else),
     "that of the session before": lambda known: form(known.of_the_session_before),
     "that of another server": lambda known: form(known.of_another_server),
@@ -72,6 +72,13 @@ FORGERIES: dict[str, Forgery] = {
     "another method in a field": lambda _: {"data": FIELDS | {"_method": "GET"}},
     "as if by htmx": lambda _: {"data": FIELDS, "headers": {"HX-Request": "true"}},
 }
+
+
+def changed(token: str) -> str:
+    """With another letter in its middle, where each one counts."""
+    middle = len(token) // 2
+    letter = "B" if token[middle] == "A" else "A"
+    return token[:middle] + letter + token[middle + 1 :]
 
 
 def form(token: str) -> dict[str, Any]:

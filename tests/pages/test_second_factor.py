@@ -19,6 +19,7 @@ from webapp.services import invitations, people, second_factor, tokens
 
 PAGE = "/account/second-factor"
 BOB = "bob@example.com"
+RECOVERY_CODE = r"\b(?:[a-z0-9]{4}-){5}[a-z0-9]{4}\b"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_it_is_set_up_with_a_password_and_a_code_and_shows_recovery_codes_once(
     assert "Set it up" in text_of(bob.get(PAGE))
     key = begun(bob)
     answer = bob.post(f"{PAGE}/confirm", code=code_of(key))
-    codes = re.findall("(?:[a-z0-9]{4}-){3}[a-z0-9]{4}", answer.text)
+    codes = re.findall(RECOVERY_CODE, answer.text)
     assert len(codes) == 10
     page = bob.get(PAGE)
     assert "Recovery codes left 10" in text_of(page)
@@ -147,9 +148,13 @@ def test_a_password_that_is_too_short_alone_keeps_it_and_the_page_says_why(
 def test_new_recovery_codes_are_shown_once(phone: Phone, app: Flask, cast: Cast) -> None:
     bob = Visitor(app).signed_in(cast.bob)
     answer = bob.post(f"{PAGE}/recovery-codes", current=PASSWORD)
-    codes = re.findall("(?:[a-z0-9]{4}-){3}[a-z0-9]{4}", answer.text)
+    codes = re.findall(RECOVERY_CODE, answer.text)
     assert len(codes) == 10
     assert not set(codes) & set(phone.recovery_codes)
+    visitor = Visitor(app)
+    first_step(visitor)
+    assert visitor.post("/sign-in/code", code=phone.recovery_codes[0]).status_code == 401
+    assert visitor.post("/sign-in/code", code=codes[0]).status_code == 303
 
 
 def test_removing_it_signs_out_everywhere_else(app: Flask, cast: Cast, phone: Phone) -> None:
