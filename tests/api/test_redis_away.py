@@ -135,6 +135,12 @@ def test_without_redis_one_thread_counts_at_a_time(monkeypatch: pytest.MonkeyPat
         port = listener.getsockname()[1]
     pool = queue.web_connection(f"redis://127.0.0.1:{port}").connection_pool
     storage, meeting, met = LimitStorage("", connection_pool=pool), Barrier(2), Event()
+    storage._away_until = float("inf")  # neither is held up by asking it first
+    together = Barrier(2, timeout=30)
+
+    def ask(_: int) -> bool:
+        together.wait()
+        return storage.acquire_entry("somebody", 60, 60)
 
     def meet(*_: object) -> bool:
         with suppress(BrokenBarrierError):  # nobody else came in: as it should be
@@ -144,5 +150,5 @@ def test_without_redis_one_thread_counts_at_a_time(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(storage._memory, "acquire_entry", meet)
     with ThreadPoolExecutor(2) as threads:
-        assert all(threads.map(lambda _: storage.acquire_entry("somebody", 60, 60), range(2)))
+        assert all(threads.map(ask, range(2)))
     assert not met.is_set()

@@ -303,7 +303,8 @@ def test_a_token_lasts_until_its_end_and_no_longer(forge: Forge, ask: Callable[[
 def test_a_token_for_a_year_is_the_longest(forge: Forge, ask: Callable[[str], int]) -> None:
     moment = int(now().timestamp())
 
-    year = forge.token(exp=moment + int(timedelta(days=366).total_seconds()))
-    longer = forge.token(exp=moment + int(timedelta(days=366).total_seconds()) + 1)
+    end = moment + int(timedelta(days=366).total_seconds())
+    year = forge.token(iat=moment, nbf=moment, exp=end)
+    longer = forge.token(iat=moment, nbf=moment, exp=end + 1)
 
     assert (ask(f"Bearer {year}"), ask(f"Bearer {longer}")) == (200, 401)

@@ -105,7 +105,7 @@ class Forge:
             "exp as text": self.token(exp="tomorrow"),
             "exp in 100 years": self.token(exp=moment + 100 * 365 * 86400),
             "exp infinite": self.token(exp=float("inf")),
-            "not yet": self.token(nbf=moment + 35),
+            "not yet": self.token(nbf=moment + 600),
             "issued later": self.token(iat=moment + 600),
             "iat missing": self.token(iat=None),
             "nbf missing": self.token(nbf=None),
