@@ -19,7 +19,7 @@ from tests.support.processes import wait_until
 from tests.web.conftest import Web
 from tests.web.wire import exchange
 
-PATIENCE = 30  # seconds
+PATIENCE = 60  # seconds; the server's own is 25
 TOKEN = b"POST /api/v1/auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 # How a request begins that is never complete, and what follows again and again.
 SLOW = [
@@ -105,7 +105,7 @@ def test_a_body_that_is_too_much_is_refused_at_once(
     )
 
     assert (answer.status_code, answer.json()["error_code"]) == (status, error_code)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_a_body_that_the_client_breaks_off_is_not_taken_for_the_whole(web: Web) -> None:
