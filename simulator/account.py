@@ -1,9 +1,10 @@
 """A clinic's account at Cliniko: its users, its patients, and what happens to them."""
 
+import copy
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, tee
 from random import Random
 from threading import RLock
 from typing import Any, Self
@@ -92,6 +93,15 @@ class ClinikoAccount:
         places = account._random.sample(range(1, max(count, 1)), len(fates))
         account._settle(count, dict(zip(places, fates, strict=True)))
         return account
+
+    def copy(self) -> Self:
+        """Return an account with the same patients, now and when it creates some, and no users."""
+        twin = copy.copy(self)
+        with self._lock:
+            self._inventions, twin._inventions = tee(self._inventions)
+            twin._shelves = {listing: shelf.copy() for listing, shelf in self._shelves.items()}
+        twin._lock, twin.users = RLock(), []
+        return twin
 
     def add_key(
         self,

@@ -29,6 +29,10 @@ class Shelf:
     def __iter__(self) -> Iterator[Patient]:
         return (self._patients[patient_id] for patient_id in self._ids)
 
+    def copy(self) -> "Shelf":
+        """Return a shelf of its own with the same patients."""
+        return Shelf(self, shuffles_equals=self._shuffles_equals)
+
     def get(self, patient_id: int) -> Patient | None:
         """Return the patient, or None if they are not in this list."""
         return self._patients.get(patient_id)

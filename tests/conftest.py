@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -131,19 +132,8 @@ def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) 
 @pytest.fixture
 def cliniko() -> Iterator[Simulator]:
     """A Cliniko with the accounts of both clinics; Surf Rehab's has 648 patients."""
-    surf = ClinikoAccount.generate(
-        name="Surf Rehab", account_id="12345", active=602, archived=36, merged=5, deleted=5, seed=1
-    )
+    surf, northside = (account.copy() for account in _accounts())
     surf.add_key(SURF_KEY)
-    northside = ClinikoAccount.generate(
-        name="Northside Physio",
-        account_id="67890",
-        active=30,
-        archived=2,
-        merged=0,
-        deleted=1,
-        seed=2,
-    )
     northside.add_key(NORTHSIDE_KEY)
     with Simulator(surf, northside) as simulator:
         yield simulator
@@ -261,6 +251,24 @@ def work(app: Flask) -> Callable[[], None]:
         db.session.expire_all()
 
     return work
+
+
+@cache
+def _accounts() -> tuple[ClinikoAccount, ClinikoAccount]:
+    """Both clinics' accounts to copy from: inventing so many patients takes a while."""
+    surf = ClinikoAccount.generate(
+        name="Surf Rehab", account_id="12345", active=602, archived=36, merged=5, deleted=5, seed=1
+    )
+    northside = ClinikoAccount.generate(
+        name="Northside Physio",
+        account_id="67890",
+        active=30,
+        archived=2,
+        merged=0,
+        deleted=1,
+        seed=2,
+    )
+    return surf, northside
 
 
 def _migrate(url: str) -> None:

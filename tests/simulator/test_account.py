@@ -34,6 +34,17 @@ def test_the_same_seed_invents_the_same_patients() -> None:
     assert not set(ClinikoAccount.generate(seed=3).ids()) & set(ClinikoAccount.generate().ids())
 
 
+def test_a_copy_has_the_same_patients_and_a_life_of_its_own(account: ClinikoAccount) -> None:
+    twin = account.copy()
+    twin.add_key("invented-key-au1")
+    assert (twin.truth(), account.users) == (account.truth(), [])
+    there, here = twin.create(), account.create()
+    assert there == here
+    assert twin.truth() == account.truth()
+    twin.delete(there)
+    assert account.patient(here).state is State.ACTIVE
+
+
 def test_everything_invented_lies_in_the_past(account: ClinikoAccount) -> None:
     fields = ("created_at", "updated_at", "archived_at", "deleted_at")
     times = [getattr(each, field) for each in account.patients() for field in fields]
