@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Condition
@@ -26,6 +26,7 @@ from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Visitor
+from tests.support.quick_passwords import QUICK
 from webapp.clock import now
 from webapp.errors import RateLimited
 from webapp.extensions import db, transaction
@@ -38,16 +39,6 @@ URL = "/api/v1/auth/token"
 BOB = "bob@example.com"
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, cast: Cast) -> Iterator[None]:
-    """Password hashes are slow on purpose; not so where dozens of passwords are tried."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 8, 1))
-    passwords._nobodys_hash.cache_clear()
-    people.set_password(cast.bob, PASSWORD)
-    yield
-    passwords._nobodys_hash.cache_clear()
 
 
 def ask(client: FlaskClient, email: str, password: str, address: str = "192.0.2.1") -> TestResponse:
@@ -148,8 +139,8 @@ def test_a_body_above_a_mebibyte_is_refused(client: FlaskClient) -> None:
     details_of(answer, 413, "PAYLOAD_TOO_LARGE")
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("email", [BOB, "nobody@example.com"])
+@pytest.mark.usefixtures("cast")
 def test_the_eleventh_wrong_password_for_an_account_is_not_heard(
     client: FlaskClient, email: str
 ) -> None:
@@ -165,7 +156,7 @@ def test_the_eleventh_wrong_password_for_an_account_is_not_heard(
         assert seconds - 5 < wait.total_seconds() <= seconds + 1
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_strangers_who_guess_do_not_lock_the_owner_out(client: FlaskClient) -> None:
     for guess in range(10):
         ask(client, BOB, "wrong", address=f"198.51.100.{guess // 2}")
@@ -173,7 +164,7 @@ def test_strangers_who_guess_do_not_lock_the_owner_out(client: FlaskClient) -> N
     assert ask(client, BOB, PASSWORD, address="203.0.113.9").status_code == 200
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_every_further_address_may_guess_once(client: FlaskClient) -> None:
     for _ in range(10):
         ask(client, BOB, "wrong")
@@ -184,7 +175,7 @@ def test_every_further_address_may_guess_once(client: FlaskClient) -> None:
         details_of(ask(client, BOB, "wrong", address), 429, "RATE_LIMITED")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_the_twenty_first_wrong_password_from_an_address_is_not_heard(client: FlaskClient) -> None:
     for guess in range(20):
         answer = ask(client, f"nobody{guess}@example.com", "wrong")
@@ -194,7 +185,7 @@ def test_the_twenty_first_wrong_password_from_an_address_is_not_heard(client: Fl
     assert ask(client, BOB, PASSWORD, address="192.0.2.2").status_code == 200
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_one_ipv6_customer_counts_as_one_address(client: FlaskClient) -> None:
     for guess in range(20):
         ask(client, f"nobody{guess}@example.com", "wrong", address=f"2001:db8:0:{guess:x}::1")
@@ -228,7 +219,7 @@ def test_a_flood_of_addresses_that_nobody_has_is_not_one_of_writes(client: Flask
     assert told == [*[{}] * 29, {"more_may_follow": True}]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_an_ipv4_address_that_is_written_as_ipv6_is_one_address(client: FlaskClient) -> None:
     for guess in range(20):
         ask(client, f"nobody{guess}@example.com", "wrong", address="::ffff:192.0.2.1")
@@ -237,13 +228,13 @@ def test_an_ipv4_address_that_is_written_as_ipv6_is_one_address(client: FlaskCli
     assert ask(client, BOB, PASSWORD, "::ffff:192.0.2.2").status_code == 200
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_right_passwords_use_nothing_up(client: FlaskClient) -> None:
     for _ in range(25):
         assert ask(client, BOB, PASSWORD).status_code == 200
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_of_many_guesses_at_once_only_ten_are_told_that_they_are_wrong(app: Flask) -> None:
     def guess(_: int) -> int:
         return ask(app.test_client(), BOB, "wrong").status_code
@@ -254,7 +245,7 @@ def test_of_many_guesses_at_once_only_ten_are_told_that_they_are_wrong(app: Flas
     assert answers == {401: 10, 429: 20}
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_a_forwarded_address_gives_no_new_tries(client: FlaskClient) -> None:
     for guess in range(11):
         answer = client.post(
@@ -266,13 +257,12 @@ def test_a_forwarded_address_gives_no_new_tries(client: FlaskClient) -> None:
     details_of(answer, 429, "RATE_LIMITED")
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("state", ["unknown", "known", "deactivated", "locked"])
 def test_each_wrong_try_costs_one_look_at_a_hash(
     client: FlaskClient, cast: Cast, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     looks: list[str] = []
-    verify = PasswordHasher(1, 8, 1).verify
+    verify = QUICK.verify
 
     class Counting(PasswordHasher):
         def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
@@ -289,7 +279,6 @@ def test_each_wrong_try_costs_one_look_at_a_hash(
         assert len(looks) == number + 1
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("door", ["api", "page"])
 def test_known_unknown_and_deactivated_people_are_told_the_same(
     app: Flask, cast: Cast, door: str
@@ -315,7 +304,6 @@ def test_known_unknown_and_deactivated_people_are_told_the_same(
     assert all(other == bobs for other in others)
 
 
-@pytest.mark.usefixtures("quick")
 def test_whoever_has_a_second_factor_sends_a_code(client: FlaskClient, cast: Cast) -> None:
     phone = set_up(cast.bob)
     missing = ask(client, BOB, PASSWORD)
@@ -330,7 +318,6 @@ def test_whoever_has_a_second_factor_sends_a_code(client: FlaskClient, cast: Cas
         assert "was used before" in again.get_json()["message"]
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_sixth_wrong_code_in_five_minutes_is_not_heard(client: FlaskClient, cast: Cast) -> None:
     phone = set_up(cast.bob)
     codes = ["000000"] * 5 + [phone.code()]
@@ -341,7 +328,6 @@ def test_the_sixth_wrong_code_in_five_minutes_is_not_heard(client: FlaskClient, 
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 300
 
 
-@pytest.mark.usefixtures("quick")
 def test_right_codes_use_nothing_up(client: FlaskClient, cast: Cast) -> None:
     phone = set_up(cast.bob)
     body = {"email": BOB, "password": PASSWORD}
@@ -350,7 +336,6 @@ def test_right_codes_use_nothing_up(client: FlaskClient, cast: Cast) -> None:
 
 
 @on_both
-@pytest.mark.usefixtures("quick")
 def test_of_fifty_codes_sent_at_once_five_are_looked_at(
     app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,7 +376,6 @@ def test_of_fifty_codes_sent_at_once_five_are_looked_at(
     assert db.session.get_one(User, cast.bob.id).failures_in_a_row == 5
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_code_beside_a_wrong_password_is_not_looked_at(client: FlaskClient, cast: Cast) -> None:
     code = set_up(cast.bob).code()
     wrong = client.post(URL, json={"email": BOB, "password": "wrong", "code": code})
@@ -417,7 +401,7 @@ def test_where_it_is_required_a_manager_without_one_gets_no_token_and_a_viewer_d
     details_of(ask(client, "vera@example.com", PASSWORD), 401, "AUTHENTICATION_REQUIRED")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_a_thousand_failures_in_five_minutes_are_told_in_the_log_once(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -429,7 +413,7 @@ def test_a_thousand_failures_in_five_minutes_are_told_in_the_log_once(
     assert caplog.text.count("many_failed_sign_ins") == 1
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("cast")
 def test_what_was_counted_outlasts_a_restart(
     client: FlaskClient, settings: Settings, factory: Callable[[Settings], Flask]
 ) -> None:
@@ -438,7 +422,6 @@ def test_what_was_counted_outlasts_a_restart(
     details_of(ask(factory(settings).test_client(), BOB, PASSWORD), 429, "RATE_LIMITED")
 
 
-@pytest.mark.usefixtures("quick")
 def test_slow_guesses_from_everywhere_end_with_the_hundredth_and_are_told(
     client: FlaskClient, cast: Cast, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from config import Settings
+from tests.support.quick_passwords import quick_passwords  # noqa: F401  (a fixture)
 from webapp import create_core
 
 

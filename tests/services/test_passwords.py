@@ -95,6 +95,11 @@ TABLE = [
 
 
 @pytest.fixture
+def quick_passwords() -> None:
+    """Not here: what is shown is how slow they are."""
+
+
+@pytest.fixture
 def hashes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Each hash that is made or checked; they are quick ones."""
     asked: list[str] = []
