@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from jinja2 import FileSystemBytecodeCache
 from redis import Redis
 from sqlalchemy import create_engine, delete, text
 
@@ -209,14 +210,24 @@ def factory() -> Callable[[Settings], Flask]:
     return create_app
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """What the templates are translated to, which each application would do anew."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("jinja")))
+
+
 @pytest.fixture
 def app(
-    settings: Settings, redis_url: str, factory: Callable[[Settings], Flask]
+    settings: Settings,
+    redis_url: str,
+    factory: Callable[[Settings], Flask],
+    compiled_templates: FileSystemBytecodeCache,
 ) -> Iterator[Flask]:
     """The application on a fresh database and an empty Redis, inside an application context."""
     Redis.from_url(redis_url).flushdb()
     app = factory(settings)
     app.config["TESTING"] = True
+    app.jinja_env.bytecode_cache = compiled_templates
     audit.origin.set(audit.Origin("worker"))  # the last test may have asked by another way
     with app.app_context():
         yield app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -71,13 +72,6 @@ def document(app: Flask) -> Json:
         models[type(definition.example)] = "serialization"
         if definition.body is not None:
             models[definition.body] = "validation"
-    bodies = {model.__name__ for model, mode in models.items() if mode == "validation"}
-    _, schemas = models_json_schema(list(models.items()), ref_template=_COMPONENT)
-    for name, schema in schemas["$defs"].items():
-        # Programs that were made of this document must live with the keys that are added later.
-        # The bodies that come in stay closed: other keys are refused.
-        if name not in bodies:
-            schema.pop("additionalProperties", None)
     return {
         "openapi": "3.1.1",
         "info": {"title": TITLE, "version": VERSION, "summary": SUMMARY},
@@ -85,7 +79,7 @@ def document(app: Flask) -> Json:
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas["$defs"],
+            "schemas": _schemas(tuple(models.items())),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -142,6 +136,19 @@ def _operation(path: str, endpoint: str, definition: Endpoint) -> Json:
     if definition.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(definition.body)}
     return operation
+
+
+@cache
+def _schemas(models: tuple[tuple[type[BaseModel], JsonSchemaMode], ...]) -> Json:
+    # They are the same for each application of a process, and most of the work.
+    schemas: Json = models_json_schema(models, ref_template=_COMPONENT)[1]["$defs"]
+    bodies = {model.__name__ for model, mode in models if mode == "validation"}
+    for name, schema in schemas.items():
+        # Programs that were made of this document must live with the keys that are added later.
+        # The bodies that come in stay closed: other keys are refused.
+        if name not in bodies:
+            schema.pop("additionalProperties", None)
+    return schemas
 
 
 def _path(rule: Rule) -> str:
