@@ -62,14 +62,13 @@ def test_nobody_is_signed_in_or_out_by_another_site(
     assert bob.get("/clinics").status_code == (303 if let_in else 200)
 
 
-@table
-def test_links_of_other_sites_work(bob: Visitor, headers: dict[str, str], let_in: bool) -> None:
-    assert bob.get("/clinics", headers=headers).status_code == 200
+def test_links_of_other_sites_work(bob: Visitor) -> None:
+    for headers, _ in CASES:
+        assert bob.get("/clinics", headers=headers).status_code == 200, headers
 
 
-@table
-def test_the_api_does_not_look_at_it(
-    app: Flask, cast: Cast, headers: dict[str, str], let_in: bool
-) -> None:
+def test_the_api_does_not_look_at_it(app: Flask, cast: Cast) -> None:
     bob = as_user(app, cast.bob)
-    assert bob.post(f"/api/v1/cliniko/cancel/{cast.surf.id}", headers=headers).status_code == 409
+    path = f"/api/v1/cliniko/cancel/{cast.surf.id}"
+    for headers, _ in CASES:
+        assert bob.post(path, headers=headers).status_code == 409, headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -116,8 +117,12 @@ BAD = [
 
 
 @pytest.fixture
-def environment(environment: dict[str, str]) -> dict[str, str]:
-    return environment | {"WEBHOOK_ALLOWED_HOSTS": ""}
+def app() -> Iterator[Flask]:
+    """Only the settings of addresses are asked of it."""
+    app = Flask(__name__)
+    app.config.update(WEBHOOK_ALLOWED_HOSTS=(), WEBHOOK_PORTS=(443,))
+    with app.app_context():
+        yield app
 
 
 @pytest.mark.parametrize(("given", "kept"), GOOD.items())
