@@ -499,7 +499,7 @@ def test_production_takes_what_is_safe(tmp_path: Path, environ: dict[str, str]) 
 
 
 @pytest.mark.parametrize(
-    "environ", [each for each, _ in OPEN_DOORS[::2]], ids=lambda environ: next(iter(environ))
+    "environ", [each for each, _ in OPEN_DOORS[::7]], ids=lambda environ: next(iter(environ))
 )
 def test_a_process_with_bad_settings_ends_with_one_sentence(
     tmp_path: Path, environ: dict[str, str]
