@@ -36,6 +36,14 @@ from webapp.services.webhooks import endpoints
 
 # Tests that run in several processes share a server that was given to them.
 TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+# Hundreds of databases are made and dropped; plans and figures are those of the test's own doing.
+NOTHING_BY_ITSELF = (
+    "autovacuum=off",
+    "checkpoint_timeout=1h",
+    "max_wal_size=4GB",
+    "max_wal_senders=0",
+    "wal_level=minimal",
+)
 SECRET_KEY = "a secret for tests only, long enough to be accepted"
 AUDIT_KEY = "a key of the audit trail for tests only"
 CREDENTIALS_KEY = "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk="
@@ -62,7 +70,7 @@ def redis_url() -> Iterator[str]:
 def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL server with one migrated template database, for the whole run."""
     try:
-        with postgres_server() as server:
+        with postgres_server(*NOTHING_BY_ITSELF) as server:
             url = server.create(TEMPLATE)
             _migrate(url)
             yield server

@@ -82,8 +82,11 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """The server for a whole run of tests. Raises PostgresUnavailable."""
+def postgres_server(*settings: str) -> Iterator[PostgresServer]:
+    """The server for a whole run, with these settings if it is started here.
+
+    Raises PostgresUnavailable.
+    """
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         server = PostgresServer(make_url(given))
@@ -92,7 +95,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         finally:
             server.drop_all()
         return
-    with PostgresProcess() as server:
+    with PostgresProcess(*settings) as server:
         yield server
 
 
