@@ -52,6 +52,10 @@ class Route:
     def has_child(self) -> bool:
         return any("child" in statuses for statuses in self.methods.values())
 
+    def answers(self, method: str) -> bool:
+        """Whether this method is there, and not 405 for everybody."""
+        return self.expected(method, "nobody") != 405
+
     def expected(self, method: str, column: str) -> int:
         """The status of the answer to this method."""
         if method in self.methods:
