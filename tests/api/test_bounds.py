@@ -53,7 +53,7 @@ def limited(app: Flask, cast: Cast) -> list[tuple[str, set[str]]]:
 @pytest.fixture
 def alice(app: Flask, cast: Cast) -> FlaskClient:
     alice = as_user(app, cast.alice)
-    alice.get("/api/v1/cliniko/organizations")  # the first request sets much up
+    alice.get("/api/v1/organizations")  # the first request sets much up
     return alice
 
 
