@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import expect
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.browser.conftest import Live, Visitor
@@ -161,6 +162,20 @@ def test_no_screen_scrolls_sideways(visit: Callable[..., Visitor], live: Live, w
     for path in [*PAGES[1:], "/nothing"]:
         alice.open(path)
         assert alice.page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_narrow_screen_hides_nothing_that_stands_nowhere_else(
+    visit: Callable[..., Visitor], live: Live
+) -> None:
+    alice = visit(viewport={"width": 360, "height": 700})
+    alice.sign_in(live.cast.alice)
+    for path, words in {"/clinics": "Last synced", "/people": "Clinic", "/audit": "By way of"}.items():
+        alice.open(path)
+        cells = alice.page.locator(f"td.wide[data-label='{words}']")
+        expect(cells.first).to_be_visible()
+        label = cells.first.evaluate("cell => getComputedStyle(cell, '::before').content")
+        assert words in label
 
 
 def test_a_list_on_paper_begins_below_its_heading(
