@@ -12,6 +12,7 @@
   const SENT_MS = 30000;
   const SAVED_MS = 5000; // the page stays when a file is saved
   const REFUSAL_MS = 10000;
+  const AGAIN_MS = 5000;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
 
@@ -68,16 +69,27 @@
   };
   const pressed = (ctx) => ctx.request.method.toUpperCase() !== "GET";
 
+  // Once its sync has ended a page draws itself a last time; if that fails, nothing polls any more.
+  let again;
+  const goOn = (ctx) => {
+    if (ctx.sourceElement.id !== "main") return;
+    clearTimeout(again);
+    again = setTimeout(() => document.body.dispatchEvent(new Event("sync-finished")), AGAIN_MS);
+  };
+
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.response.status < 400) worked();
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     if (!ctx.response.headers.has("HX-Redirect")) {
       refused(ctx.response.status, ctx.text, { pressed: pressed(ctx) });
+      goOn(ctx);
     }
   });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx) refused(0, "", { pressed: pressed(ctx) }); // there was no answer at all
+    if (!ctx) return;
+    refused(0, "", { pressed: pressed(ctx) }); // there was no answer at all
+    goOn(ctx);
   });
 
   // A second click while the answer is on its way would do it twice: another token, another secret.

@@ -60,6 +60,23 @@ def test_a_press_that_failed_is_told_as_one_and_stays_while_the_page_goes_on(
     expect(bob.page.get_by_text("goes on by itself")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [lambda route: route.abort(), lambda route: route.fulfill(status=502, body="Bad")],
+    ids=["no answer", "a proxy"],
+)
+def test_a_page_that_could_not_draw_itself_at_the_end_of_its_sync_tries_again(
+    bob: Visitor, work: Callable[[], None], answer: Callable[[Route], None]
+) -> None:
+    bob.press("Sync all patients")
+    bob.sees("Cancel sync")
+    bob.page.route("**/clinics/1", answer, times=1)
+    work()
+    bob.sees("Patient Sync cannot be reached just now", "All 648 patients are in step")
+    expect(bob.page.get_by_role("link", name="Patients 648")).to_be_visible()
+    expect(bob.page.locator("#toast")).to_be_hidden()
+
+
 @pytest.mark.parametrize("with_htmx", [True, False])
 def test_nobody_goes_on_asking_about_a_clinic_that_was_disabled(
     visit: Visit, live: Live, htmx: bytes, with_htmx: bool
