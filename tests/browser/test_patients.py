@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import update
 
 from tests.api.rows import record, store
 from tests.browser.conftest import Live, Visitor
+from webapp.clock import now
+from webapp.extensions import transaction
+from webapp.models import UserSession
 
 
 @pytest.fixture
@@ -22,6 +27,12 @@ def bob(visit: Callable[..., Visitor], live: Live) -> Visitor:
     return bob
 
 
+def forget_the_proof() -> None:
+    """The password was entered long ago."""
+    with transaction() as session:
+        session.execute(update(UserSession).values(proved_at=now() - timedelta(hours=1)))
+
+
 def test_the_list_follows_what_is_typed(bob: Visitor) -> None:
     search = bob.page.get_by_role("searchbox")
     search.press_sequentially("nguyen 042")
@@ -30,6 +41,29 @@ def test_the_list_follows_what_is_typed(bob: Visitor) -> None:
     expect(bob.page.locator("tbody tr")).to_have_count(1)
     assert bob.page.url.endswith("/clinics/1/patients")
     assert bob.complaints == []
+
+
+def test_what_was_typed_is_searched_once_and_then_the_list_stands_still(bob: Visitor) -> None:
+    asked: list[str] = []
+    bob.page.on("request", lambda request: asked.append(request.method))
+    bob.page.get_by_role("searchbox").fill("nguyen 042")
+    bob.sees("of 1")
+    forget_the_proof()
+    bob.page.get_by_label("State").select_option("active")
+    bob.page.get_by_label("Your password").fill("four")
+    bob.page.get_by_role("heading", level=1).click()
+    assert asked.count("POST") == 2
+
+
+def test_a_password_stays_while_the_list_follows(bob: Visitor) -> None:
+    forget_the_proof()
+    bob.page.reload()
+    password = bob.page.get_by_label("Your password")
+    bob.page.get_by_role("searchbox").fill("nguyen 042")
+    password.press_sequentially("four")
+    bob.sees("of 1")
+    expect(password).to_be_focused()
+    expect(password).to_have_value("four")
 
 
 def test_pages_are_turned_and_begin_at_their_top(bob: Visitor) -> None:
