@@ -13,6 +13,7 @@
   const SAVED_MS = 5000; // the page stays when a file is saved
   const REFUSAL_MS = 10000;
   const AGAIN_MS = 5000;
+  const SAID_MS = 100;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
 
@@ -36,12 +37,25 @@
     document.title = running() ? `${running().dataset.percent}% ${words}` : words;
   };
 
-  const worked = () => {
+  // Emptied first, or the same words would not be said a second time.
+  const say = (words) => {
+    announcer.textContent = "";
+    setTimeout(() => { announcer.textContent = words; }, SAID_MS);
+  };
+
+  const told = new Map();
+  const isNews = ({ id, dataset: { announce } }) => told.get(id) !== announce && told.set(id, announce);
+  const news = () => [...document.querySelectorAll("[data-announce]")].filter(isNews);
+  news(); // what stands there at first is none
+
+  // What happens by itself is said when it changes, what was pressed is answered each time.
+  const worked = (part, { pressed = false } = {}) => {
     if (toast.dataset.passing !== "true") toast.hidden = true;
     retitle();
-    const card = document.querySelector("[data-announce]");
-    const said = card ? card.dataset.announce : "";
-    if (announcer.textContent !== said) announcer.textContent = said;
+    const changed = news();
+    const notice = part?.querySelector(".notice[role=status]");
+    const said = notice ?? (pressed && part?.dataset.announce ? part : changed[0]);
+    if (said) say(said.dataset.announce ?? said.textContent);
   };
 
   // Without this script, or over plain HTTP, the text is selected by hand.
@@ -78,7 +92,8 @@
   };
 
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
-    if (ctx.response.status < 400) worked();
+    if (ctx.response.status >= 400) return;
+    worked(document.getElementById(ctx.target?.id), { pressed: pressed(ctx) });
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     if (!ctx.response.headers.has("HX-Redirect")) {
@@ -116,7 +131,7 @@
     if (!answer.ok) return refused(answer.status, html);
     const fresh = parsed(html).getElementById(element.id);
     if (fresh) element.replaceWith(fresh);
-    return worked();
+    return worked(fresh);
   };
 
   const poll = async () => {

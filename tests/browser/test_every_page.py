@@ -170,7 +170,11 @@ def test_a_narrow_screen_hides_nothing_that_stands_nowhere_else(
 ) -> None:
     alice = visit(viewport={"width": 360, "height": 700})
     alice.sign_in(live.cast.alice)
-    for path, words in {"/clinics": "Last synced", "/people": "Clinic", "/audit": "By way of"}.items():
+    for path, words in {
+        "/clinics": "Last synced",
+        "/people": "Clinic",
+        "/audit": "By way of",
+    }.items():
         alice.open(path)
         cells = alice.page.locator(f"td.wide[data-label='{words}']")
         expect(cells.first).to_be_visible()

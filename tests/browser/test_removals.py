@@ -43,9 +43,7 @@ def test_an_admin_is_asked_once_before_they_are_marked(visit: Visit, live: Live)
     alice.sees("60 patients were marked deleted", "An admin confirmed it")
     expect(alice.page.locator("#in-step")).to_contain_text("Deleted in Cliniko60")
     expect(alice.page.get_by_role("button", name="Mark them deleted")).to_have_count(0)
-    expect(alice.page.locator("#announcer")).to_have_text(
-        "Full sync: completed, removals confirmed"
-    )
+    expect(alice.page.locator("#announcer")).to_have_text("60 patients were marked deleted.")
     assert alice.complaints == []
 
 

@@ -127,6 +127,34 @@ def test_the_button_keeps_the_focus_and_the_page_announces_what_happens(alice: V
     expect(alice.page.locator("#announcer")).to_have_text("Full sync: 0 percent")
 
 
+def test_what_stands_there_at_first_is_no_news(
+    alice: Visitor, work: Callable[[], None], live: Live
+) -> None:
+    start_sync(live.cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    work()
+    alice.page.clock.install()
+    alice.open("/clinics/1")
+    alice.sees("All 648 patients are in step")
+    with alice.page.expect_response("**/news*"):
+        alice.page.clock.fast_forward(11_000)
+    alice.page.clock.run_for(1000)
+    expect(alice.page.locator("#announcer")).to_be_empty()
+
+
+def test_what_was_pressed_is_answered_each_time(alice: Visitor, work: Callable[[], None]) -> None:
+    alice.press("Sync all patients")
+    alice.sees("Queued")
+    work()
+    alice.sees("All 648 patients are in step")
+    announcer = alice.page.locator("#announcer")
+    for _ in range(2):
+        alice.press("Test connection")
+        expect(announcer).to_have_text("Cliniko connection: connected")
+        announcer.evaluate("announcer => announcer.replaceChildren()")
+    alice.press("Sync all patients")
+    expect(announcer).to_contain_text("synced less than five minutes ago")
+
+
 def test_trouble_on_the_way_is_told_quietly_and_passes_by_itself(alice: Visitor) -> None:
     alice.press("Sync all patients")
     alice.page.route("**/progress", lambda route: route.abort())
