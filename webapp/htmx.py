@@ -34,3 +34,9 @@ def htmx_url(app: Flask) -> str:
 def asked_by_htmx() -> bool:
     """Whether the request at hand wants a fragment, not a page."""
     return request.headers.get("HX-Request") == "true"
+
+
+def shows_notices() -> bool:
+    """Whether the answer is shown with what was flashed: whole, or all of its <main>. Of a page
+    that htmx, or app.js, asks for to redraw a part, the rest is thrown away."""
+    return not asked_by_htmx() or request.headers.get("HX-Target") == "main#main"

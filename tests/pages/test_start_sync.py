@@ -92,6 +92,23 @@ def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: C
     assert latest(cast).status == SyncStatus.COMPLETED
 
 
+@pytest.mark.parametrize("target", [None, "div#clinics", "section#first-steps"])
+def test_a_page_that_redraws_a_part_of_itself_leaves_the_reason_for_whoever_shows_it(
+    bob: Visitor, path: str, cast: Cast, target: str | None
+) -> None:
+    make_log(cast.surf, started_at=now(), origin="dashboard")
+    bob.post(path)
+    clinic = f"/clinics/{cast.surf.id}"
+    reason = "synced less than five minutes ago"
+    asked = {"HX-Request": "true"} | ({"HX-Target": target} if target else {})
+    for page in ("/clinics", clinic):
+        assert reason not in text_of(bob.get(page, headers=asked))
+
+    follows = {"HX-Request": "true", "HX-Target": "main#main"}
+    assert reason in text_of(bob.get(clinic, headers=follows))
+    assert reason not in text_of(bob.get(clinic))
+
+
 def test_after_five_minutes_it_starts_again(bob: Visitor, path: str, cast: Cast) -> None:
     make_log(cast.surf, started_at=now(), origin="dashboard")
     with time_machine.travel(now() + timedelta(minutes=5, seconds=1)):

@@ -7,7 +7,7 @@ from flask import Flask, render_template
 from webapp.auth import access
 from webapp.auth.access import Action
 from webapp.auth.sessions import current_actor, current_session, is_fresh, signed_in_user
-from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url
+from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url, shows_notices
 from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
@@ -28,6 +28,7 @@ def init_app(app: Flask) -> None:
         may_everywhere=may_everywhere,
         picture=picture,
         seconds_left=seconds_left,
+        shows_notices=shows_notices,
         signed_in_user=signed_in_user,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
