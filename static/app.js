@@ -1,6 +1,7 @@
-// Seven small services beside htmx: it tells of requests that failed, says progress to screen readers
-// without chattering and in the title of the tab, polls by itself where htmx could not be loaded, sends
-// no form twice, copies a token, and asks whether anybody is still there before the session ends.
+// Eight small services beside htmx: it tells of requests that failed, says progress to screen readers
+// without chattering and in the title of the tab, keeps the focus on the page, polls by itself where
+// htmx could not be loaded, sends no form twice, copies a token, and asks whether anybody is still there
+// before the session ends.
 "use strict";
 
 (() => {
@@ -8,7 +9,7 @@
   const NOT_HEARD =
     "That did not work, or the answer did not come back. Look how it stands, then try again.";
   const OVER = [403, 404, 410]; // no further question about it will be answered
-  const POLL_MS = 2000;
+  const SECOND_MS = 1000;
   const SENT_MS = 30000;
   const SAVED_MS = 5000; // the page stays when a file is saved
   const REFUSAL_MS = 10000;
@@ -43,19 +44,18 @@
     setTimeout(() => { announcer.textContent = words; }, SAID_MS);
   };
 
-  const told = new Map();
-  const isNews = ({ id, dataset: { announce } }) => told.get(id) !== announce && told.set(id, announce);
-  const news = () => [...document.querySelectorAll("[data-announce]")].filter(isNews);
-  news(); // what stands there at first is none
+  const announced = () => document.querySelector("[data-announce]")?.dataset.announce;
+  let told = announced(); // what stands there at first is no news
 
-  // What happens by itself is said when it changes, what was pressed is answered each time.
-  const worked = (part, { pressed = false } = {}) => {
+  // A notice wins, then what a press is answered with each time, then what has changed.
+  const worked = (part) => {
     if (toast.dataset.passing !== "true") toast.hidden = true;
     retitle();
-    const changed = news();
+    const changed = announced() === told ? "" : announced();
+    told = announced();
     const notice = part?.querySelector(".notice[role=status]");
-    const said = notice ?? (pressed && part?.dataset.announce ? part : changed[0]);
-    if (said) say(said.dataset.announce ?? said.textContent);
+    const news = notice?.textContent ?? part?.dataset.answer ?? changed;
+    if (news) say(news);
   };
 
   // Without this script, or over plain HTTP, the text is selected by hand.
@@ -70,6 +70,16 @@
   }
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
+
+  // htmx gives the focus to what has the same id. What else had it leaves it to the page, or the next
+  // Tab would begin above everything.
+  const refocus = (held) => {
+    for (const next of [document.getElementById(held.id), document.getElementById("main")]) {
+      if (!held.isConnected && document.activeElement === document.body) {
+        next?.focus({ preventScroll: true });
+      }
+    }
+  };
 
   // Our own error answers hold a notice; those of a proxy in between do not. What polls goes on by
   // itself, unless it asks for what is gone or closed: then the page itself tells what has become of
@@ -91,9 +101,13 @@
     again = setTimeout(() => document.body.dispatchEvent(new Event("sync-finished")), AGAIN_MS);
   };
 
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
+    ctx.held = document.activeElement;
+  });
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    refocus(ctx.held);
     if (ctx.response.status >= 400) return;
-    worked(document.getElementById(ctx.target?.id), { pressed: pressed(ctx) });
+    worked(document.getElementById(ctx.target?.id));
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {
     if (!ctx.response.headers.has("HX-Redirect")) {
@@ -130,19 +144,23 @@
     const html = await answer.text();
     if (!answer.ok) return refused(answer.status, html);
     const fresh = parsed(html).getElementById(element.id);
+    const held = document.activeElement;
     if (fresh) element.replaceWith(fresh);
+    refocus(held);
     return worked(fresh);
   };
 
+  let seconds = 0;
   const poll = async () => {
-    if (!window.htmx) {
-      for (const element of document.querySelectorAll("[hx-get][hx-trigger^=every]")) {
-        await pollOne(element).catch(() => tell(UNREACHABLE));
-      }
+    seconds += 1;
+    const all = document.querySelectorAll("[hx-get][hx-trigger^=every]");
+    const due = (element) => seconds % parseInt(element.getAttribute("hx-trigger").slice(6), 10) === 0;
+    for (const element of window.htmx ? [] : [...all].filter(due)) {
+      await pollOne(element).catch(() => tell(UNREACHABLE));
     }
-    setTimeout(poll, POLL_MS);
+    setTimeout(poll, SECOND_MS);
   };
-  setTimeout(poll, POLL_MS);
+  setTimeout(poll, SECOND_MS);
 
   // The server is asked how long the session lasts, for another tab may be in use; to ask is no sign
   // of life. When it has ended the page leaves, whatever it shows.

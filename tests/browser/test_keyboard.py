@@ -91,3 +91,19 @@ def test_the_main_job_is_done_by_keyboard_alone(
     keys.type("zzqxj")
     bob.sees("No patient matches")
     assert bob.complaints == []
+
+
+@pytest.mark.usefixtures("worker", "go_on")
+def test_the_focus_stays_on_the_page_when_what_had_it_is_gone(
+    visit: Callable[..., Visitor], live: Live
+) -> None:
+    bob = visit()
+    bob.sign_in(live.cast.bob)
+    bob.open("/clinics/1")
+    bob.press("Sync all patients")
+    bob.press("Cancel sync")
+    bob.page.get_by_role("button", name="Cancel the sync").focus()
+    bob.page.keyboard.press("Enter")
+    bob.sees("Cancelled; what was stored is kept")
+    expect(bob.page.locator("main")).to_be_focused()
+    expect(bob.page.locator("#announcer")).to_have_text("Full sync: cancelled")

@@ -31,6 +31,30 @@ def test_progress_is_live_without_htmx(
     expect(alice.page.get_by_role("link", name="Patients 648")).to_be_visible()
 
 
+@pytest.mark.usefixtures("worker", "go_on")
+def test_the_focus_stays_where_it_was_without_htmx(visit: Visit, live: Live) -> None:
+    alice = visit(cdn=None)
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1")
+    alice.press("Sync all patients")
+    link = alice.page.locator("#card-sync")
+    link.focus()
+    link.evaluate("link => { link.dataset.old = true }")
+    expect(alice.page.locator("#card-sync:not([data-old])")).to_be_focused()
+
+
+def test_each_part_of_a_page_is_asked_for_as_often_as_it_says(visit: Visit, live: Live) -> None:
+    alice = visit(cdn=None)
+    alice.page.clock.install()
+    alice.sign_in(live.cast.alice)
+    asked: list[str] = []
+    alice.page.on("request", lambda request: asked.append(request.url))
+    alice.page.clock.run_for(14_500)
+    assert asked == []
+    with alice.page.expect_request("**/clinics"):
+        alice.page.clock.run_for(1_000)
+
+
 def test_trouble_is_told_without_htmx_too(visit: Visit, live: Live) -> None:
     alice = visit(cdn=None)
     alice.sign_in(live.cast.alice)

@@ -159,3 +159,8 @@ def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None
 def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
     (shown,) = Parsed(card().text).having(id="sync-card")
     assert shown["data-announce"] == "Full sync: 50 percent"
+
+
+def test_screen_readers_hear_that_a_sync_is_being_cancelled(card: Card) -> None:
+    (shown,) = Parsed(card(cancel_requested_at=now()).text).having(id="sync-card")
+    assert shown["data-announce"] == "Full sync: cancelling"
