@@ -49,9 +49,9 @@ def store(
     return log
 
 
-def refuse(organization: Organization, count: int) -> SyncLog:
-    """A sync in which so many records could not be stored."""
-    log = make_log(organization, records_failed=count)
+def refuse(organization: Organization, count: int, log: SyncLog | None = None) -> SyncLog:
+    """A sync in which so many records could not be stored: a new one unless it is given."""
+    log = log or make_log(organization, records_failed=count)
     refusals = [Refusal(f"90{n}", "date_of_birth", "is no date", page=3) for n in range(count)]
     with transaction():
         target = Target(organization.id, log.id, "au1")

@@ -10,9 +10,12 @@ import pytest
 from playwright.sync_api import expect
 
 from simulator.account import ClinikoAccount
+from tests.api.rows import make_log, refuse
 from tests.browser.conftest import Live, Visitor
+from webapp.clock import now
 from webapp.extensions import transaction
-from webapp.models import OperationType, SyncOrigin
+from webapp.models import OperationType, SyncOrigin, SyncStatus
+from webapp.sync.progress import Progress
 from webapp.sync.start import start_sync
 
 Visit = Callable[..., Visitor]
@@ -153,6 +156,32 @@ def test_what_was_pressed_is_answered_each_time(alice: Visitor, work: Callable[[
         announcer.evaluate("announcer => announcer.replaceChildren()")
     alice.press("Sync all patients")
     expect(announcer).to_contain_text("synced less than five minutes ago")
+
+
+def test_all_of_the_page_of_a_running_sync_keeps_up_with_it(alice: Visitor, live: Live) -> None:
+    surf = live.cast.surf
+    log = make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w", records_success=1)
+    alice.page.clock.install()
+    alice.open(f"/clinics/{surf.id}/syncs/{log.id}")
+    alice.sees("None so far.")
+    with transaction():
+        told = Progress(log.operation_type).metadata()
+        log.progress = told | {"requests_made": 7, "progress_percent": 12.0}
+        log.records_failed = 1
+    refuse(surf, 1, log)
+    alice.page.clock.run_for(2_500)
+    alice.page.get_by_role("link", name="see why").click()
+    alice.page.clock.run_for(10_000)
+    expect(alice.page.locator("#failures")).to_contain_text("date_of_birth")
+    expect(alice.page.locator("#about")).to_contain_text(re.compile(r"Requests\s*7"))
+    region = alice.page.get_by_role("region", name="Records that failed")
+    region.focus()
+    with alice.page.expect_response(f"**/syncs/{log.id}"):
+        alice.page.clock.run_for(10_000)
+    alice.page.clock.run_for(100)
+    expect(region).to_be_focused()
+    expect(alice.page).to_have_title("12% Sync #1 · Surf Rehab · Patient Sync")
+    assert alice.complaints == []
 
 
 def test_trouble_on_the_way_is_told_quietly_and_passes_by_itself(alice: Visitor) -> None:

@@ -40,6 +40,14 @@ def test_failed_records_come_in_pages(vera: Visitor, cast: Cast) -> None:
     assert "9029" in second
 
 
+def test_a_page_of_failed_records_is_drawn_again_as_the_same_page(
+    vera: Visitor, cast: Cast
+) -> None:
+    path = f"/clinics/{cast.surf.id}/syncs/{refuse(cast.surf, 30).id}?page=2"
+    (main,) = Parsed(vera.get(path).text).having(id="main")
+    assert main["hx-get"] == path
+
+
 def test_without_failures_it_says_so(vera: Visitor, cast: Cast) -> None:
     log = make_log(cast.surf)
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
