@@ -70,6 +70,7 @@
   }
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
+  const noticeOf = (html) => parsed(html).querySelector(".notice")?.textContent;
 
   // htmx gives the focus to what has the same id. What else had it leaves it to the page, or the next
   // Tab would begin above everything.
@@ -85,11 +86,11 @@
   // itself, unless it asks for what is gone or closed: then the page itself tells what has become of
   // it. What somebody pressed does not go on.
   const refused = (status, html, { pressed = false } = {}) => {
-    const notice = parsed(html).querySelector(".notice");
-    if (pressed) return tell(notice ? notice.textContent : NOT_HEARD, { passing: true });
+    const notice = noticeOf(html);
+    if (pressed) return tell(notice ?? NOT_HEARD, { passing: true });
     if (notice && OVER.includes(status)) return location.reload();
     if (status >= 500 || !notice) return tell(UNREACHABLE);
-    return tell(notice.textContent, { passing: true });
+    return tell(notice, { passing: true });
   };
   const pressed = (ctx) => ctx.request.method.toUpperCase() !== "GET";
 
@@ -165,6 +166,7 @@
   // The server is asked how long the session lasts, for another tab may be in use; to ask is no sign
   // of life. When it has ended the page leaves, whatever it shows.
   const idle = document.getElementById("idle");
+  const problem = idle?.querySelector("[data-problem]");
   let looking;
   let asked = false;
 
@@ -173,7 +175,7 @@
     const answer = await fetch(idle.dataset.look, { headers, mode: "same-origin", ...options });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) return location.assign(elsewhere);
-    if (!answer.ok) throw new Error(answer.status);
+    if (!answer.ok) throw new Error(answer.status, { cause: noticeOf(await answer.text()) });
     const { seconds, most } = await answer.json();
     if (seconds > WARN_SECONDS) {
       asked = false;
@@ -185,6 +187,7 @@
       asked = true;
       const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
       idle.querySelector("[data-left]").textContent = left;
+      problem.hidden = true;
       idle.showModal();
     }
     return lookAfter(seconds);
@@ -200,7 +203,10 @@
     lookAfter(Number(idle.dataset.seconds));
     idle.addEventListener("submit", (event) => {
       event.preventDefault();
-      look({ method: "POST", body: new FormData(event.target) }).catch(() => tell(UNREACHABLE));
+      look({ method: "POST", body: new FormData(event.target) }).catch(({ cause = NOT_HEARD }) => {
+        problem.textContent = cause; // in the question, which stands before everything else
+        problem.hidden = false;
+      });
     });
     // A computer that slept through the end of the session.
     document.addEventListener("visibilitychange", () => {

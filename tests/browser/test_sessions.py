@@ -56,9 +56,26 @@ def test_somebody_who_is_still_there_stays(bob: Visitor) -> None:
     assert bob.complaints == []
 
 
+def test_why_somebody_cannot_stay_is_said_in_the_question(bob: Visitor) -> None:
+    away(bob, minutes=13, seconds=1)
+    question = bob.page.get_by_role("alertdialog", name="Are you still there?")
+    expect(question).to_be_visible()
+    another = bob.page.context.new_page()
+    another.goto(f"{bob.live.url}/account")
+    another.get_by_role("button", name="Sign out everywhere else").click()
+    expect(another.get_by_text("You are signed out everywhere else")).to_be_visible()
+    bob.press("Stay signed in")
+    expect(question).to_contain_text("This page was open for too long")
+    bob.page.route("**/account/session", lambda route: route.abort())
+    bob.press("Stay signed in")
+    expect(question).to_contain_text("the answer did not come back")
+    expect(bob.page.locator("#toast")).to_be_hidden()
+    assert_accessible(bob)
+
+
 def test_the_page_of_somebody_who_is_not_leaves(bob: Visitor) -> None:
     away(bob, minutes=15, seconds=1)
-    bob.page.wait_for_url("**/sign-in")
+    expect(bob.page).to_have_url(re.compile(r"/sign-in\?next=/clinics/1/patients/1$"))
     bob.sees("Your session has ended")
     expect(bob.page.get_by_text("Nguyen")).to_have_count(0)
     bob.page.go_back()
@@ -89,7 +106,7 @@ def test_a_live_page_leaves_and_asks_no_more(visit: Callable[..., Visitor], live
     vera.open("/clinics/1")
     with transaction() as session:
         session.execute(update(UserSession).values(last_seen_at=now() - timedelta(minutes=15)))
-    with vera.page.expect_navigation(url="**/sign-in"):
+    with vera.page.expect_navigation(url=re.compile(r"/sign-in\?next=/clinics/1$")):
         vera.page.clock.fast_forward(11_000)  # a poll was due
     asked: list[str] = []
     vera.page.on("request", lambda request: asked.append(request.resource_type))

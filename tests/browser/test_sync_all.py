@@ -207,7 +207,7 @@ def test_an_ended_session_leaves_for_the_sign_in(alice: Visitor, live: Live) -> 
     alice.sees("Queued")
     with transaction():
         live.cast.alice.session_epoch += 1
-    alice.page.wait_for_url("**/sign-in")
+    alice.page.wait_for_url(re.compile(r"/sign-in\?next=/clinics/1$"))
 
 
 def test_too_early_is_said_in_the_card(alice: Visitor, work: Callable[[], None]) -> None:

@@ -142,6 +142,22 @@ def test_who_comes_back_too_late_is_told_why(clock: time_machine.Traveller, bob:
     assert "Your session has ended" in text_of(bob.get("/sign-in"))
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("by_htmx", [True, False])
+def test_what_a_page_asks_for_too_late_leads_back_to_the_page(
+    clock: time_machine.Traveller, bob: Visitor, method: str, by_htmx: bool
+) -> None:
+    clock.shift(timedelta(minutes=15))
+    page = "/clinics/1/patients"
+    headers = {"Referer": f"http://localhost{page}?page=2"}
+    if by_htmx:
+        headers["HX-Request"] = "true"
+    answer = bob.client.open("/account/session", method=method, headers=headers)
+    asked_for = page if by_htmx or method == "POST" else "/account/session"
+    leads_to = answer.headers["HX-Redirect" if by_htmx else "Location"]
+    assert leads_to == f"/sign-in?next={asked_for}"
+
+
 def test_who_signs_out_is_not_told_so(bob: Visitor, visitor: Visitor) -> None:
     bob.post("/sign-out")
     for each in (bob, visitor):

@@ -137,8 +137,18 @@ def _refused_form() -> ResponseReturnValue:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    back = request.path if request.method == "GET" and request.path != "/" else None
-    return _to("open.sign_in", next=None if asked_by_htmx() else back)
+    back = _page_at_hand()
+    return _to("open.sign_in", next=back if back != "/" else None)
+
+
+def _page_at_hand() -> str | None:
+    """The path of the page that was asked for, or of the one that asks by htmx or sent a form."""
+    if request.method in ("GET", "HEAD") and not asked_by_htmx():
+        return request.path
+    try:
+        return urlsplit(request.referrer or "").path or None
+    except ValueError:  # what a browser would not send, as "http://["
+        return None
 
 
 def _to(endpoint: str, **values: Any) -> ResponseReturnValue:
@@ -148,17 +158,10 @@ def _to(endpoint: str, **values: Any) -> ResponseReturnValue:
     return redirect(url_for(endpoint, **values), HTTPStatus.SEE_OTHER)
 
 
-def _path_of(address: str) -> str:
-    try:
-        return urlsplit(address).path
-    except ValueError:  # what a browser would not send, as "http://["
-        return ""
-
-
 def _to_confirm() -> ResponseReturnValue:
     """A page is asked for again once the password was entered; a form that was sent is not."""
     reading = request.method in ("GET", "HEAD")
-    back = request.path if reading else _path_of(request.referrer or "")
+    back = _page_at_hand() or ""
     address = url_for("pages.confirm", next=back, refused=None if reading else 1)
     if asked_by_htmx():
         return "", HTTPStatus.FORBIDDEN, {"HX-Redirect": address}
