@@ -165,7 +165,7 @@ def test_all_of_the_page_of_a_running_sync_keeps_up_with_it(alice: Visitor, live
     alice.open(f"/clinics/{surf.id}/syncs/{log.id}")
     alice.sees("None so far.")
     with transaction():
-        told = Progress(log.operation_type).metadata()
+        told = Progress(OperationType.FULL_PATIENTS).metadata()
         log.progress = told | {"requests_made": 7, "progress_percent": 12.0}
         log.records_failed = 1
     refuse(surf, 1, log)
