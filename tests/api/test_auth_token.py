@@ -194,7 +194,6 @@ def test_one_ipv6_customer_counts_as_one_address(client: FlaskClient) -> None:
     assert ask(client, BOB, PASSWORD, address="2001:db8:1::1").status_code == 200
 
 
-@pytest.mark.usefixtures("quick")
 def test_many_strangers_who_guess_once_each_do_not_close_an_account(
     client: FlaskClient, cast: Cast
 ) -> None:
@@ -208,7 +207,6 @@ def test_many_strangers_who_guess_once_each_do_not_close_an_account(
     assert [row.subject for row in recorded] == [f"person {cast.bob.id}"] * 120
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_flood_of_addresses_that_nobody_has_is_not_one_of_writes(client: FlaskClient) -> None:
     for guess in range(40):
         ask(client, f"nobody{guess}@example.com", "wrong", address=f"198.51.100.{guess}")
