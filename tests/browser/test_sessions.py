@@ -134,6 +134,7 @@ def test_the_password_is_asked_for_before_the_form(
     alice.press("Go on")
     alice.sees("Invite somebody")
     alice.page.get_by_label("E-mail address").fill("nina@example.com")
+    alice.page.get_by_label("Clinic", exact=True).select_option(live.cast.surf.name)
     alice.press("Make the link")
     alice.sees("A link for nina@example.com")
 
