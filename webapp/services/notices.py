@@ -31,7 +31,7 @@ from webapp.models import (
 )
 from webapp.services import locks, mail, people, schedules
 from webapp.services.audit_events import Event
-from webapp.services.webhooks import schedule
+from webapp.services.webhooks import retries
 
 log = structlog.get_logger()
 
@@ -244,7 +244,7 @@ def _after(notice: Notice, taken: Taken, *, sent: bool, wanted: bool) -> None:
         return
     if notice.state != NoticeState.WAITING or notice.tries != taken.number:
         return
-    again = schedule.next_try(notice.created_at, notice.tries, now(), None)
+    again = retries.next_try(notice.created_at, notice.tries, now(), None)
     if again is None or not wanted:
         notice.state = NoticeState.FAILED
     else:

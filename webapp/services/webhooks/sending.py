@@ -26,7 +26,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, notices
-from webapp.services.webhooks import endpoints, line, schedule, signing
+from webapp.services.webhooks import endpoints, line, retries, signing
 from webapp.services.webhooks.line import Outcome, Problem
 
 log = structlog.get_logger()
@@ -188,9 +188,9 @@ def _add_attempt(delivery: WebhookDelivery, outcome: Outcome, begun: datetime) -
 def _after_failure(endpoint: WebhookEndpoint, delivery: WebhookDelivery, outcome: Outcome) -> None:
     moment = now()
     endpoint.failures_in_a_row += 1
-    endpoint.rests_until = moment + schedule.rest(endpoint.failures_in_a_row, outcome.asked)
+    endpoint.rests_until = moment + retries.rest(endpoint.failures_in_a_row, outcome.asked)
     first = delivery.first_tried_at or moment
-    again = schedule.next_try(first, delivery.tries, moment, outcome.asked)
+    again = retries.next_try(first, delivery.tries, moment, outcome.asked)
     if outcome.status == line.GONE:
         delivery.state = DeliveryState.FAILED
         _stop(endpoint, PauseReason.GONE)
