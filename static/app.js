@@ -45,7 +45,10 @@
   };
 
   const announced = () => document.querySelector("[data-announce]")?.dataset.announce;
-  let told = announced(); // what stands there at first is no news
+  // What stands there at first is no news, unless the page was loaded anew to show it.
+  const before = sessionStorage.getItem("told");
+  sessionStorage.removeItem("told");
+  let told = before ?? announced();
 
   // A notice wins, then what a press is answered with each time, then what has changed.
   const worked = (part) => {
@@ -68,6 +71,8 @@
       button.textContent = "Copied";
     });
   }
+
+  if (before !== null) worked();
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
   const noticeOf = (html) => parsed(html).querySelector(".notice")?.textContent;
@@ -141,12 +146,20 @@
     });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) return location.assign(elsewhere);
-    if (answer.headers.has("HX-Trigger")) return location.reload();
+    if (answer.headers.has("HX-Trigger")) {
+      sessionStorage.setItem("told", told ?? "");
+      return location.reload();
+    }
     const html = await answer.text();
     if (!answer.ok) return refused(answer.status, html);
-    const fresh = parsed(html).getElementById(element.id);
+    const page = parsed(html);
+    const fresh = page.getElementById(element.id);
     const held = document.activeElement;
-    if (fresh) element.replaceWith(fresh);
+    const beside = (element.getAttribute("hx-select-oob") ?? "").matchAll(/#([\w-]+)/g);
+    for (const id of [element.id, ...[...beside].map((found) => found[1])]) {
+      const part = page.getElementById(id);
+      if (part) document.getElementById(id)?.replaceWith(part);
+    }
     refocus(held);
     return worked(fresh);
   };

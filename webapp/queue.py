@@ -16,7 +16,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import DuplicateJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -43,9 +43,8 @@ def worker_connection(url: str) -> Redis:
     return Redis.from_url(url, retry=Retry(ExponentialBackoff(cap=2, base=0.1), 40))
 
 
-def enqueue_sync(sync_log_id: int, attempt: int) -> None:
-    """Ask a worker to go on with a sync. Asking twice for the same attempt queues it once. One that
-    was begun before stands in front of those that nobody has begun.
+def enqueue_sync(sync_log_id: int, attempt: int, *, at_front: bool = False) -> None:
+    """Ask a worker to go on with a sync. Asking twice for the same attempt queues it once.
 
     Raises QueueUnavailable if Redis cannot be reached or refuses the write.
     """
@@ -56,7 +55,7 @@ def enqueue_sync(sync_log_id: int, attempt: int) -> None:
             attempt,
             job_id=_job_id(sync_log_id, attempt),
             unique=True,
-            at_front=attempt > 1,
+            at_front=at_front,
             job_timeout=JOB_TIMEOUT,
             result_ttl=0,  # how a sync went is told by the database
             failure_ttl=7 * 24 * 3600,
@@ -71,12 +70,10 @@ def is_queued(sync_log_id: int, attempt: int) -> bool:
 
 def forget_sync(sync_log_id: int, attempt: int) -> None:
     """Take a sync that is over out of the queue; if Redis is away, a worker finds nothing to do."""
-    with suppress(RedisError, NoSuchJobError):
-        Job.fetch(
-            _job_id(sync_log_id, attempt),
-            connection=redis_connection(),
-            serializer=JSONSerializer,
-        ).delete()
+    job_id = _job_id(sync_log_id, attempt)
+    with suppress(RedisError):
+        if _queue(SYNC_QUEUE).remove(job_id):  # else a worker has it, and ends it
+            redis_connection().delete(Job.key_for(job_id))
 
 
 def length() -> int | None:

@@ -4,7 +4,7 @@
 set -euo pipefail
 authorization="Authorization: Bearer $TOKEN"
 
-# Asking again with the same key starts nothing twice: safe after a broken connection.
+# One key for one start: whoever repeats this very request starts nothing twice.
 key=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 status=$(curl -sS -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
   -H "$authorization" -H "Idempotency-Key: $key" -o started.json -w '%{http_code}')

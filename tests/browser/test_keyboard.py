@@ -18,12 +18,12 @@ def tab_to(page: Page, words: str) -> None:
     """Press Tab until what has the focus is called so, as a person would who looks for it."""
     for _ in range(MOST_STEPS):
         page.keyboard.press("Tab")
-        # At once, for a poll may put another in its place.
+        # At once, for a poll may put another in its place; the page itself is nothing to press.
         name, outline = page.evaluate(
             """() => {
                 const focused = document.activeElement ?? document.body;
                 const name = focused.getAttribute("aria-label") ?? focused.innerText;
-                return [focused === document.body ? "" : name,
+                return [focused.matches("body, main") ? "" : name,
                         getComputedStyle(focused).outlineStyle];
             }"""
         )

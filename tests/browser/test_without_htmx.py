@@ -49,10 +49,10 @@ def test_each_part_of_a_page_is_asked_for_as_often_as_it_says(visit: Visit, live
     alice.sign_in(live.cast.alice)
     asked: list[str] = []
     alice.page.on("request", lambda request: asked.append(request.resource_type))
-    alice.page.clock.run_for(14_500)
+    alice.page.clock.run_for(12_000)
     assert "fetch" not in asked
     with alice.page.expect_request("**/clinics"):
-        alice.page.clock.run_for(1_000)
+        alice.page.clock.run_for(4_000)
 
 
 def test_trouble_is_told_without_htmx_too(visit: Visit, live: Live) -> None:

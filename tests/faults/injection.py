@@ -184,7 +184,7 @@ class Injection:
 
     def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> bool:
         """Wait for something; False, and a problem noted, if it does not come in time."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.parts.slack
         while time.monotonic() < deadline:
             if condition():
                 return True

@@ -19,7 +19,7 @@ from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import AuditEvent
+from webapp.models import AuditEvent, Patient
 from webapp.services import audit
 from webapp.services.audit import Event, Result
 
@@ -255,6 +255,17 @@ def test_an_event_of_another_release_is_shown_as_it_is(
         )
     words = text_of(bob.get(path))
     assert "Somebody who is not signed in room:booked names a b, paid no odd Dashboard" in words
+
+
+def test_our_number_of_somebody_leads_nobody_to_the_wrong_patient(bob: Visitor, cast: Cast) -> None:
+    """It is no id of Cliniko's, which the field asks for."""
+    store(cast.surf, record(1041, "Olivia", "Nguyen"))
+    patient_id = db.session.scalars(select(Patient.id)).one()
+    audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject=f"patient {patient_id}")
+
+    page = text_of(bob.get(f"/clinics/{cast.surf.id}/audit?patient={patient_id}"))
+
+    assert "Nothing matches" in page
 
 
 def test_a_patient_who_was_forgotten_and_a_clinic_that_was_deleted_lead_nowhere(

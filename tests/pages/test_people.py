@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
+from werkzeug.test import TestResponse
 
 from tests.cast import Cast
 from tests.codes import set_up
@@ -276,6 +277,23 @@ def test_no_clinic_is_chosen_for_whom_nobody_has_chosen_one(alice: Visitor, cast
     page = alice.get(PATH)
     assert "Choose a clinic No clinic (admins) Northside Physio" in text_of(page)
     assert [tag["value"] for _, tag in Parsed(page.text).tags if "selected" in tag] == ["manager"]
+
+
+def chosen_on(page: TestResponse) -> list[str | None]:
+    return [tag["value"] for _, tag in Parsed(page.text).tags if "selected" in tag]
+
+
+def test_a_refused_invitation_keeps_what_was_chosen_and_the_next_begins_anew(
+    alice: Visitor, cast: Cast
+) -> None:
+    admin = {"role": "admin", "organization": "0"}
+
+    refused = alice.post(PATH, email="bob@example.com", **admin)
+    assert chosen_on(refused) == ["admin", "0"]
+
+    made = alice.post(PATH, email="nina@example.com", **admin)
+    assert "A link for nina@example.com" in text_of(made)
+    assert chosen_on(made) == ["manager"]
 
 
 def test_a_role_is_changed_on_a_page_of_its_own_so_the_list_names_each_clinic_once(

@@ -111,6 +111,22 @@ def test_it_refuses_a_form_without_its_token(visitor: Visitor, cast: Cast) -> No
     assert not is_signed_in(visitor)
 
 
+def test_a_form_without_its_token_leads_to_where_it_would_have_led(
+    visitor: Visitor, cast: Cast
+) -> None:
+    form = {"email": BOB, "password": PASSWORD, "next": "/clinics/1"}
+    refused = visitor.client.post("/sign-in", data=form, headers={"Referer": "/sign-in"})
+    assert refused.headers["Location"] == "/sign-in?next=/clinics/1"
+
+
+def test_whoever_signs_out_once_more_leaves_no_page_to_the_next_person(
+    visitor: Visitor, cast: Cast
+) -> None:
+    at = {"Referer": "http://localhost/clinics/1/patients/7"}
+    again = visitor.client.post("/sign-out", data={"csrf_token": "of another tab"}, headers=at)
+    assert again.headers["Location"] == "/sign-in"
+
+
 def test_whoever_has_signed_in_at_another_tab_is_led_on_as_who_they_are(
     visitor: Visitor, cast: Cast
 ) -> None:

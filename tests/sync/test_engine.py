@@ -632,6 +632,19 @@ def test_waiting_for_a_worker_is_no_time_of_a_sync(
     assert in_step()
 
 
+def test_waiting_for_a_first_worker_is_counted_once(begin: Callable[..., SyncLog]) -> None:
+    """Also of a sync that Redis had lost."""
+    log = begin()
+    assert recovery.hand_over(log.id, 1, interrupted=False, unclaimed=True)
+    with transaction():
+        log.lease_expires_at = now() - timedelta(minutes=4)
+    engine.run(log.id, 2, worker="test")
+    db.session.expire_all()
+
+    assert log.checkpoint is not None
+    assert log.checkpoint["waited"] == 0.0
+
+
 def test_waiting_for_another_worker_is_no_time_of_a_sync(
     begin: Callable[..., SyncLog], in_step: InStep
 ) -> None:

@@ -371,6 +371,23 @@ def test_a_kept_one_that_came_back_and_was_deleted_again_is_marked_though_a_sync
     assert marked(cast) & set(gone) == set(back)
 
 
+def test_a_kept_one_whose_newest_version_cannot_be_stored_stays_kept(
+    sync: Sync, gone: list[str], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    held.dismiss(cast.surf, sync(), actor=cast.alice)
+    surf_account.restore(gone[0])
+    surf_account.edit(gone[0], first_name=["a", "list"])
+    assert sync().records_failed == 1
+    surf_account.delete(gone[0])
+    many = surf_account.ids(State.ACTIVE)[:40]
+    surf_account.delete(*many)
+
+    log = sync()
+
+    assert (log.status, *counts(log)) == ("completed", 40, COUNT)
+    assert listed(log) == sorted(many)
+
+
 def test_the_kept_ones_can_be_marked_after_all(sync: Sync, gone: list[str], cast: Cast) -> None:
     log = sync()
     held.dismiss(cast.surf, log, actor=cast.alice)
@@ -420,6 +437,7 @@ def test_who_could_not_be_asked_about_counts_among_the_many(
     log = sync()
 
     assert counts(log) == (10, 0)
+    assert log.progress["removals_unasked"] == COUNT - 10
     assert set(listed(log)) < set(vanished)
     assert not marked(cast) & set(vanished)
 

@@ -153,6 +153,18 @@ def test_a_sync_that_was_handed_over_goes_on_before_those_that_wait(
     assert waiting.index(f"sync-{log.id}-2") < waiting.index(f"sync-{sync_log_of_northside.id}-1")
 
 
+def test_what_redis_lost_comes_in_its_old_order(
+    begin: Begin, sync_log_of_northside: SyncLog, redis_url: str
+) -> None:
+    logs = [waits_since(log, timedelta(seconds=30)) for log in (sync_log_of_northside, begin())]
+    Redis.from_url(redis_url).flushdb()
+
+    recovery.recover_stale_syncs()
+
+    waiting = queue._queue(queue.SYNC_QUEUE).get_job_ids()
+    assert waiting == [f"sync-{log.id}-2" for log in logs]
+
+
 def test_whoever_reads_of_an_abandoned_sync_closes_it(begin: Begin, cast: Cast) -> None:
     log = begin()
     worked_on(log, lease_ends=-lease.ABANDONED_AFTER - timedelta(seconds=1))

@@ -32,8 +32,12 @@ from webapp.sync.window import start_window
 FULL = OperationType.FULL_PATIENTS
 
 
-def press(cast: Cast, origin: SyncOrigin = SyncOrigin.DASHBOARD) -> SyncLog:
-    return start_sync(cast.surf, FULL, actor=cast.bob, origin=origin)
+def press(
+    cast: Cast,
+    origin: SyncOrigin = SyncOrigin.DASHBOARD,
+    operation_type: OperationType = FULL,
+) -> SyncLog:
+    return start_sync(cast.surf, operation_type, actor=cast.bob, origin=origin)
 
 
 def end(log: SyncLog, status: SyncStatus) -> None:
@@ -214,6 +218,28 @@ def test_starting_and_cancelling_in_turns_has_an_end(cast: Cast) -> None:
 
         clock.shift(window.START_WINDOW)
         assert press(cast).is_running
+
+
+def test_so_has_starting_retries_and_cancelling(cast: Cast) -> None:
+    with time_machine.travel(now(), tick=False):
+        for _ in range(window.MOST_STARTS):
+            press(cast, operation_type=OperationType.RETRY_FAILED)
+            cancel_sync(cast.surf)
+        with pytest.raises(RateLimited) as refusal:
+            press(cast, operation_type=OperationType.RETRY_FAILED)
+    assert f"{window.MOST_STARTS} times" in str(refusal.value)
+
+
+def test_starts_that_no_worker_was_told_of_are_none(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
+        for _ in range(window.MOST_STARTS):
+            with pytest.raises(QueueUnavailable):
+                press(cast)
+
+    assert press(cast).is_running
 
 
 def test_there_is_nothing_to_cancel(cast: Cast) -> None:

@@ -101,6 +101,13 @@ class Metadata(Answer):
             "because they are too many to be believed. An admin decides in the dashboard."
         ),
     ] = 0
+    removals_unasked: Annotated[
+        Count,
+        Field(
+            description="Patients beside those in `removals_held` that no list has shown, and that "
+            "the sync could not ask about: it asks about a hundred."
+        ),
+    ] = 0
     removals_decision: Annotated[
         RemovalsDecision | None,
         Field(

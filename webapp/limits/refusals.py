@@ -49,8 +49,9 @@ def note(error: Exception) -> None:
             note_event(Event.FORGERY_REFUSED, asked=request.endpoint)
 
 
-def note_event(event: Event, **details: str | None) -> None:
-    """Record a refusal to whoever asks, unless there were too many of its kind in this minute.
+def note_event(event: Event, **details: str | None) -> bool:
+    """Record a refusal to whoever asks, unless there were too many of its kind in this minute; says
+    whether it was recorded.
 
     It stands in the chain of their own clinic, whichever they asked for: what exists is told to
     nobody, and no chain begins because somebody has invented a number.
@@ -59,7 +60,7 @@ def note_event(event: Event, **details: str | None) -> None:
     log.warning("refused", audit_event=str(event), **details)
     whose = str(actor.id) if actor else "strangers"
     if not limiter.limiter.hit(RECORDED, str(event), whose):
-        return
+        return False
     left = limiter.limiter.get_window_stats(RECORDED, str(event), whose).remaining
     audit.note_anyway(
         event,
@@ -70,6 +71,7 @@ def note_event(event: Event, **details: str | None) -> None:
         more_may_follow=True if left == 0 else None,
         **details,
     )
+    return True
 
 
 def _whoever_asks() -> User | None:

@@ -18,7 +18,7 @@ from limits import RateLimitItemPerMinute
 from webapp.errors import RateLimited, SignInLimited
 from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
-from webapp.services import email_addresses, people, second_factor
+from webapp.services import audit, email_addresses, people, second_factor
 from webapp.services.audit import Event
 from webapp.services.second_factor import Proof
 
@@ -26,7 +26,7 @@ PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
 PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 # Strangers who guess must not lock an owner out: an address that has not failed at this account
 # may fail once, however often others have. Such a guess does not count towards the hundred after
-# which an account stays closed, or many strangers together could close every account.
+# which an account stays closed, or many strangers together could close every account at once.
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
 # Whoever guesses codes knows the password already.
 CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
@@ -48,11 +48,17 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
     if email.isprintable():  # else it cannot be asked of every database
         user = people.authenticate(email, password, again=again, counts=counts)
         if user is None and people.by_email(email) is None:
-            # What was typed is not kept, for it may be a password.
-            refusals.note_event(Event.SIGN_IN_FAILED)
+            _note_unknown()
     if user is None:
         count_failure(email)
     return user
+
+
+def _note_unknown() -> None:
+    """What was typed is not kept, for it may be a password. Where too many were recorded a write is
+    made all the same: how long it takes must not tell who has an account."""
+    if not refusals.note_event(Event.SIGN_IN_FAILED):
+        audit.write_nothing()
 
 
 def by_code(user: User, code: str) -> Proof | None:

@@ -61,6 +61,7 @@ _WORDS = {
         "The database or the queue cannot be reached. Try again in a moment.",
     ),
 }
+_SIGN_IN_FORMS = ("open.sign_in", "open.sign_in_code")
 _EXPIRED = _Words(
     "This page was open for too long",
     "To be safe, nothing was done. Load the page again, then repeat what you did.",
@@ -130,14 +131,19 @@ def _refused_form() -> ResponseReturnValue:
     user = sessions.signed_in_user()
     if user is None:
         return _to_sign_in()
-    if request.endpoint in ("open.sign_in", "open.sign_in_code"):
+    if request.endpoint in _SIGN_IN_FORMS:
         flash(f"You were signed in already, as {user.email}.", "warn")
         return redirect(safe_next(request.form.get("next", "")), HTTPStatus.SEE_OTHER)
     return _show(400, _EXPIRED, {})
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    back = _page_at_hand()
+    """Whoever signs in comes back to the page they were at. Whoever signed out was done with it,
+    and the next person may be another."""
+    if request.endpoint in _SIGN_IN_FORMS:
+        back = request.form.get("next")
+    else:
+        back = None if request.endpoint == "open.sign_out" else _page_at_hand()
     return _to("open.sign_in", next=back if back != "/" else None)
 
 

@@ -18,6 +18,8 @@ from webapp.pages.blueprints import signed_in
 from webapp.services import invitations, organizations, second_factor
 from webapp.services import people as people_service
 
+_NO_CLINIC = "0"  # as the form says it
+
 
 @signed_in.get("/people")
 @fresh
@@ -127,7 +129,8 @@ def _place() -> tuple[Role, int | None]:
         raise ValidationError("Choose what this person may do.", parameter="role")
     if role not in GRANTS[Role(actor.role)]:
         raise InsufficientPermissions(Action.MANAGE_PEOPLE.name)
-    chosen = request.form.get("organization")
+    sent = request.form.get("organization")
+    chosen = None if sent == _NO_CLINIC else sent
     if role is Role.ADMIN:
         if chosen:  # to leave it out would give somebody all clinics who was meant for one
             raise ValidationError(

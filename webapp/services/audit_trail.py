@@ -17,6 +17,9 @@ from webapp.services.audit import Event, Result
 _AT_ONCE = 1_000
 
 
+_LONGEST_ID = 16  # digits
+
+
 @dataclass(frozen=True)
 class TrailFilter:
     """Which events are asked for. `chain` is a clinic's id, 0 what belongs to none, None all."""
@@ -49,9 +52,12 @@ def subjects_of(patient: str, chain: int | None) -> list[str]:
     """How the trail of a clinic, or of all, calls the patient with this id of Cliniko's. Of one
     whom nobody knows any more, as somebody who was forgotten, the number is the trail's own."""
     clinics = select(Organization.id) if chain is None else [chain]
-    theirs = Patient.organization_id.in_(clinics), Patient.cliniko_patient_id == patient
-    ids = db.session.scalars(select(Patient.id).where(*theirs)).all()
-    return [f"patient {known}" for known in ids] or [f"patient {patient}"]
+    known = select(Patient.id).where(Patient.organization_id.in_(clinics))
+    ids = db.session.scalars(known.where(Patient.cliniko_patient_id == patient)).all()
+    if not ids and patient.isascii() and patient.isdigit() and len(patient) <= _LONGEST_ID:
+        somebody_else = db.session.scalar(known.where(Patient.id == int(patient)))
+        ids = [] if somebody_else else [int(patient)]
+    return [f"patient {each}" for each in ids]
 
 
 def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> TrailPage:

@@ -198,9 +198,9 @@ def by_id(user_id: int) -> User | None:
 def authenticate(
     email: str, password: str, *, again: bool = False, counts: bool = True
 ) -> User | None:
-    """The person, if address and password belong together; unknown addresses take as long. It does
-    not sign them in: who has a second factor has not shown it yet. `again`: they are signed in;
-    `counts`: a wrong password is one of those that close an account.
+    """The person, if address and password belong together; for unknown addresses a hash is made,
+    too. It does not sign them in: who has a second factor has not shown it yet. `again`: they are
+    signed in; `counts`: a wrong password is one of those that close an account.
 
     Raises ValidationError for a password that is too long to be one, or too short to stand alone.
     """

@@ -28,6 +28,20 @@ def still_gone() -> ColumnElement[bool]:
     )
 
 
+def _listed_again() -> ColumnElement[bool]:
+    """Whether a sync has stored the patient of a row since it was held; one whose newest version
+    could not be stored stays on it, or would be held a second time."""
+    return (
+        select(Patient.id)
+        .where(
+            SAME_PATIENT,
+            Patient.last_sync_id > HeldRemoval.sync_log_id,
+            Patient.sync_status == PatientSyncStatus.SUCCESS,
+        )
+        .exists()
+    )
+
+
 def keys(organization_id: int) -> set[str]:
     """Cliniko's ids of all patients whose removal is held, whatever was decided."""
     theirs = HeldRemoval.organization_id == organization_id
@@ -35,12 +49,12 @@ def keys(organization_id: int) -> set[str]:
 
 
 def kept_keys(organization_id: int) -> set[str]:
-    """Cliniko's ids of the patients that somebody has decided to keep, and that no sync has seen
-    since: who came back and went once more was not meant."""
-    query = (
-        select(HeldRemoval.cliniko_patient_id)
-        .join(Patient, still_gone())
-        .where(HeldRemoval.organization_id == organization_id, HeldRemoval.kept_at.is_not(None))
+    """Cliniko's ids of the patients that somebody has decided to keep, and whom Cliniko has not
+    listed since: who came back and went once more was not meant."""
+    query = select(HeldRemoval.cliniko_patient_id).where(
+        HeldRemoval.organization_id == organization_id,
+        HeldRemoval.kept_at.is_not(None),
+        ~_listed_again(),
     )
     return set(db.session.scalars(query))
 
@@ -62,18 +76,9 @@ def waiting_records(organization_id: int) -> dict[str, PatientRecord]:
 
 def forget_listed_again(target: Target) -> None:
     """Whoever Cliniko has listed again is a patient like any other."""
-    listed_again = (
-        select(Patient.id)
-        .where(
-            SAME_PATIENT,
-            Patient.last_sync_id > HeldRemoval.sync_log_id,
-            Patient.sync_status == PatientSyncStatus.SUCCESS,
-        )
-        .exists()
-    )
     db.session.execute(
         delete(HeldRemoval)
-        .where(HeldRemoval.organization_id == target.organization_id, listed_again)
+        .where(HeldRemoval.organization_id == target.organization_id, _listed_again())
         .execution_options(synchronize_session=False)
     )
 

@@ -59,7 +59,6 @@ class Recorder:
         self.target = Target(organization.id, sync_log.id, organization.shard)
         self._forgotten = forgotten.of(organization)
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
-        self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + waited
         self._attempt = sync_log.attempt
         self.key = organization.encrypted_api_key
         self._started_at = sync_log.started_at
@@ -67,6 +66,8 @@ class Recorder:
         self._requests_made = requests_made
         self._requests_before = int(sync_log.progress.get("requests_made") or 0)
         self.progress = Progress.so_far(sync_log)
+        begun = SyncPhase.CONNECTING in self.progress.entered_after  # else it counts from the start
+        self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._processed_before = sync_log.records_processed
         self._first_page_at: float | None = None
@@ -168,6 +169,7 @@ class Recorder:
             self._write(
                 progress,
                 removals_held=len(removals.held),
+                removals_unasked=removals.unasked,
                 removals_kept=held_rows.count_kept(self.target.organization_id),
                 certificate=self._certificate(told, progress),
             )

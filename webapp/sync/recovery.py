@@ -51,9 +51,9 @@ POISON = Closing(
     f"The worker of this sync was lost {MAX_INTERRUPTIONS} times, so it was not tried again. "
     "What was stored is kept. Look at the worker's log before you start the sync again.",
 )
-NEVER_BEGUN = Closing(
+HANDED_ON_TOO_OFTEN = Closing(
     ErrorCode.SYNC_INTERRUPTED,
-    f"This sync was given to a worker {MAX_HAND_OVERS} times and none went on with it. "
+    f"This sync was handed on {MAX_HAND_OVERS} times without coming to its end. "
     "What was stored is kept. Look at the workers' logs before you start the sync again.",
 )
 NEVER_PICKED_UP = Closing(
@@ -74,7 +74,7 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
         return None
     if log.worker is None:
         if log.attempt - log.interruptions > MAX_HAND_OVERS:
-            return NEVER_BEGUN
+            return HANDED_ON_TOO_OFTEN
         return _closing_for_waiting(moment - _waiting_since(log))
     if log.lease_expires_at is None or moment <= log.lease_expires_at:
         return None
@@ -172,7 +172,8 @@ def hand_over(
             attempt=attempt + 1,
             interrupted=interrupted,
         )
-    enqueue_sync(sync_log_id, attempt + 1)
+    # What was begun goes on before what nobody has begun.
+    enqueue_sync(sync_log_id, attempt + 1, at_front=not unclaimed)
     return True
 
 
@@ -203,7 +204,8 @@ def _stale() -> list[tuple[int, int]]:
 
 
 def _waiting_long() -> list[tuple[int, int]]:
-    query = select(SyncLog).where(SyncLog.status == SyncStatus.RUNNING, SyncLog.worker.is_(None))
+    waiting = SyncLog.status == SyncStatus.RUNNING, SyncLog.worker.is_(None)
+    query = select(SyncLog).where(*waiting).order_by(SyncLog.id)
     moment = database_now()
     return [
         (log.id, log.attempt)

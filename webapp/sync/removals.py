@@ -38,11 +38,12 @@ _KEYS_IN_A_QUERY = 1000
 
 class Outcome(NamedTuple):
     """The patients to mark deleted now, those held back for being too many, and those that somebody
-    has decided to keep."""
+    has decided to keep; of how many beside those held back this sync could not ask."""
 
     marks: Sequence[PatientRecord]
     held: Sequence[PatientRecord]
     kept: Sequence[PatientRecord]
+    unasked: int = 0
 
 
 class Removals:
@@ -136,7 +137,8 @@ class Removals:
         marks = [record for record in marks if record.cliniko_patient_id not in waiting]
         gone = len(marks) + len(waiting) + self._unasked
         if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._held():
-            return Outcome([], [*waiting.values(), *marks] if marks else [], kept)
+            held = [*waiting.values(), *marks] if marks else []
+            return Outcome([], held, kept, self._unasked)
         return Outcome(marks, [], kept)
 
     def _living(self, keys: list[str]) -> set[str]:

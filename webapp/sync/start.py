@@ -124,7 +124,7 @@ def admitted(
             operation_type = OperationType.FULL_PATIENTS
         else:
             since = organization.synced_through
-    if origin in window.LIMITED_ORIGINS and operation_type is not OperationType.RETRY_FAILED:
+    if origin in window.LIMITED_ORIGINS:
         window.refuse_early(organization, operation_type, details)
     log = SyncLog(
         organization_id=organization.id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
+from typing import NoReturn
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from webapp.clock import iso, now, whole_second
-from webapp.errors import RateLimited
+from webapp.errors import ErrorCode, RateLimited
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 
@@ -31,7 +32,7 @@ class StartWindow:
 
 def start_window(organization: Organization, operation_type: OperationType) -> StartWindow:
     """How the clinic stands to its limit of such starts now."""
-    blocking = _last_counted(organization, operation_type)
+    blocking = _last_counted(organization, operation_type) or _many_ago(organization)
     if blocking is None:
         return StartWindow(1, now() + START_WINDOW)
     return StartWindow(0, blocking.started_at + START_WINDOW)
@@ -40,16 +41,22 @@ def start_window(organization: Organization, operation_type: OperationType) -> S
 def refuse_early(
     organization: Organization, operation_type: OperationType, details: dict[str, object]
 ) -> None:
-    """Raise RateLimited while an earlier start holds such a one up."""
-    blocking = _last_counted(organization, operation_type)
-    if blocking is None:
-        return
-    until = blocking.started_at + START_WINDOW
-    retry_at = whole_second(until.timestamp())
+    """Raise RateLimited while an earlier start holds such a one up, or too many together do. What
+    has failed before is tried again as often as anybody likes, but for the latter."""
+    retry = operation_type is OperationType.RETRY_FAILED
+    if (last := None if retry else _last_counted(organization, operation_type)) is not None:
+        _refuse("This clinic was synced less than five minutes ago.", last, details)
+    if (first := _many_ago(organization)) is not None:
+        words = f"Syncs of this clinic were started {MOST_STARTS} times within five minutes."
+        _refuse(words, first, details)
+
+
+def _refuse(why: str, blocking: SyncLog, details: dict[str, object]) -> NoReturn:
+    exactly = blocking.started_at + START_WINDOW
+    retry_at = whole_second(exactly.timestamp())
     raise RateLimited(
-        "This clinic was synced less than five minutes ago. The next sync can be started at "
-        f"{retry_at:%H:%M:%S} UTC.",
-        retry_after=ceil((until - now()).total_seconds()),
+        f"{why} The next sync can be started at {retry_at:%H:%M:%S} UTC.",
+        retry_after=ceil((exactly - now()).total_seconds()),
         retry_at=iso(retry_at),
         **details,
     )
@@ -62,19 +69,31 @@ def _last_counted(organization: Organization, operation_type: OperationType) -> 
     it is held up by none but its like, as its callers were promised.
     """
     holding_up = [operation_type, OperationType.FULL_PATIENTS]
+    return db.session.scalar(
+        _starts(organization)
+        .where(SyncLog.operation_type.in_(holding_up), SyncLog.status != SyncStatus.FAILED)
+        .limit(1)
+    )
+
+
+def _many_ago(organization: Organization) -> SyncLog | None:
+    """The first of as many starts as a window may have; of those that failed for want of a queue
+    or a worker none counts."""
+    told = SyncLog.error_code.is_distinct_from(str(ErrorCode.QUEUE_UNAVAILABLE))
+    return db.session.scalar(_starts(organization).where(told).offset(MOST_STARTS - 1).limit(1))
+
+
+def _starts(organization: Organization) -> Select[SyncLog]:
+    """Those of the last five minutes that people and programs asked for, the newest first."""
     since = now() - START_WINDOW
     if organization.credentials_saved_at is not None:
         since = max(since, organization.credentials_saved_at)
-    starts = db.session.scalars(
+    return (
         select(SyncLog)
         .where(
             SyncLog.organization_id == organization.id,
             SyncLog.origin.in_(LIMITED_ORIGINS),
-            SyncLog.operation_type.in_(holding_up),
             SyncLog.started_at > since,
         )
         .order_by(SyncLog.id.desc())
-        .limit(MOST_STARTS)
-    ).all()
-    held_up_by = next((log for log in starts if log.status != SyncStatus.FAILED), None)
-    return starts[-1] if held_up_by is None and len(starts) == MOST_STARTS else held_up_by
+    )

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 # Longer than a try can take, with what the clocks of two machines may differ by.
 TURN = timedelta(seconds=60)
 MOST_KEPT = 50  # tries of a message
-MOST_OF_A_CLINIC = 2  # at once: its slow receivers must leave places to others
+MOST_OF_A_CLINIC = 2  # at once: its slow receivers must leave places to others; of two senders each
 
 
 _WHY = {
@@ -57,6 +57,8 @@ def take_turns(most: int) -> list[Turn]:
     once. Whose messages have been due the longest comes no sooner, for a slow receiver's always
     have been. Nothing is locked where nothing is due.
     """
+    if most <= 0:
+        return []
     moment = now()
     clinic = WebhookEndpoint.organization_id
     due = (
