@@ -142,7 +142,7 @@ def _at(stage: str) -> Callable[..., None]:
 
 
 def _with_clinic_of(stage: str) -> Callable[..., None]:
-    return lambda sync_log_id, *_: reach(stage, _clinic_of(sync_log_id))
+    return lambda sync_log_id, *_, **__: reach(stage, _clinic_of(sync_log_id))
 
 
 def _clinic_of(sync_log_id: int) -> int | None:
