@@ -632,17 +632,25 @@ def test_waiting_for_a_worker_is_no_time_of_a_sync(
     assert in_step()
 
 
-def test_waiting_for_a_first_worker_is_counted_once(begin: Callable[..., SyncLog]) -> None:
+def test_waiting_for_a_first_worker_is_counted_once(
+    app: Flask, begin: Callable[..., SyncLog], cliniko: Simulator
+) -> None:
     """Also of a sync that Redis had lost."""
-    log = begin()
-    assert recovery.hand_over(log.id, 1, interrupted=False, unclaimed=True)
-    with transaction():
-        log.lease_expires_at = now() - timedelta(minutes=4)
-    engine.run(log.id, 2, worker="test")
-    db.session.expire_all()
+    log_id = begin().id
+    assert recovery.hand_over(log_id, 1, interrupted=False, unclaimed=True)
+    with transaction() as session:
+        session.get_one(SyncLog, log_id).lease_expires_at = now() - timedelta(minutes=4)
+    waited: list[float] = []
 
-    assert log.checkpoint is not None
-    assert log.checkpoint["waited"] == 0.0
+    def look() -> None:
+        with app.app_context():
+            checkpoint = db.session.get_one(SyncLog, log_id).checkpoint
+            waited.append(checkpoint["waited"] if checkpoint else -1.0)
+
+    cliniko.before_request = _at_request(8, look)
+    engine.run(log_id, 2, worker="test")
+
+    assert waited == [0.0]
 
 
 def test_waiting_for_another_worker_is_no_time_of_a_sync(
