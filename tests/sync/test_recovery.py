@@ -146,6 +146,8 @@ def test_a_sync_that_was_handed_over_goes_on_before_those_that_wait(
     begin: Begin, sync_log_of_northside: SyncLog
 ) -> None:
     log = begin()
+    with transaction():
+        log.checkpoint = {"read_from": "2026-03-02T09:00:00Z"}
 
     assert recovery.hand_over(log.id, 1, interrupted=False)
 

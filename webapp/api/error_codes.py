@@ -74,7 +74,7 @@ MEANINGS = {
     ErrorCode.RATE_LIMITED: Meaning(
         HTTPStatus.TOO_MANY_REQUESTS,
         "The endpoint was asked too often, or the clinic was synced less than five minutes ago, or "
-        "its syncs were started ten times since.",
+        "ten of its syncs were started within five minutes.",
         "Wait as many seconds as `Retry-After` says, until `details.retry_at`.",
     ),
     ErrorCode.SYNC_ALREADY_RUNNING: Meaning(

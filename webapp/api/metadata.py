@@ -104,8 +104,8 @@ class Metadata(Answer):
     removals_unasked: Annotated[
         Count,
         Field(
-            description="Patients beside those in `removals_held` that no list has shown, and that "
-            "the sync could not ask about: it asks about a hundred."
+            description="Further patients that no list has shown, and that the sync could not ask "
+            "about: it asks about a hundred."
         ),
     ] = 0
     removals_decision: Annotated[

@@ -2,7 +2,8 @@
 
 They cost whoever sends them nothing, so a flood of them must not become one of writes: so many a
 minute are recorded of each kind for each person, and for all strangers together; the last of them
-says that there may be more. The log has every one.
+says that there may be more. The log has every one. (A sign-in costs a write all the same: how long
+it takes must not tell who has an account.)
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _to_sign_in() -> ResponseReturnValue:
         back = request.form.get("next")
     else:
         back = None if request.endpoint == "open.sign_out" else _page_at_hand()
-    return _to("open.sign_in", next=back if back != "/" else None)
+    return _to("open.sign_in", next=back if back not in ("", "/") else None)
 
 
 def _page_at_hand() -> str | None:

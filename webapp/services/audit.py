@@ -130,9 +130,10 @@ def note_anyway(event: Event, **said: Any) -> None:
 def write_nothing() -> None:
     """As much of a write as an event takes, without one; trouble of the database passes."""
     same = update(AuditChain).where(AuditChain.chain == SERVICE_CHAIN)
-    immediate = db.engine.connect().execution_options(begin="IMMEDIATE")
-    with suppress(SQLAlchemyError), immediate as connection, connection.begin():
-        connection.execute(same.values(length=AuditChain.length))
+    with suppress(SQLAlchemyError), db.engine.connect() as connection:
+        connection.execution_options(begin="IMMEDIATE")
+        with connection.begin():
+            connection.execute(same.values(length=AuditChain.length))
 
 
 def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
@@ -29,14 +29,17 @@ def still_gone() -> ColumnElement[bool]:
 
 
 def _listed_again() -> ColumnElement[bool]:
-    """Whether a sync has stored the patient of a row since it was held; one whose newest version
-    could not be stored stays on it, or would be held a second time."""
+    """Whether Cliniko has listed the patient of a row since it was held. One who waits and whose
+    newest version could not be stored goes on waiting."""
     return (
         select(Patient.id)
         .where(
             SAME_PATIENT,
             Patient.last_sync_id > HeldRemoval.sync_log_id,
-            Patient.sync_status == PatientSyncStatus.SUCCESS,
+            or_(
+                HeldRemoval.kept_at.is_not(None),
+                Patient.sync_status == PatientSyncStatus.SUCCESS,
+            ),
         )
         .exists()
     )

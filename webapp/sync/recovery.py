@@ -151,7 +151,7 @@ def hand_over(
             conditions.append(SyncLog.lease_expires_at <= moment)
         if unclaimed:
             conditions.append(SyncLog.worker.is_(None))
-        organization_id = session.scalar(
+        handed = session.execute(
             update(SyncLog)
             .where(*conditions)
             .values(
@@ -160,20 +160,20 @@ def hand_over(
                 worker=None,
                 lease_expires_at=moment,
             )
-            .returning(SyncLog.organization_id)
+            .returning(SyncLog.organization_id, SyncLog.checkpoint)
             .execution_options(synchronize_session=False)
-        )
-        if organization_id is None:
+        ).one_or_none()
+        if handed is None:
             return False
         trail.record(
             Event.SYNC_HANDED_OVER,
             sync_log_id,
-            organization_id,
+            handed.organization_id,
             attempt=attempt + 1,
             interrupted=interrupted,
         )
     # What was begun goes on before what nobody has begun.
-    enqueue_sync(sync_log_id, attempt + 1, at_front=not unclaimed)
+    enqueue_sync(sync_log_id, attempt + 1, at_front=bool(handed.checkpoint))
     return True
 
 

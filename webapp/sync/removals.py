@@ -38,7 +38,8 @@ _KEYS_IN_A_QUERY = 1000
 
 class Outcome(NamedTuple):
     """The patients to mark deleted now, those held back for being too many, and those that somebody
-    has decided to keep; of how many beside those held back this sync could not ask."""
+    has decided to keep; about how many others, in no list either, this sync could not
+    ask."""
 
     marks: Sequence[PatientRecord]
     held: Sequence[PatientRecord]
@@ -53,6 +54,7 @@ class Removals:
         self._target = target
         self._marks: dict[str, PatientRecord] = {}
         self._unasked = 0
+        self._gone_unasked = 0
 
     def sift(self, records: Sequence[PatientRecord]) -> list[PatientRecord]:
         """The tombstones that can be stored at once: of patients we never held, or hold as deleted.
@@ -118,7 +120,8 @@ class Removals:
         if there:
             store([Page(there, len(there), None, None)])
         # Who is left for another sync has gone the same way, as far as anybody can tell.
-        self._unasked = len(unknown) - len(asked) if gone else 0
+        self._unasked = len(unknown) - len(asked)
+        self._gone_unasked = self._unasked if gone else 0
 
     def outcome(self, *, of_all: bool) -> Outcome:
         """What is to happen to the patients that were collected. Those about whom this sync could
@@ -135,11 +138,11 @@ class Removals:
             marks += superseding(self._target, found[begin : begin + _KEYS_IN_A_QUERY])
         waiting = {} if of_all else waiting_records(self._target.organization_id)
         marks = [record for record in marks if record.cliniko_patient_id not in waiting]
-        gone = len(marks) + len(waiting) + self._unasked
+        gone = len(marks) + len(waiting) + self._gone_unasked
         if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._held():
             held = [*waiting.values(), *marks] if marks else []
             return Outcome([], held, kept, self._unasked)
-        return Outcome(marks, [], kept)
+        return Outcome(marks, [], kept, self._unasked)
 
     def _living(self, keys: list[str]) -> set[str]:
         living: set[str] = set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import NoReturn
 
 from sqlalchemy import Select, select
 
@@ -17,7 +16,8 @@ from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, Sync
 START_WINDOW = timedelta(minutes=5)
 LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
 
-# However they ended: starting and cancelling in turns would keep workers from the syncs of others.
+# However they ended, if workers were told: starting and cancelling in turns would keep them from
+# the syncs of others.
 MOST_STARTS = 10
 
 
@@ -32,10 +32,10 @@ class StartWindow:
 
 def start_window(organization: Organization, operation_type: OperationType) -> StartWindow:
     """How the clinic stands to its limit of such starts now."""
-    blocking = _last_counted(organization, operation_type) or _many_ago(organization)
+    blocking = _blocking(organization, operation_type)
     if blocking is None:
         return StartWindow(1, now() + START_WINDOW)
-    return StartWindow(0, blocking.started_at + START_WINDOW)
+    return StartWindow(0, blocking[0].started_at + START_WINDOW)
 
 
 def refuse_early(
@@ -43,16 +43,11 @@ def refuse_early(
 ) -> None:
     """Raise RateLimited while an earlier start holds such a one up, or too many together do. What
     has failed before is tried again as often as anybody likes, but for the latter."""
-    retry = operation_type is OperationType.RETRY_FAILED
-    if (last := None if retry else _last_counted(organization, operation_type)) is not None:
-        _refuse("This clinic was synced less than five minutes ago.", last, details)
-    if (first := _many_ago(organization)) is not None:
-        words = f"Syncs of this clinic were started {MOST_STARTS} times within five minutes."
-        _refuse(words, first, details)
-
-
-def _refuse(why: str, blocking: SyncLog, details: dict[str, object]) -> NoReturn:
-    exactly = blocking.started_at + START_WINDOW
+    blocking = _blocking(organization, operation_type)
+    if blocking is None:
+        return
+    log, why = blocking
+    exactly = log.started_at + START_WINDOW
     retry_at = whole_second(exactly.timestamp())
     raise RateLimited(
         f"{why} The next sync can be started at {retry_at:%H:%M:%S} UTC.",
@@ -60,6 +55,18 @@ def _refuse(why: str, blocking: SyncLog, details: dict[str, object]) -> NoReturn
         retry_at=iso(retry_at),
         **details,
     )
+
+
+def _blocking(
+    organization: Organization, operation_type: OperationType
+) -> tuple[SyncLog, str] | None:
+    """The start that holds such a one up for the longest, and why."""
+    retry = operation_type is OperationType.RETRY_FAILED
+    last = None if retry else _last_counted(organization, operation_type)
+    first = _many_ago(organization)
+    if first is not None and (last is None or first.started_at > last.started_at):
+        return first, f"Syncs of this clinic were started {MOST_STARTS} times within five minutes."
+    return None if last is None else (last, "This clinic was synced less than five minutes ago.")
 
 
 def _last_counted(organization: Organization, operation_type: OperationType) -> SyncLog | None:
