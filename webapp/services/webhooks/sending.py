@@ -34,7 +34,7 @@ log = structlog.get_logger()
 # Longer than a try can take, with what the clocks of two machines may differ by.
 TURN = timedelta(seconds=60)
 MOST_KEPT = 50  # tries of a message
-MOST_OF_A_CLINIC = 2  # at once: for each sender: its slow receivers must leave places to others
+MOST_OF_A_CLINIC = 2  # at once, by each sender: its slow receivers must leave places to others
 
 
 _WHY = {
