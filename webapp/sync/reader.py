@@ -35,6 +35,7 @@ Answer = TypeVar("Answer")
 Part = tuple[IdRange, IdPage | None]
 
 _LOOK_UP_SECONDS = 0.5
+_OFTEN = 3
 _WORTH_SAYING_SECONDS = 1.5
 
 
@@ -73,6 +74,29 @@ class StoppableWaiter:
         return min(waits) if waits and len(waits) >= in_flight else None
 
 
+class Pace:
+    """Whether one request at a time is enough for pages to be at hand when they are asked for.
+
+    Threads that read while pages are stored take the interpreter from the one that stores them.
+    Where Cliniko is quicker than the database, several gain nothing and cost a sync a tenth.
+    """
+
+    def __init__(self) -> None:
+        self.one_is_enough = False
+        self._times, self._often = 0, _OFTEN
+
+    def note(self, *, at_hand: bool) -> None:
+        """Note whether all pages that can be stored together had come when they were asked for.
+
+        Often enough in a row, and one request at a time may be enough. Whenever it was not, it has
+        to have been twice as often before it is tried again.
+        """
+        if self.one_is_enough and not at_hand:
+            self._often *= 2
+        self._times = self._times + 1 if at_hand else 0
+        self.one_is_enough = self._times >= self._often
+
+
 class Reader:
     """Reads the listings of one client.
 
@@ -87,7 +111,9 @@ class Reader:
         self._together = together
         self._waiter = waiter
         self._idle = idle
-        self._pool = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
+        self._side_by_side = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="cliniko")
+        self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="cliniko-alone")
+        self._pace = Pace()
         self._unanswered: set[Future[Any]] = set()
 
     @classmethod
@@ -106,7 +132,8 @@ class Reader:
             yield reader
         finally:
             waiter.stop()
-            reader._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (reader._side_by_side, reader._one_by_one):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def waiting_until(self) -> datetime | None:
@@ -115,7 +142,10 @@ class Reader:
 
     def put(self, question: Callable[[], Answer]) -> Future[Answer]:
         """Put a question; its answer comes meanwhile."""
-        future = self._pool.submit(question)
+        return self._put(question, self._side_by_side)
+
+    def _put(self, question: Callable[[], Answer], pool: ThreadPoolExecutor) -> Future[Answer]:
+        future = pool.submit(question)
         self._unanswered.add(future)
         future.add_done_callback(self._unanswered.discard)
         return future
@@ -158,10 +188,12 @@ class Reader:
         A first page that was read already is passed on, and the next one is asked for before it
         is. The list is emptied on the way, so that no page stays in memory.
         """
-        pending: dict[Future[IdPage], IdRange] = {}
+        pending: dict[Future[IdPage], tuple[IdRange, int]] = {}
+        pace = self._pace
 
         def go_on(part: IdRange, after: int) -> None:
-            pending[self.put(partial(read_on, self._client, part, after))] = part
+            pool = self._one_by_one if pace.one_is_enough else self._side_by_side
+            pending[self._put(partial(read_on, self._client, part, after), pool)] = part, after
 
         for part, first in parts:
             if first is None:
@@ -177,9 +209,14 @@ class Reader:
             del some
         while pending:
             come = []
+            ready = sum(future.done() for future in pending)
+            pace.note(at_hand=ready >= min(self._together, len(pending)))
+            if not pace.one_is_enough:  # whoever queues behind another goes beside it
+                for future in [each for each in pending if each.cancel()]:
+                    go_on(*pending.pop(future))
             finished = self._next_finished(pending.keys())
             for future in [each for each in pending if each in finished][: self._together]:
-                part = pending.pop(future)
+                part, _ = pending.pop(future)
                 page = future.result()
                 if not part.is_read_by(page):
                     go_on(part, page.last_id)
