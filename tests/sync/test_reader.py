@@ -16,7 +16,8 @@ from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import PER_PAGE, IdPage, IdRange, RangeStart, read_start
 from webapp.cliniko.throttle import UnlimitedBudget
 from webapp.sync import reader as reader_module
-from webapp.sync.reader import Pace, Reader, StoppableWaiter
+from webapp.sync.pace import Pace
+from webapp.sync.reader import Reader, StoppableWaiter
 
 KEY = "a-key-au1"
 PAGES = 80

@@ -1,9 +1,10 @@
-"""The case in which readers by page number lose patients: the list moves between two pages, and
-Cliniko asks to slow down in the middle. 300 pages, and the copy is exact."""
+"""The cases in which readers lose patients: by page number, where the list moves between two pages
+and Cliniko asks to slow down in the middle; by id, where the list is hardly ever out of order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from itertools import count
 from threading import Lock
 
@@ -70,6 +71,27 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     assert archived >= 5
     assert copy_of(organization) == truth_of(account)
     assert log.progress["certificate"]["in_step"]
+    db.session.rollback()
+
+
+def test_a_list_that_is_only_nearly_in_the_order_of_ids(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    """A server that leaves the order by id out lists by the time of creation, which comes to the
+    same but for one who was entered again later."""
+    organization, account = clinic(1_700)
+    cliniko.faults.add("ignore_sort", on="/patients*", times=None)
+    days = [date(2015, 1, 1) + timedelta(days=number) for number in range(2_000)]
+    ids = account.ids(State.ACTIVE, State.ARCHIVED, State.MERGED)
+    for patient, day in [*zip(ids, days, strict=False), (ids[150], days[430])]:
+        account.edit(patient, created_at=f"{day}T00:00:00Z", updated_at="2021-01-01T00:00:00Z")
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert copy_of(organization) == truth_of(account)
     db.session.rollback()
 
 

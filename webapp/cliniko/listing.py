@@ -128,6 +128,15 @@ def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
     return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
 
 
+def read_highest_id(client: Cliniko, listing: Listing) -> int | None:
+    """The highest id of a listing, asked for in the opposite order; None if nobody tells one.
+
+    Raises ClinikoError.
+    """
+    page = client.get_page(listing, per_page=1, sort="id:desc")
+    return max(filter(None, map(id_of, page.records)), default=None)
+
+
 def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
     """The page of a range that follows the id `after`. Raises OrderIgnored or ClinikoError."""
     filters = (*part.filters, f"id:>{after}") if after else part.filters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,8 +29,26 @@ log = structlog.get_logger()
 # 5 % less time and 2 MB more; half as many PostgreSQL, with its trips there and back, 20 % more.
 PAGES_TOGETHER = {"sqlite": 4, "postgresql": 8}
 
+
+class _Flag:
+    """Set by signal handlers. A `threading.Event` has a lock, for which a second signal that comes
+    while the first one is at it would wait for ever."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def clear(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+
 # Set when this worker is told to end: the sync goes to another worker after the page at hand.
-hand_over_requested = threading.Event()
+hand_over_requested = _Flag()
 
 
 class HandOver(Exception):

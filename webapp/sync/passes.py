@@ -207,6 +207,7 @@ class Passes:
                 ]
                 self._store([page for _, page in batch])
         except OrderIgnored:
+            self._recorder.checkpoint.pop("reading", None)  # whoever takes over goes by links, too
             self._by_links.read(listing)
 
     def _store(self, pages: Sequence[Page | IdPage]) -> None:

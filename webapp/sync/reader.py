@@ -7,7 +7,7 @@ and never more than one page a range waits in memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from webapp.cliniko.listing import (
     IdRange,
     OrderIgnored,
     plan_starts,
+    read_highest_id,
     read_on,
     read_start,
     walk_links,
@@ -27,6 +28,7 @@ from webapp.cliniko.listing import (
 from webapp.cliniko.page import Page
 from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
+from webapp.sync.pace import Pace
 
 REQUESTS_AT_ONCE = 8
 Answer = TypeVar("Answer")
@@ -35,7 +37,6 @@ Answer = TypeVar("Answer")
 Part = tuple[IdRange, IdPage | None]
 
 _LOOK_UP_SECONDS = 0.5
-_OFTEN = 3
 _WORTH_SAYING_SECONDS = 1.5
 
 
@@ -72,29 +73,6 @@ class StoppableWaiter:
         """Until when nothing will happen; None while at least one request is really on its way."""
         waits = list(self._waits.values())
         return min(waits) if waits and len(waits) >= in_flight else None
-
-
-class Pace:
-    """Whether one request at a time is enough for pages to be at hand when they are asked for.
-
-    Threads that read while pages are stored take the interpreter from the one that stores them.
-    Where Cliniko is quicker than the database, several gain nothing and cost a sync a tenth.
-    """
-
-    def __init__(self) -> None:
-        self.one_is_enough = False
-        self._times, self._often = 0, _OFTEN
-
-    def note(self, *, at_hand: bool) -> None:
-        """Note whether all pages that can be stored together had come when they were asked for.
-
-        Often enough in a row, and one request at a time may be enough. Whenever it was not, it has
-        to have been twice as often before it is tried again.
-        """
-        if self.one_is_enough and not at_hand:
-            self._often *= 2
-        self._times = self._times + 1 if at_hand else 0
-        self.one_is_enough = self._times >= self._often
 
 
 class Reader:
@@ -164,13 +142,18 @@ class Reader:
     ) -> list[Part]:
         """The ranges of a listing whose first page has been read, each with its own first page.
 
-        The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored.
+        The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored, also for a
+        list that only looks as if it were in order: behind the filter by id, whoever stands out of
+        place would be lost.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
         asked = [self.put(partial(read_start, self._client, listing, start)) for start in plan]
+        probe = self.put(partial(read_highest_id, self._client, listing)) if plan else None
         meanwhile()
         others = [self.answer(future) for future in asked]
-        if not all(page.in_order for page in (first, *others)):
+        highest = self.answer(probe) if probe else None
+        sorts = highest is None or highest > first.last_id
+        if not sorts or not all(page.in_order for page in (first, *others)):
             raise OrderIgnored(listing)
         found = {page.first_id: page for page in others if page.first_id is not None}
         bounds = sorted(found)
@@ -189,10 +172,9 @@ class Reader:
         is. The list is emptied on the way, so that no page stays in memory.
         """
         pending: dict[Future[IdPage], tuple[IdRange, int]] = {}
-        pace = self._pace
 
         def go_on(part: IdRange, after: int) -> None:
-            pool = self._one_by_one if pace.one_is_enough else self._side_by_side
+            pool = self._one_by_one if self._pace.one_is_enough else self._side_by_side
             pending[self._put(partial(read_on, self._client, part, after), pool)] = part, after
 
         for part, first in parts:
@@ -207,21 +189,31 @@ class Reader:
             del begun[: self._together]
             yield some
             del some
-        while pending:
-            come = []
-            ready = sum(future.done() for future in pending)
-            pace.note(at_hand=ready >= min(self._together, len(pending)))
-            if not pace.one_is_enough:  # whoever queues behind another goes beside it
-                for future in [each for each in pending if each.cancel()]:
+        try:
+            while pending:
+                come = []
+                self._keep_pace(pending)
+                for future in [each for each in pending if each.cancelled()]:
                     go_on(*pending.pop(future))
-            finished = self._next_finished(pending.keys())
-            for future in [each for each in pending if each in finished][: self._together]:
-                part, _ = pending.pop(future)
-                page = future.result()
-                if not part.is_read_by(page):
-                    go_on(part, page.last_id)
-                come.append((part, page))
-            yield come
+                finished = self._next_finished(pending.keys())
+                for future in [each for each in pending if each in finished][: self._together]:
+                    part, _ = pending.pop(future)
+                    page = future.result()
+                    if not part.is_read_by(page):
+                        go_on(part, page.last_id)
+                    come.append((part, page))
+                yield come
+        finally:  # what was not asked yet, nobody wants to know any more
+            for future in pending:
+                future.cancel()
+
+    def _keep_pace(self, pending: Collection[Future[IdPage]]) -> None:
+        """Where one request at a time is not enough, take out those that queue behind another."""
+        ready = sum(future.done() for future in pending)
+        self._pace.note(at_hand=ready >= min(self._together, len(pending)))
+        if not self._pace.one_is_enough:
+            for future in pending:
+                future.cancel()
 
     def walk_links(self, listing: Listing) -> Iterator[Page]:
         """The pages of a listing by its links, one at a time."""
