@@ -31,10 +31,12 @@ PAGE = 500
 _SORTED = "CREATE INDEX before_{} ON patients (organization_id, {}sort_key, id)"
 _BEFORE = (_SORTED.format(1, "state, "), _SORTED.format(2, ""))
 _LIST, _LONG = "ix_patients_list", "ix_patients_too_long_for_the_list"
+_GONE = "ix_patients_deleted"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "as they are": (),
     "without the list": (f"DROP INDEX {_LIST}",),
     "without the overlong": (f"DROP INDEX {_LONG}",),
+    "without the deleted": (f"DROP INDEX {_GONE}",),
     "with the two before 0005": (
         *(f"DROP INDEX {name}" for name in (_LIST, _LONG)),
         *_BEFORE,

@@ -56,7 +56,7 @@ def main() -> None:
     )
     parser.add_argument("--patients", type=int, default=100_000)
     parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
-    parser.add_argument("--requests", type=int, default=100, help="to each page")
+    parser.add_argument("--requests", type=int, default=200, help="to each page")
     parser.add_argument("--markdown", type=Path, help="a file for the table")
     said = parser.parse_args()
     rows = [row for database in said.databases for row in _measured(said, database)]

@@ -44,7 +44,6 @@ from webapp.models import Organization
 from webapp.services import counts, patients
 from webapp.services.patients import PatientFilter
 
-CLIENTS = 8
 PER_PAGE = 50
 WARM_UP = 5
 
@@ -70,6 +69,7 @@ def main() -> None:
     parser.add_argument("--clinics", type=int, default=50)
     parser.add_argument("--each", type=int, default=20_000, help="patients of a clinic")
     parser.add_argument("--seconds", type=float, default=2, help="for each question")
+    parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--http", action="store_true", help="ask the web server")
     parser.add_argument("--shared-buffers", default="128MB", help="of PostgreSQL")
     parser.add_argument("--only", default="", help="questions with these letters in their name")
@@ -118,17 +118,17 @@ def _alone(statement: str) -> None:
 
 
 def _table(url: str, said: argparse.Namespace, folder: Path, title: str) -> None:
-    print(f"{title}: {said.clinics} clinics of {said.each:,}, {CLIENTS} clients, milliseconds")
+    print(f"{title}: {said.clinics} clinics of {said.each:,}, {said.clients} clients, milliseconds")
     print(f"{'':30}{'median':>8}{'p99':>8}{'a second':>10}", flush=True)
     with ExitStack() as stack:
         site = stack.enter_context(http_clients.site(url, folder)) if said.http else None
         spawn = get_context("spawn")
-        shared = (url, folder, said, site, spawn.Barrier(CLIENTS))
-        pool = stack.enter_context(ProcessPoolExecutor(CLIENTS, spawn, _begin_client, shared))
+        shared = (url, folder, said, site, spawn.Barrier(said.clients))
+        pool = stack.enter_context(ProcessPoolExecutor(said.clients, spawn, _begin_client, shared))
         for name in HTTP if site else (*BY_NAME, COUNTS):
             if said.only not in name:
                 continue
-            work = [pool.submit(_client, number, name) for number in range(CLIENTS)]
+            work = [pool.submit(_client, number, name) for number in range(said.clients)]
             took = sorted(each for client in work for each in client.result())
             p99 = took[int(len(took) * 0.99)]
             rate = len(took) / said.seconds
@@ -152,7 +152,7 @@ def _client(number: int, name: str) -> list[float]:
     """Milliseconds of each answer that one client got. All begin together, when all are ready."""
     said, site, all_ready = _SHARED
     ask = _asking(name, site, said.clinics)
-    first = number * said.clinics // CLIENTS
+    first = number * said.clinics // said.clients
     for turn in range(WARM_UP):
         ask((first + turn) % said.clinics + 1, turn)
     all_ready.wait()

@@ -1,4 +1,5 @@
 // Start a sync of all patients of a clinic, and watch it to its end.
+//   npx -p typescript@5 tsc --target es2022 --module commonjs --lib es2022,dom sync.ts
 //   API=http://localhost:8000 TOKEN=… ORG_ID=1 node sync.js
 
 interface SyncLog {

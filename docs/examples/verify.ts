@@ -1,4 +1,5 @@
 // Take only those webhooks of Patient Sync whose signature holds.
+//   npx -p typescript@5 tsc --target es2022 --module commonjs --lib es2022,dom verify.ts
 //   SECRET=whsec_… ID=msg_… TIMESTAMP=… SIGNATURE=v1,… BODY=… node verify.js
 
 interface Message {
