@@ -80,6 +80,8 @@ def grant_admin(email: str, reason: str) -> None:
         raise click.ClickException(f"Nobody has the address {email}. See invite-user.")
     emergency.grant_admin(user, reason=reason)
     click.echo(f"{user.email} is an admin; sessions and tokens from before have ended.")
+    if user.invited:
+        click.echo("They choose a password by a link: see new-link.")
 
 
 COMMANDS = (invite_user, new_link, create_user, set_password, reset_second_factor, grant_admin)

@@ -19,7 +19,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Role, SecondFactor, SyncLog, SyncStatus, User, UserSession
-from webapp.services import invitations, people, sessions
+from webapp.services import invitations, people, roles, sessions
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Version/18.5 Mobile Safari/604.1"
@@ -181,7 +181,7 @@ ENDS: dict[str, Callable[[Visitor, Cast], object]] = {
     "a password by command": lambda visitor, cast: people.set_password(
         cast.bob, "quite another password"
     ),
-    "another role": lambda visitor, cast: people.change_role(cast.bob, Role.VIEWER, cast.surf.id),
+    "another role": lambda visitor, cast: roles.change(cast.bob, Role.VIEWER, cast.surf.id),
     "deactivated": lambda visitor, cast: people.deactivate(cast.bob),
     "ended by an admin": lambda visitor, cast: people.end_sessions(cast.bob),
 }

@@ -24,6 +24,7 @@ from webapp.services import (
     notices,
     people,
     retention,
+    roles,
     second_factor,
 )
 from webapp.services.audit import Event
@@ -102,7 +103,7 @@ CHANGES: list[tuple[Event, Callable[[Cast], object], str]] = [
     (Event.RECOVERY_CODE_USED, use_recovery_code, YOU),
     (
         Event.ROLE_CHANGED,
-        lambda c: people.change_role(c.bob, Role.VIEWER, c.surf.id, actor=c.alice),
+        lambda c: roles.change(c.bob, Role.VIEWER, c.surf.id, actor=c.alice),
         MANAGER,
     ),
     (Event.ADMIN_GRANTED, lambda c: emergency.grant_admin(c.bob, reason=REASON), COMMAND),
@@ -166,7 +167,7 @@ def test_a_link_that_was_made_and_sessions_that_were_ended_are_no_such_change(ca
 def test_whoever_was_only_invited_is_told_nothing(cast: Cast) -> None:
     clinic = cast.surf.id
     nina, _ = invitations.invite("nina@example.com", role=Role.VIEWER, organization_id=clinic)
-    people.change_role(nina, Role.MANAGER, clinic, actor=cast.alice)
+    roles.change(nina, Role.MANAGER, clinic, actor=cast.alice)
     people.deactivate(nina, actor=cast.alice)
     people.activate(nina, actor=cast.alice)
     assert told("nina@example.com") == []
@@ -190,7 +191,7 @@ def test_somebody_who_is_changed_to_and_fro_is_told_ten_times_within_an_hour(
 def test_a_role_that_somebody_has_already_is_no_change(cast: Cast) -> None:
     epoch = cast.bob.session_epoch
     with pytest.raises(ValidationError, match="has this role already"):
-        people.change_role(cast.bob, Role.MANAGER, cast.surf.id, actor=cast.alice)
+        roles.change(cast.bob, Role.MANAGER, cast.surf.id, actor=cast.alice)
     assert told() == []
     assert cast.bob.session_epoch == epoch
 

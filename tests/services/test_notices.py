@@ -30,7 +30,7 @@ from webapp.models import (
     SyncLog,
     SyncStatus,
 )
-from webapp.services import mail, notices, people, schedules
+from webapp.services import mail, notices, people, roles, schedules
 from webapp.sync import ending, suspension
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -237,10 +237,8 @@ def test_a_mail_that_cannot_be_written_is_given_up_as_others_are(cast: Cast, box
     "change",
     [
         lambda cast: people.deactivate(cast.bob, actor=cast.alice),
-        lambda cast: people.change_role(cast.bob, Role.VIEWER, cast.surf.id, actor=cast.alice),
-        lambda cast: people.change_role(
-            cast.bob, Role.MANAGER, cast.northside.id, actor=cast.alice
-        ),
+        lambda cast: roles.change(cast.bob, Role.VIEWER, cast.surf.id, actor=cast.alice),
+        lambda cast: roles.change(cast.bob, Role.MANAGER, cast.northside.id, actor=cast.alice),
         lambda cast: notices.want(cast.bob, False),
         lambda cast: suspension.disable(cast.surf, actor=cast.alice),
     ],

@@ -13,7 +13,7 @@ from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, User
 from webapp.models.audit_event import SERVICE_CHAIN
-from webapp.services import people
+from webapp.services import people, roles
 
 
 def test_a_person_signs_in_with_their_address_in_any_case(cast: Cast) -> None:
@@ -55,9 +55,9 @@ def test_nobody_belongs_to_a_clinic_that_does_not_exist(cast: Cast) -> None:
 def test_who_is_moved_stands_in_the_trail_of_both_clinics(cast: Cast) -> None:
     surf, northside = cast.surf.id, cast.northside.id
 
-    people.change_role(cast.bob, Role.VIEWER, northside, actor=cast.alice)
+    roles.change(cast.bob, Role.VIEWER, northside, actor=cast.alice)
     people.deactivate(cast.bob, actor=cast.alice)
-    people.change_role(cast.bob, Role.ADMIN, None, actor=cast.alice)
+    roles.change(cast.bob, Role.ADMIN, None, actor=cast.alice)
 
     db.session.rollback()
     theirs = AuditEvent.subject == f"person {cast.bob.id}"

@@ -15,7 +15,7 @@ from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, User, UserSession
-from webapp.services import audit, people, sessions
+from webapp.services import audit, people, roles, sessions
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -43,7 +43,7 @@ def test_each_secret_is_another(cast: Cast) -> None:
     "end",
     [
         lambda cast: people.set_password(cast.bob, "quite another password"),
-        lambda cast: people.change_role(cast.bob, Role.VIEWER, cast.surf.id),
+        lambda cast: roles.change(cast.bob, Role.VIEWER, cast.surf.id),
         lambda cast: people.deactivate(cast.bob),
         lambda cast: people.end_sessions(cast.bob),
         lambda cast: sessions.end(sessions.of(cast.bob)[0].id, owner=cast.bob),

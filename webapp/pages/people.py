@@ -15,7 +15,7 @@ from webapp.limits import per_person
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.services import invitations, organizations, second_factor
+from webapp.services import invitations, organizations, roles, second_factor
 from webapp.services import people as people_service
 
 _NO_CLINIC = "0"  # as the form says it
@@ -70,9 +70,11 @@ def change_role(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     try:
         role, organization_id = _place()
-        people_service.change_role(person, role, organization_id, actor=current_actor())
+        roles.change(person, role, organization_id, actor=current_actor())
     except ValidationError as error:
         return _role_page(person, {error.parameter: error.message}), 422
+    if person.invited and person.active:
+        return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
     flash(f"{person.email} has the role {role} now, and has to sign in again.", "ok")
     return redirect(url_for("pages.people"), 303)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from webapp.errors import ValidationError
 from webapp.models import Role, User
-from webapp.services import people, second_factor
+from webapp.services import passwords, people, roles, second_factor
 from webapp.services.audit import Event
 
 MAX_REASON = 300
 
 
 def grant_admin(user: User, *, reason: str) -> None:
-    """Make somebody an active admin; what they had opened ends. Raises ValidationError without a
-    reason."""
-    reason = _checked(reason)
-    with people.changing(user, Event.ADMIN_GRANTED, reason=reason):
-        user.role, user.organization_id, user.active = Role.ADMIN, None, True
-        people.end_everything_of(user)
+    """Make somebody an active admin; what they had opened ends, and whoever belonged to a clinic
+    chooses a new password by a new link. Raises ValidationError without a reason."""
+    reason, nobodys = _checked(reason), passwords.nobodys()
+    with people.changing(user):
+        user.active = True
+        place = Role.ADMIN, None
+        roles.give(user, place, nobodys, Event.ADMIN_GRANTED, actor=None, reason=reason)
 
 
 def reset_second_factor(user: User, *, reason: str) -> None:

@@ -47,7 +47,7 @@ def create(
 def add(email: str, password_hash: str, *, role: Role, organization_id: int | None) -> User:
     """Add a person, inside the caller's transaction. Raises as `create` does, and IntegrityError
     for an address that somebody has already."""
-    _check_place(role, organization_id)
+    check_place(role, organization_id)
     place: dict[str, Any] = {"role": role, "organization_id": organization_id}
     db.session.add(user := User(email=email, password_hash=password_hash, **place))
     db.session.flush()
@@ -85,30 +85,11 @@ def take_password(user: User, password_hash: str, *, actor: User | None) -> None
     record(Event.PASSWORD_CHANGED, user, actor=actor)
 
 
-def change_role(
-    user: User, role: Role, organization_id: int | None, *, actor: User | None = None
-) -> None:
-    """Make somebody something else, perhaps in another clinic. What they had opened ends.
-
-    Raises ValidationError for a role without its clinic, for the one they have already and for the
-    last admin, OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
-    """
-    place = {"role": str(role), "organization": organization_id}
-    with changing(user, Event.ROLE_CHANGED, actor=actor, **place):
-        _check_place(role, organization_id)
-        if (user.role, user.organization_id) == (role, organization_id):
-            raise ValidationError(f"{user.email} has this role already.", parameter="role")
-        if role is not Role.ADMIN:
-            _keep_an_admin(user)
-        user.role, user.organization_id = role, organization_id
-        end_everything_of(user)
-
-
 def deactivate(user: User, *, actor: User | None = None) -> None:
     """Let somebody in no more; their sessions, tokens and links end. Raises ValidationError for the
     last admin, NotFound if the person was made somebody else's meanwhile."""
     with changing(user, Event.PERSON_DEACTIVATED, actor=actor):
-        _keep_an_admin(user)
+        keep_an_admin(user)
         user.active = False
         end_everything_of(user)
 
@@ -117,7 +98,7 @@ def activate(user: User, *, actor: User | None = None) -> None:
     """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does, and
     OrganizationNotFound if their clinic was deleted."""
     with changing(user, Event.PERSON_ACTIVATED, actor=actor):
-        _check_place(Role(user.role), user.organization_id)
+        check_place(Role(user.role), user.organization_id)
         user.active = True
 
 
@@ -217,7 +198,8 @@ def authenticate(
     return user if user.session_epoch == epoch else None
 
 
-def _check_place(role: Role, organization_id: int | None) -> None:
+def check_place(role: Role, organization_id: int | None) -> None:
+    """Raise ValidationError for a role without its clinic, OrganizationNotFound."""
     if (role is Role.ADMIN) != (organization_id is None):
         raise ValidationError(
             "A manager or viewer belongs to one organization, an admin to none.",
@@ -229,7 +211,8 @@ def _check_place(role: Role, organization_id: int | None) -> None:
             raise OrganizationNotFound(organization_id=organization_id)
 
 
-def _keep_an_admin(user: User) -> None:
+def keep_an_admin(user: User) -> None:
+    """Raise ValidationError for the last admin, inside the caller's transaction."""
     if user.role == Role.ADMIN and user.active and _admins_who_can_help() <= {user.id}:
         raise ValidationError(
             "This is the last admin. Make somebody else an admin first.", parameter="role"

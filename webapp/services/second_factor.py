@@ -65,7 +65,7 @@ def begin(user: User) -> datetime:
     with people.changing(user):
         if user.second_factor_since is not None:
             raise ValidationError("You have a second factor already.", parameter="code")
-        _forget(user)
+        forget(user)
         sealed = seal(Purpose.TOTP_SECRET, user.id, random_base32())
         db.session.add(SecondFactor(user_id=user.id, sealed_secret=sealed, started_at=moment))
     return moment
@@ -165,12 +165,13 @@ def reset(user: User, *, actor: User | None, reason: str | None = None) -> None:
 def _end(user: User) -> None:
     if user.second_factor_since is None:
         raise NotFound("This person has no second factor.")
-    user.second_factor_since = None
-    _forget(user)
+    forget(user)
     people.end_everything_of(user)
 
 
-def _forget(user: User) -> None:
+def forget(user: User) -> None:
+    """Remove a person's second factor and recovery codes, inside the caller's transaction."""
+    user.second_factor_since = None
     for table in (SecondFactor, RecoveryCode):
         db.session.execute(delete(table).where(table.user_id == user.id))
 
