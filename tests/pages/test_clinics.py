@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.api.rows import hold, make_log, record, store
+from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import transaction
-from webapp.models import Organization, SyncStatus
+from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import organizations
 
 
@@ -54,6 +54,37 @@ def test_a_refused_connection_needs_attention_after_a_good_sync_too(
     words = text_of(alice.get("/clinics"))
     assert "Need attention 1" in words
     assert "Completed Connection refused" in words
+
+
+def test_a_failed_full_sync_needs_attention_after_smaller_ones_that_completed(
+    alice: Visitor, cast: Cast
+) -> None:
+    make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
+    make_log(cast.surf, operation_type=OperationType.CHANGED_PATIENTS)
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 1" in words
+    assert "Completed Full sync failed" in words
+    make_log(cast.surf)
+    assert "Need attention 0" in text_of(alice.get("/clinics"))
+
+
+def test_records_that_failed_need_attention_until_they_are_stored(
+    alice: Visitor, cast: Cast
+) -> None:
+    refuse(cast.surf, 2)
+    make_log(cast.surf, operation_type=OperationType.CHANGED_PATIENTS)
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 1" in words
+    assert "Completed Records failed" in words
+    store(cast.surf, record(900, "Olivia", "Nguyen"), record(901, "Noah", "Smith"), seen_at=now())
+    assert "Need attention 0" in text_of(alice.get("/clinics"))
+
+
+def test_a_disabled_clinic_needs_nobodys_attention(alice: Visitor, cast: Cast) -> None:
+    make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
+    with transaction():
+        cast.surf.disabled_at = now()
+    assert "Need attention 0" in text_of(alice.get("/clinics"))
 
 
 def test_held_removals_need_attention_until_somebody_decides(alice: Visitor, cast: Cast) -> None:

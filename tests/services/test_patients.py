@@ -138,6 +138,24 @@ def test_a_count_that_rests_while_a_sync_runs_hides_no_page(
     assert (beyond.patients, beyond.total) == ([], 1)
 
 
+def test_a_count_that_rests_too_high_promises_no_further_page(
+    surf: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counts, "by_state", lambda _: dict.fromkeys(PatientState, 10))
+    first = patients.find(surf, PatientFilter(), limit=4)
+    assert (first.total, first.has_next) == (10, True)
+    second = patients.find(surf, PatientFilter(), limit=4, offset=4)
+    assert (len(second.patients), second.total, second.has_next) == (2, 6, False)
+    beyond = patients.find(surf, PatientFilter(), limit=4, offset=8)
+    assert (beyond.patients, beyond.has_next) == ([], False)
+
+
+def test_a_number_without_its_plus_is_found_as_people_dial_it(cast: Cast) -> None:
+    put(cast.surf, record(1, "Ivy", "Ng", phones=(("Mobile", "61412345678"),)))
+    assert names(cast.surf, PatientFilter(search="0412 345 678")) == ["Ivy Ng"]
+    assert names(cast.surf, PatientFilter(search="Ng, Ivy")) == ["Ivy Ng"]
+
+
 @pytest.mark.parametrize("synced_after", [None, SEEN - timedelta(days=1)])
 @pytest.mark.parametrize("matches", [199, 200, 201, 202, 350])
 def test_pages_of_a_search_are_whole_where_few_become_many(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.services.search import fold, is_number, search_digits, search_text, sort_key, terms
+from webapp.services.search import (
+    fold,
+    forms,
+    is_number,
+    search_digits,
+    search_text,
+    sort_key,
+    terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +83,29 @@ def test_a_phone_number_is_kept_in_both_forms(number: str, shard: str | None, di
         ("0031 20 000 0000", ["31200000000"]),
         ("0012", ["0012"]),
         ("(02)", ["02"]),
+        ("Smith, John;", ["smith", "john"]),
+        (" , ", []),
     ],
 )
 def test_a_search_is_taken_apart(search: str, words: list[str]) -> None:
     assert terms(search) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "shard", "found"),
+    [
+        ("0412345678", "au1", ["0412345678", "61412345678"]),
+        ("61412345678", "au1", ["61412345678", "0412345678"]),
+        ("14165550199", "ca1", ["14165550199", "4165550199"]),
+        ("4165550199", "ca1", ["4165550199"]),  # which the longer one contains
+        ("0412", "au1", ["0412"]),
+        ("31200000000", "eu1", ["31200000000"]),
+    ],
+)
+def test_a_whole_number_is_looked_for_in_both_forms(
+    number: str, shard: str, found: list[str]
+) -> None:
+    assert forms(number, shard) == found
 
 
 def test_four_digits_make_a_number() -> None:

@@ -337,6 +337,9 @@ def test_a_sync_fails_with_the_reason_and_marks_nobody_deleted(
     assert log.progress["progress_percent"] < 100
     assert counts.by_state(cast.surf)[PatientState.DELETED] == 5
     assert history.summary(cast.surf).last_completed == completed_at
+    # The page of the clinic is not to go on saying "Connected" of a key that was refused.
+    refused = None if error_code == "CLINIKO_BAD_RESPONSE" else error_code
+    assert cast.surf.connection_error_code == refused
 
 
 @pytest.mark.parametrize("kind", ["reset_before_headers", "reset_mid_body", "short_body"])

@@ -31,10 +31,15 @@ def home() -> ResponseReturnValue:
 @signed_in.get("/clinics")
 def clinics() -> str:
     figures = organizations.figures(organizations.visible_to(current_actor()))
-    attention = sum(map(_needs_attention, figures))
+    left_out = {row.organization.id for row in figures if _leaves_out(row)}
+    attention = sum(_needs_attention(row) or row.organization.id in left_out for row in figures)
     places = organizations.SHOWN_SYNCS
     return render_template(
-        "clinics/index.html", figures=figures, attention=attention, places=places
+        "clinics/index.html",
+        figures=figures,
+        left_out=left_out,
+        attention=attention,
+        places=places,
     )
 
 
@@ -80,11 +85,20 @@ def clinic(org_id: str) -> str:
 
 
 def _needs_attention(figures: ClinicFigures) -> bool:
-    """Whether somebody should look: the last sync left something out or awaits a decision, the key
-    is missing, or the schedule is not kept."""
-    latest = figures.latest
-    left_out = latest is not None and outcome(latest) in (Outcome.FAILED, Outcome.PARTLY)
-    organization = figures.organization
+    """Whether somebody should look: the last sync, or the last of all patients, has failed, it left
+    something out or awaits a decision, the key is missing, or the schedule is not kept."""
+    organization, latest, full = figures.organization, figures.latest, figures.last_full
+    if organization.disabled_at is not None:
+        return False
+    partly = latest is not None and outcome(latest) is Outcome.PARTLY
+    failed = any(log is not None and outcome(log) is Outcome.FAILED for log in (latest, full))
     refused = organization.connection_error_code is not None
     waits = figures.removals_wait or figures.overdue
-    return left_out or waits or refused or not organization.is_configured
+    return partly or failed or waits or refused or not organization.is_configured
+
+
+def _leaves_out(figures: ClinicFigures) -> bool:
+    """Whether what the last sync of all patients could not store is missing to this day."""
+    organization, full = figures.organization, figures.last_full
+    partly = full is not None and outcome(full) is Outcome.PARTLY
+    return partly and organization.disabled_at is None and bool(history.open_failures(organization))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import current_app
 
@@ -106,6 +107,15 @@ def note_account(
     schedules.learn_time_zone(organization, account.time_zone)
     if patients is not None:
         organization.cliniko_patients = patients
+
+
+def note_refusal(organization: Organization, error_code: str, *, since: datetime) -> None:
+    """Write down, inside the caller's transaction, that Cliniko has refused the key, unless another
+    was stored `since`; the clinic is locked."""
+    saved_at = organization.credentials_saved_at
+    if saved_at is None or saved_at <= since:
+        organization.connection_checked_at = now()
+        organization.connection_error_code = str(error_code)
 
 
 def page_in_cliniko(organization: Organization, cliniko_patient_id: str) -> str | None:

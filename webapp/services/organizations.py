@@ -13,12 +13,14 @@ from webapp.cliniko.errors import ClinikoError, InvalidKey
 from webapp.cliniko.shard import shard_of
 from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
-from webapp.errors import OrganizationNotFound, ValidationError
+from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
     HeldRemoval,
+    OperationType,
     Organization,
     SyncLog,
+    SyncStatus,
     User,
     newest_in_step,
 )
@@ -69,6 +71,23 @@ _WAITING = (
     )
     .distinct()
 )
+_FULL = aliased(SyncLog)
+_LAST_FULL = (
+    select(_FULL.id)
+    .where(
+        _FULL.organization_id == Organization.id,
+        _FULL.operation_type == OperationType.FULL_PATIENTS,
+        _FULL.status != SyncStatus.RUNNING,
+        _FULL.error_code.is_distinct_from(str(ErrorCode.SYNC_CANCELLED)),
+    )
+    .order_by(_FULL.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LAST_FULLS = select(SyncLog).where(
+    SyncLog.organization_id.in_(bindparam("ids", expanding=True)),
+    SyncLog.id.in_(select(_LAST_FULL).where(Organization.id.in_(bindparam("ids", expanding=True)))),
+)
 _LAST_END = newest_in_step(SyncLog.completed_at, Organization.id).scalar_subquery()
 _ENDS = select(Organization.id, _LAST_END).where(
     Organization.id.in_(bindparam("ids", expanding=True))
@@ -82,6 +101,7 @@ class ClinicFigures:
     organization: Organization
     patients: int
     latest: SyncLog | None
+    last_full: SyncLog | None  # that has ended, and not by somebody's will
     last_synced: datetime | None
     recent: list[SyncLog]  # newest first
     overdue: bool
@@ -166,6 +186,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     """Counts, latest, recent and last completed syncs of each clinic, in a few queries for all."""
     ids = [organization.id for organization in organizations]
     latest = {log.organization_id: log for log in db.session.scalars(_NEWEST, {"ids": ids})}
+    last_full = {log.organization_id: log for log in db.session.scalars(_LAST_FULLS, {"ids": ids})}
     last_synced = {row[0]: row[1] for row in db.session.execute(_ENDS, {"ids": ids})}
     recent: dict[int, list[SyncLog]] = {each: [] for each in ids}
     for log in db.session.scalars(_SHOWN, {"ids": ids}):
@@ -178,6 +199,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
             organization,
             sum(patients[organization.id].values()),
             latest.get(organization.id),
+            last_full.get(organization.id),
             last_synced.get(organization.id),
             recent[organization.id],
             schedules.is_overdue(

@@ -76,8 +76,9 @@ def find(
     if not criteria.picks:
         # While a sync runs the count rests and the rows do not: one more row tells of more.
         rows = _page(listed, limit + 1, offset)
-        found = offset + len(rows) if rows else 0
-        total = max(_known_count(organization, criteria), found)
+        known, found = _known_count(organization, criteria), offset + len(rows)
+        at_the_end = found if rows else min(known, offset)
+        total = max(known, found) if len(rows) > limit else at_the_end
         return PatientPage(rows[:limit], total, limit, offset)
     # When a patient was synced stands in the table alone, which is read quickest in its own order.
     in_order = criteria.last_synced_after is None
@@ -171,7 +172,8 @@ def _conditions(organization: Organization, criteria: PatientFilter) -> Conditio
         conditions.append(Patient.last_synced > criteria.last_synced_after)
     if criteria.changed_after is not None:
         conditions.append(Patient.last_changed > criteria.changed_after)
-    conditions += [_matches(term) for term in search.terms(criteria.search)]
+    terms = search.terms(criteria.search)
+    conditions += [_matches(term, organization.shard) for term in terms]
     return conditions
 
 
@@ -193,10 +195,11 @@ def _has_long_rows(organization: Organization) -> bool:
     return db.session.scalar(long.limit(1)) is not None
 
 
-def _matches(term: str) -> ColumnElement[bool]:
+def _matches(term: str, shard: str | None) -> ColumnElement[bool]:
     in_text = _contains(Patient.search_text, term)
     if search.is_number(term):
-        return or_(in_text, _contains(Patient.search_digits, term))
+        forms = search.forms(term, shard)
+        return or_(in_text, *(_contains(Patient.search_digits, form) for form in forms))
     return in_text
 
 

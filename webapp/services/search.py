@@ -23,6 +23,8 @@ _INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
 _ZERO_WITHIN = re.compile(r"(?<=\d)[\s)]*\(0\)", re.ASCII)
 _NO_DIGIT = re.compile("[^0-9]")
 MIN_DIGITS = 4
+_WHOLE = 10  # digits of a number that is no part of one
+_AROUND = ",;"  # between names that were copied from elsewhere: `Smith, John`
 
 
 def fold(text: str) -> str:
@@ -62,8 +64,21 @@ def terms(search: str) -> list[str]:
     found: list[str] = []
     for is_text, words in groupby(fold(search).split(), _has_letter):
         run = " ".join(words)
-        found += (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
+        parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
+        found += filter(None, (part.strip(_AROUND) for part in parts))
     return found
+
+
+def forms(number: str, shard: str | None) -> list[str]:
+    """A number that is searched for, and how else it may stand there: nationally where it begins
+    with the calling code, and the other way round. Part of a number stands for itself alone."""
+    code, trunk = _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
+    if code and len(number) >= _WHOLE:
+        if number.startswith(code):
+            return [number, trunk + number.removeprefix(code)]
+        if trunk and number.startswith(trunk):
+            return [number, code + number.removeprefix(trunk)]
+    return [number]
 
 
 def is_number(term: str) -> bool:

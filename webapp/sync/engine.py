@@ -14,6 +14,7 @@ from webapp.cliniko.errors import AuthFailed, ClinikoError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
+from webapp.services import connection, locks
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
@@ -46,6 +47,11 @@ class _Flag:
     def is_set(self) -> bool:
         return self._set
 
+
+_KEY_REFUSED = {
+    *(ErrorCode.CLINIKO_AUTH_FAILED, ErrorCode.CLINIKO_FORBIDDEN),
+    ErrorCode.CLINIKO_ACCOUNT_MISMATCH,
+}
 
 # Set when this worker is told to end: the sync goes to another worker after the page at hand.
 hand_over_requested = _Flag()
@@ -158,9 +164,15 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
     log.warning("sync_failed", error_code=str(error_code))
 
     def close() -> None:
-        sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
-        if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
+        sync_log = db.session.get(SyncLog, sync_log_id)
+        if sync_log is None:
+            return
+        organization = locks.clinic(sync_log.organization_id)
+        locks.row(sync_log)
+        if sync_log.is_running and sync_log.attempt == attempt:
             sync_log.lease_expires_at = None
+            if error_code in _KEY_REFUSED:
+                connection.note_refusal(organization, error_code, since=sync_log.started_at)
             ending.fail(sync_log, error_code, message)
 
     patiently(close)

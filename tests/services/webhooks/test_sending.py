@@ -95,6 +95,19 @@ def test_what_was_rolled_back_is_told_to_nobody(there: Receiver, endpoint: Webho
     assert there.received == []
 
 
+def test_nothing_leaves_for_a_clinic_while_it_is_disabled(
+    there: Receiver, tell: Tell, cast: Cast
+) -> None:
+    with transaction():
+        cast.surf.disabled_at = now()
+    delivery = tell()
+    assert send_due() == 0
+    with transaction():
+        cast.surf.disabled_at = None
+    assert send_due() == 1
+    assert statuses(delivery) == [204]
+
+
 def test_everybody_is_told_what_they_asked_for_and_nobody_else(
     there: Receiver, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:

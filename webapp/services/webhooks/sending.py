@@ -20,6 +20,7 @@ from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import (
     DeliveryState,
+    Organization,
     PauseReason,
     WebhookDelivery,
     WebhookEndpoint,
@@ -54,8 +55,8 @@ class Turn:
 
 def take_turns(most: int) -> list[Turn]:
     """Take the turns of up to so many endpoints for which something is due, of each clinic two at
-    once. Whose messages have been due the longest comes no sooner, for a slow receiver's always
-    have been. Nothing is locked where nothing is due.
+    once, and none of a clinic that is disabled or deleted. Whose messages have been due the longest
+    comes no sooner, for a slow receiver's always have been. Nothing is locked where nothing is due.
     """
     if most <= 0:
         return []
@@ -64,7 +65,11 @@ def take_turns(most: int) -> list[Turn]:
     due = (
         select(WebhookEndpoint.id, clinic)
         .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
-        .where(*_due(moment), *_is_free(moment))
+        .join(Organization, Organization.id == clinic)
+        .where(
+            *(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None)),
+            *(*_due(moment), *_is_free(moment)),
+        )
         .group_by(WebhookEndpoint.id)
         .order_by(func.random())
     )
