@@ -111,9 +111,14 @@ def test_in_an_emergency_somebody_is_made_an_admin_and_the_trail_says_why(
     people.deactivate(cast.vera)
     clinic_id = cast.vera.organization_id
     reason = "Alice cannot be reached"
+    set_up(cast.vera)
     result = run(app, "grant-admin", "VERA@example.com", "--reason", reason)
     assert result.exit_code == 0, result.output
     assert (cast.vera.role, cast.vera.organization_id, cast.vera.active) == ("admin", None, True)
+    # Whoever has invited her may have used her link.
+    assert (cast.vera.invited, cast.vera.second_factor_since) == (True, None)
+    assert people.authenticate(cast.vera.email, PASSWORD) is None
+    assert "new-link" in result.output
     granted = select(AuditEvent).where(AuditEvent.event == "person:admin_granted")
     events = db.session.scalars(granted.order_by(AuditEvent.chain)).all()
     assert [event.chain for event in events] == [SERVICE_CHAIN, clinic_id]

@@ -80,6 +80,16 @@ def test_records_that_failed_need_attention_until_they_are_stored(
     assert "Need attention 0" in text_of(alice.get("/clinics"))
 
 
+def test_a_record_that_only_a_sync_of_changes_has_met_is_not_forgotten(
+    alice: Visitor, cast: Cast
+) -> None:
+    make_log(cast.surf)
+    changed = OperationType.CHANGED_PATIENTS
+    refuse(cast.surf, 1, make_log(cast.surf, records_failed=1, operation_type=changed))
+    make_log(cast.surf, operation_type=changed)
+    assert "Need attention 1" in text_of(alice.get("/clinics"))
+
+
 def test_a_disabled_clinic_needs_nobodys_attention(alice: Visitor, cast: Cast) -> None:
     make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
     with transaction():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 import time_machine
@@ -337,6 +337,23 @@ def test_a_server_that_keeps_to_no_order_is_read_by_its_links(
     cliniko.faults.add(kind, on="/patients*", times=None)
 
     assert counted(sync(CHANGED)) == {"updated": 150, "archived": 1}
+    assert in_step()
+
+
+def test_a_list_that_is_only_nearly_in_the_order_of_ids_loses_no_change(
+    synced: SyncLog,
+    sync: Sync,
+    in_step: InStep,
+    cliniko: Simulator,
+    surf_account: ClinikoAccount,
+) -> None:
+    ids = surf_account.ids(State.ACTIVE)
+    days = [date(2015, 1, 1) + timedelta(days=number) for number in range(len(ids))]
+    for patient, day in [*zip(ids, days, strict=True), (ids[150], days[430])]:
+        surf_account.edit(patient, created_at=f"{day}T00:00:00Z", first_name="Another")
+    cliniko.faults.add("ignore_sort", on="/patients*", times=None)
+
+    assert counted(sync(CHANGED)) == {"updated": len(ids)}
     assert in_step()
 
 

@@ -128,13 +128,20 @@ def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
     return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
 
 
-def read_highest_id(client: Cliniko, listing: Listing) -> int | None:
-    """The highest id of a listing, asked for in the opposite order; None if nobody tells one.
+def read_last(client: Cliniko, listing: Listing) -> Page:
+    """The page with whoever has the highest id, alone, asked for in the opposite order.
 
     Raises ClinikoError.
     """
-    page = client.get_page(listing, per_page=1, sort="id:desc")
-    return max(filter(None, map(id_of, page.records)), default=None)
+    return client.get_page(listing, per_page=1, sort="id:desc")
+
+
+def goes_up(first: IdPage, last: Page) -> bool:
+    """Whether a list goes up by id from its first page to its last. A server that leaves the order
+    out may send one that is nearly in it, and whoever stands out of place would be lost behind the
+    filter by id."""
+    highest = max(filter(None, map(id_of, last.records)), default=None)
+    return first.ends or highest is None or highest > first.last_id
 
 
 def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:

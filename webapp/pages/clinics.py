@@ -86,7 +86,8 @@ def clinic(org_id: str) -> str:
 
 def _needs_attention(figures: ClinicFigures) -> bool:
     """Whether somebody should look: the last sync, or the last of all patients, has failed, it left
-    something out or awaits a decision, the key is missing, or the schedule is not kept."""
+    something out or awaits a decision, the key is missing or was refused, or the schedule is not
+    kept. About a disabled clinic nobody has to do anything."""
     organization, latest, full = figures.organization, figures.latest, figures.last_full
     if organization.disabled_at is not None:
         return False
@@ -98,7 +99,8 @@ def _needs_attention(figures: ClinicFigures) -> bool:
 
 
 def _leaves_out(figures: ClinicFigures) -> bool:
-    """Whether what the last sync of all patients could not store is missing to this day."""
-    organization, full = figures.organization, figures.last_full
-    partly = full is not None and outcome(full) is Outcome.PARTLY
+    """Whether what the last sync of all patients, or one that is shown, could not store is missing
+    to this day. Of most clinics no question is asked."""
+    organization, looked_at = figures.organization, [*figures.recent, figures.last_full]
+    partly = any(log is not None and outcome(log) is Outcome.PARTLY for log in looked_at)
     return partly and organization.disabled_at is None and bool(history.open_failures(organization))

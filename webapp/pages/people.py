@@ -75,7 +75,8 @@ def change_role(user_id: str) -> ResponseReturnValue:
         return _role_page(person, {error.parameter: error.message}), 422
     if person.invited and person.active:
         return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
-    flash(f"{person.email} has the role {role} now, and has to sign in again.", "ok")
+    then = "needs a new link once activated" if person.invited else "has to sign in again"
+    flash(f"{person.email} has the role {role} now, and {then}.", "ok")
     return redirect(url_for("pages.people"), 303)
 
 
@@ -98,7 +99,12 @@ def deactivate(user_id: str) -> ResponseReturnValue:
 @signed_in.post("/people/<user_id>/activate")
 @fresh
 def activate(user_id: str) -> ResponseReturnValue:
-    return _change(user_id, people_service.activate, "can sign in again")
+    person = _somebody_else(user_id)
+    people_service.activate(person, actor=current_actor())
+    if person.invited:
+        return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
+    flash(f"{person.email} can sign in again.", "ok")
+    return redirect(url_for("pages.people"), 303)
 
 
 @signed_in.post("/people/<user_id>/reset-second-factor")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import current_app
 
@@ -109,11 +108,11 @@ def note_account(
         organization.cliniko_patients = patients
 
 
-def note_refusal(organization: Organization, error_code: str, *, since: datetime) -> None:
-    """Write down, inside the caller's transaction, that Cliniko has refused the key, unless another
-    was stored `since`; the clinic is locked."""
-    saved_at = organization.credentials_saved_at
-    if saved_at is None or saved_at <= since:
+def note_refusal(organization_id: int, key: str | None, error_code: str) -> None:
+    """Write down, inside the caller's transaction, that a clinic's key does not open its account,
+    unless another was saved meanwhile; `key` as it is stored."""
+    organization = locks.clinic(organization_id)
+    if organization.encrypted_api_key == key:
         organization.connection_checked_at = now()
         organization.connection_error_code = str(error_code)
 

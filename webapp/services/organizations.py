@@ -183,7 +183,8 @@ def replace_key(organization: Organization, api_key: str, *, actor: User | None 
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:
-    """Counts, latest, recent and last completed syncs of each clinic, in a few queries for all."""
+    """Counts, latest, recent, last full and last completed syncs of each clinic, in a few queries
+    for all."""
     ids = [organization.id for organization in organizations]
     latest = {log.organization_id: log for log in db.session.scalars(_NEWEST, {"ids": ids})}
     last_full = {log.organization_id: log for log in db.session.scalars(_LAST_FULLS, {"ids": ids})}

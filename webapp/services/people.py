@@ -95,8 +95,8 @@ def deactivate(user: User, *, actor: User | None = None) -> None:
 
 
 def activate(user: User, *, actor: User | None = None) -> None:
-    """Let somebody in again, with the password they had. Raises NotFound as `deactivate` does, and
-    OrganizationNotFound if their clinic was deleted."""
+    """Let somebody in again, with the password they had if they have one. Raises NotFound as
+    `deactivate` does, and OrganizationNotFound if their clinic was deleted."""
     with changing(user, Event.PERSON_ACTIVATED, actor=actor):
         check_place(Role(user.role), user.organization_id)
         user.active = True

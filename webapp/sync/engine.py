@@ -10,11 +10,11 @@ from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import DBAPIError
 
 from webapp.cliniko.client import Cliniko
-from webapp.cliniko.errors import AuthFailed, ClinikoError
-from webapp.errors import AppError, ErrorCode
+from webapp.cliniko.errors import AuthFailed, ClinikoError, Forbidden
+from webapp.errors import AccountMismatch, AppError, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
-from webapp.services import connection, locks
+from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
@@ -47,11 +47,6 @@ class _Flag:
     def is_set(self) -> bool:
         return self._set
 
-
-_KEY_REFUSED = {
-    *(ErrorCode.CLINIKO_AUTH_FAILED, ErrorCode.CLINIKO_FORBIDDEN),
-    ErrorCode.CLINIKO_ACCOUNT_MISMATCH,
-}
 
 # Set when this worker is told to end: the sync goes to another worker after the page at hand.
 hand_over_requested = _Flag()
@@ -114,8 +109,12 @@ def _run(sync_log_id: int, waited: float) -> None:
         log.info("sync_begins", organization_id=work.recorder.target.organization_id)
         try:
             return _read_and_store(work, waiter)
-        except AuthFailed:
-            if work.recorder.look_up(partial(_stored_key, work.organization)) == work.recorder.key:
+        except (AuthFailed, Forbidden, AccountMismatch) as error:
+            recorder, code = work.recorder, error.error_code
+            another = recorder.look_up(partial(_stored_key, work.organization)) != recorder.key
+            if not (another and isinstance(error, AuthFailed)):
+                clinic = recorder.target.organization_id
+                patiently(partial(connection.note_refusal, clinic, recorder.key, code))
                 raise
             # Somebody has entered another key and revoked this one: go on with the new one.
             log.info("sync_goes_on_with_another_key")
@@ -164,15 +163,9 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
     log.warning("sync_failed", error_code=str(error_code))
 
     def close() -> None:
-        sync_log = db.session.get(SyncLog, sync_log_id)
-        if sync_log is None:
-            return
-        organization = locks.clinic(sync_log.organization_id)
-        locks.row(sync_log)
-        if sync_log.is_running and sync_log.attempt == attempt:
+        sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
+        if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
             sync_log.lease_expires_at = None
-            if error_code in _KEY_REFUSED:
-                connection.note_refusal(organization, error_code, since=sync_log.started_at)
             ending.fail(sync_log, error_code, message)
 
     patiently(close)

@@ -23,6 +23,8 @@ from webapp.cliniko.listing import (
     IdRange,
     OrderIgnored,
     RangeStart,
+    goes_up,
+    read_last,
     read_on,
     read_start,
 )
@@ -66,6 +68,7 @@ class Passes:
         self._removals = Removals(recorder.target)
         self._rewritten = 0
         self._by_links = ByLinks(reader, self._store, self._begun_at)
+        self._by_links.listings.update(map(Listing, recorder.checkpoint.get("by_links", ())))
 
     def read_everything(self, organization: Organization) -> None:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
@@ -95,7 +98,7 @@ class Passes:
         """Read what each list has that is newer; an attempt that takes over begins again."""
         reader = self._reader
         whose = reader.put(self._client.account)
-        counting = reader.put(partial(self._client.get_page, Listing.ACTIVE, per_page=1))
+        counting = reader.put(partial(read_last, self._client, Listing.ACTIVE))
         parts = [
             IdRange(listing, filters=(f"{moment}:>={iso(since)}",))
             for listing, moment in _CHANGED_BY.items()
@@ -107,8 +110,11 @@ class Passes:
         pages: list[Page | IdPage] = []
         for part, each in zip(parts, asked, strict=True):
             try:
-                pages.append(first := reader.answer(each))
+                first = reader.answer(each)
+                if part.listing is Listing.ACTIVE and not goes_up(first, counted):
+                    raise OrderIgnored(part.listing)
                 begun.append((part, first))
+                pages.append(first)
             except OrderIgnored:
                 self._by_links.listings.add(part.listing)
         by_links = sorted(self._by_links.listings)
@@ -207,7 +213,10 @@ class Passes:
                 ]
                 self._store([page for _, page in batch])
         except OrderIgnored:
-            self._recorder.checkpoint.pop("reading", None)  # whoever takes over goes by links, too
+            # Whoever takes over goes by links, too.
+            self._recorder.checkpoint.pop("reading", None)
+            known = self._recorder.checkpoint.get("by_links", [])
+            self._recorder.checkpoint["by_links"] = sorted({*known, str(listing)})
             self._by_links.read(listing)
 
     def _store(self, pages: Sequence[Page | IdPage]) -> None:

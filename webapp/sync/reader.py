@@ -19,8 +19,9 @@ from webapp.cliniko.listing import (
     IdPage,
     IdRange,
     OrderIgnored,
+    goes_up,
     plan_starts,
-    read_highest_id,
+    read_last,
     read_on,
     read_start,
     walk_links,
@@ -142,18 +143,15 @@ class Reader:
     ) -> list[Part]:
         """The ranges of a listing whose first page has been read, each with its own first page.
 
-        The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored, also for a
-        list that only looks as if it were in order: behind the filter by id, whoever stands out of
-        place would be lost.
+        The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
         asked = [self.put(partial(read_start, self._client, listing, start)) for start in plan]
-        probe = self.put(partial(read_highest_id, self._client, listing)) if plan else None
+        probe = self.put(partial(read_last, self._client, listing)) if plan else None
         meanwhile()
         others = [self.answer(future) for future in asked]
-        highest = self.answer(probe) if probe else None
-        sorts = highest is None or highest > first.last_id
-        if not sorts or not all(page.in_order for page in (first, *others)):
+        sorted_by_id = goes_up(first, self.answer(probe)) if probe else True
+        if not sorted_by_id or not all(page.in_order for page in (first, *others)):
             raise OrderIgnored(listing)
         found = {page.first_id: page for page in others if page.first_id is not None}
         bounds = sorted(found)

@@ -168,9 +168,13 @@ def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
 def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelivery:
     """Put a test message in the outbox; it is sent like any other, but tried once only.
 
-    Raises ValidationError while the endpoint is paused.
+    Raises ValidationError while the endpoint is paused or its clinic disabled.
     """
-    with transaction():
+    with transaction() as session:
+        if session.get_one(Organization, endpoint.organization_id).disabled_at is not None:
+            raise ValidationError(
+                "Enable the clinic first: nothing is sent for it meanwhile.", parameter="webhook"
+            )
         locks.row(endpoint)
         if endpoint.paused_at is not None:
             raise ValidationError("Resume the webhook first: it is paused.", parameter="webhook")
