@@ -20,7 +20,7 @@ from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Received, Receiver, Reply
 from webapp.clock import now
-from webapp.errors import AuditUnavailable
+from webapp.errors import AuditUnavailable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
@@ -102,6 +102,8 @@ def test_nothing_leaves_for_a_clinic_while_it_is_disabled(
         cast.surf.disabled_at = now()
     delivery = tell()
     assert send_due() == 0
+    with pytest.raises(ValidationError, match="Enable the clinic first"):
+        endpoints.send_test(delivery.endpoint, actor=cast.alice)
     with transaction():
         cast.surf.disabled_at = None
     assert send_due() == 1

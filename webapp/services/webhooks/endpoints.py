@@ -171,11 +171,11 @@ def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelive
     Raises ValidationError while the endpoint is paused or its clinic disabled.
     """
     with transaction() as session:
+        locks.row(endpoint)
         if session.get_one(Organization, endpoint.organization_id).disabled_at is not None:
             raise ValidationError(
                 "Enable the clinic first: nothing is sent for it meanwhile.", parameter="webhook"
             )
-        locks.row(endpoint)
         if endpoint.paused_at is not None:
             raise ValidationError("Resume the webhook first: it is paused.", parameter="webhook")
         endpoint.rests_until = None
