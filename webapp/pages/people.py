@@ -55,7 +55,7 @@ def invite() -> ResponseReturnValue:
 @fresh
 def new_link(user_id: str) -> str:
     person = _somebody_else(user_id)
-    return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
+    return _with_new_link(person)
 
 
 @signed_in.get("/people/<user_id>/role")
@@ -74,7 +74,7 @@ def change_role(user_id: str) -> ResponseReturnValue:
     except ValidationError as error:
         return _role_page(person, {error.parameter: error.message}), 422
     if person.invited and person.active:
-        return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
+        return _with_new_link(person)
     then = "needs a new link once activated" if person.invited else "has to sign in again"
     flash(f"{person.email} has the role {role} now, and {then}.", "ok")
     return redirect(url_for("pages.people"), 303)
@@ -102,7 +102,7 @@ def activate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     people_service.activate(person, actor=current_actor())
     if person.invited:
-        return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
+        return _with_new_link(person)
     flash(f"{person.email} can sign in again.", "ok")
     return redirect(url_for("pages.people"), 303)
 
@@ -152,6 +152,10 @@ def _place() -> tuple[Role, int | None]:
             "Choose the clinic that this person belongs to.", parameter="organization"
         )
     return role, organization_for(actor, named, Action.MANAGE_PEOPLE).id
+
+
+def _with_new_link(person: User) -> str:
+    return _page(person=person, link=_link(invitations.renew(person, actor=current_actor())))
 
 
 def _link(secret: str) -> str:

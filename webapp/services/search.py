@@ -72,13 +72,10 @@ def terms(search: str) -> list[str]:
 def forms(number: str, shard: str | None) -> list[str]:
     """A number that is searched for, and how else it may stand there: nationally where it begins
     with the calling code, and the other way round. Part of a number stands for itself alone."""
-    code, trunk = _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
-    if code and len(number) >= _WHOLE:
-        if number.startswith(code):
-            return [number, trunk + number.removeprefix(code)]
-        if trunk and number.startswith(trunk):
-            return [number, code + number.removeprefix(trunk)]
-    return [number]
+    if len(number) < _WHOLE:
+        return [number]
+    code, _ = _calling_code(shard)
+    return _both_forms(number, number.startswith(code), shard)
 
 
 def is_number(term: str) -> bool:
@@ -104,8 +101,12 @@ def _dialled(number: str) -> tuple[bool, str]:
     return prefix is not None, _NO_DIGIT.sub("", number)
 
 
+def _calling_code(shard: str | None) -> tuple[str, str]:
+    return _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
+
+
 def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
-    code, trunk = _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
+    code, trunk = _calling_code(shard)
     if international:
         if code and digits.startswith(code):
             return [digits, trunk + digits.removeprefix(code)]
