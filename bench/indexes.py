@@ -1,8 +1,8 @@
 """What each index of the patients costs a sync.
 
 A hundred thousand new patients, as a sync stores them, then all of them seen again unchanged; with
-all indexes, without one of them, and with those that were there before. The variants take turns,
-each on an empty database of its own.
+all indexes, without one of them, and with others in their place. The variants take turns, each on
+an empty database of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlalchemy import text
 from bench.crowd import SYNCED_AT, add_clinics, crowded_sqlite, empty_database, rows_in
 from tests.support.postgres_server import PostgresServer, postgres_server
 from webapp.extensions import db, transaction
+from webapp.models.patient import FITS_INTO_THE_LIST
 from webapp.sync.bulk import KEY, Row, upsert
 from webapp.sync.rows import confirm
 from webapp.sync.target import Target
@@ -30,23 +31,34 @@ PAGE = 500
 
 _SORTED = "CREATE INDEX before_{} ON patients (organization_id, {}sort_key, id)"
 _BEFORE = (_SORTED.format(1, "state, "), _SORTED.format(2, ""))
-_LIST, _LONG = "ix_patients_list", "ix_patients_too_long_for_the_list"
-_GONE = "ix_patients_deleted"
-VARIANTS: dict[str, tuple[str, ...]] = {
+_LONG, _GONE = "ix_patients_too_long_for_the_list", "ix_patients_deleted"
+_VARIANTS: dict[str, tuple[str, ...]] = {
     "as they are": (),
-    "without the list": (f"DROP INDEX {_LIST}",),
     "without the overlong": (f"DROP INDEX {_LONG}",),
     "without the deleted": (f"DROP INDEX {_GONE}",),
-    "with the two before 0005": (
-        *(f"DROP INDEX {name}" for name in (_LIST, _LONG)),
-        *_BEFORE,
-    ),
     "with an index of states": ("CREATE INDEX more ON patients (organization_id, state)",),
     "and of last_synced": ("CREATE INDEX more ON patients (organization_id, state, last_synced)",),
 }
-# PostgreSQL alone: less room in each page for new versions of its rows.
-_ROOM = {
-    f"fillfactor {part}": (f"ALTER TABLE patients SET (fillfactor = {part})",) for part in (85, 100)
+_LIST = (
+    "CREATE INDEX one ON patients (organization_id, sort_key, id, state, last_changed, search_text,"
+    f" search_digits) WHERE {FITS_INTO_THE_LIST}"
+)
+_ORDER, _SEARCH = "DROP INDEX ix_patients_order", "DROP INDEX ix_patients_search"
+VARIANTS = {
+    "sqlite": _VARIANTS
+    | {
+        "without the list": ("DROP INDEX ix_patients_list",),
+        "two without texts for it": ("DROP INDEX ix_patients_list", *_BEFORE),
+    },
+    "postgresql": _VARIANTS
+    | {
+        "without that of the order": (_ORDER,),
+        "without that of searches": (_SEARCH,),
+        "one for both": (_ORDER, _SEARCH, _LIST),
+        # Less room in each page for new versions of its rows.
+        "15 % free": ("ALTER TABLE patients SET (fillfactor = 85)",),
+        "nothing free": ("ALTER TABLE patients SET (fillfactor = 100)",),
+    },
 }
 _HOT = """
     SELECT 100.0 * n_tup_hot_upd / n_tup_upd FROM pg_stat_user_tables WHERE relname = 'patients'
@@ -56,12 +68,11 @@ _HOT = """
 def measure(database: str, rounds: int) -> None:
     """Print a line for each variant."""
     crowd = list(islice(rows_in(crowded_sqlite(CLINICS, PATIENTS // CLINICS)), PATIENTS))
-    variants = VARIANTS | (_ROOM if database == "postgresql" else {})
     figures: dict[str, list[tuple[float, float, float, float, float]]] = {}
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server()) if database == "postgresql" else None
         for _ in range(rounds):
-            for name, changes in variants.items():
+            for name, changes in VARIANTS[database].items():
                 figures.setdefault(name, []).append(_one(server, changes, crowd))
     print(f"{database}, {PATIENTS:,} patients, medians of {rounds}; seconds and ratio")
     print(f"{'':28}{'stored':>8}{'':>7}{'again':>8}{'':>7}{'third':>8}{'':>7}{'MB':>7}{'HOT':>7}")

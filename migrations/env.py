@@ -6,6 +6,8 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, text
 
+from webapp.extensions import in_this_database
+
 # A migration must not wait for ever behind a running sync; it fails and can be run again.
 LOCK_TIMEOUT = "3s"
 
@@ -21,6 +23,7 @@ def migrate(connection: Connection) -> None:
         target_metadata=current_app.extensions["migrate"].db.metadata,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        include_object=in_this_database,
         transactional_ddl=True,
     )
     with context.begin_transaction():

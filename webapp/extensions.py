@@ -98,6 +98,11 @@ def read_alone(engine: Engine | None = None) -> Iterator[Connection]:
         yield connection
 
 
+def in_this_database(item: Any, _name: object, _kind: object, reflected: bool, _to: object) -> bool:
+    """Whether Alembic is to look for something: some indexes are for one of the databases only."""
+    return reflected or item.info.get("only", db.engine.dialect.name) == db.engine.dialect.name
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """Time-outs, so that a lock fails a page and not the worker; and no values in error texts, for
     they would be names of patients."""

@@ -82,6 +82,8 @@ def find(
         return PatientPage(rows[:limit], total, limit, offset)
     # When a patient was synced stands in the table alone, which is read quickest in its own order.
     in_order = criteria.last_synced_after is None
+    if in_order and _on_postgresql():
+        return _page_and_total(listed, limit, offset)
     begin = _beginning(listed if in_order else conditions, in_order=in_order)
     few = len(begin) <= _FEW
     if few:
@@ -127,8 +129,26 @@ def _beginning(conditions: Conditions, *, in_order: bool) -> Sequence[Place]:
     query = select(Patient.sort_key, Patient.id).where(*conditions).limit(_FEW + 1)
     if in_order:
         return db.session.execute(query.order_by(Patient.sort_key, Patient.id)).all()
-    # By code point in Python as in both databases, see SortText.
+    # By code point in Python as in the database.
     return sorted(db.session.execute(query).all())
+
+
+def _page_and_total(conditions: Conditions, limit: int, offset: int) -> PatientPage:
+    """Both at once, for PostgreSQL: it looks through a clinic as quickly for all matches as for the
+    first ones, since it does not do so in the order of the lists."""
+    # OFFSET 0 keeps it from doing so in that order after all, for the sake of the limit.
+    found = select(Patient.id, Patient.sort_key).where(*conditions).offset(0).subquery()
+    in_order = select(found.c.id, func.count().over().label("total"))
+    in_order = in_order.order_by(found.c.sort_key, found.c.id).limit(limit).offset(offset)
+    page = in_order.subquery()
+    rows = db.session.execute(
+        select(Patient, page.c.total)
+        .join(page, page.c.id == Patient.id)
+        .order_by(Patient.sort_key, Patient.id)
+    ).all()
+    if rows:
+        return PatientPage([row.Patient for row in rows], rows[0].total, limit, offset)
+    return PatientPage([], _count(conditions) if offset else 0, limit, offset)
 
 
 def _page(conditions: Conditions, limit: int, offset: int) -> list[Patient]:
@@ -180,7 +200,7 @@ def _conditions(organization: Organization, criteria: PatientFilter) -> Conditio
 def _in_the_list(organization: Organization) -> Conditions:
     """What PostgreSQL has to be told before it reads its index of the lists in place of the table;
     nothing if a patient of the clinic is not in there."""
-    if db.engine.dialect.name == "postgresql" and not _has_long_rows(organization):
+    if _on_postgresql() and not _has_long_rows(organization):
         return [FITS_INTO_THE_LIST]
     return []
 
@@ -205,6 +225,10 @@ def _matches(term: str, shard: str | None) -> ColumnElement[bool]:
 
 def _contains(column: InstrumentedAttribute[str], term: str) -> ColumnElement[bool]:
     """What finds a text as it stands, case and all, in the shortest time on each database."""
-    if db.engine.dialect.name == "postgresql":
+    if _on_postgresql():
         return func.strpos(column, term) > 0
     return column.bool_op("GLOB")(f"*{_SPECIAL_TO_GLOB.sub(_IN_BRACKETS, term)}*")
+
+
+def _on_postgresql() -> bool:
+    return db.engine.dialect.name == "postgresql"
