@@ -21,9 +21,8 @@ from pathlib import Path
 import requests
 from flask import Flask
 
-from bench.system import one_sync, simulator, system
+from bench.system import one_sync, postgresql, simulator, system
 from tests.support.gunicorn_server import gunicorn
-from tests.support.postgres_server import postgres_server
 from tests.support.processes import wait_until
 from webapp.models import Role
 from webapp.queue import redis_connection
@@ -66,7 +65,7 @@ def main() -> None:
         cliniko = stack.enter_context(simulator(said.patients, said.latency_ms))
         database_url = ""
         if said.database == "postgresql":
-            database_url = stack.enter_context(postgres_server()).create("bench")
+            database_url = stack.enter_context(postgresql()).create("bench")
         app = stack.enter_context(system(folder, cliniko, database_url=database_url))
         seconds, *_ = one_sync(app)
         print(

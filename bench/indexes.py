@@ -18,7 +18,8 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.crowd import SYNCED_AT, add_clinics, crowded_sqlite, empty_database, rows_in
-from tests.support.postgres_server import PostgresServer, postgres_server
+from bench.system import postgresql
+from tests.support.postgres_server import PostgresServer
 from webapp.extensions import db, transaction
 from webapp.models.patient import FITS_INTO_THE_LIST
 from webapp.sync.bulk import KEY, Row, upsert
@@ -70,7 +71,7 @@ def measure(database: str, rounds: int) -> None:
     crowd = list(islice(rows_in(crowded_sqlite(CLINICS, PATIENTS // CLINICS)), PATIENTS))
     figures: dict[str, list[tuple[float, float, float, float, float]]] = {}
     with ExitStack() as stack:
-        server = stack.enter_context(postgres_server()) if database == "postgresql" else None
+        server = stack.enter_context(postgresql()) if database == "postgresql" else None
         for _ in range(rounds):
             for name, changes in VARIANTS[database].items():
                 figures.setdefault(name, []).append(_one(server, changes, crowd))

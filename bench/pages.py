@@ -20,9 +20,8 @@ import requests
 from sqlalchemy import select
 
 from bench.ours import PASSWORD, Running, running
-from bench.system import simulator
+from bench.system import postgresql, simulator
 from bench.tables import origin, publish, table
-from tests.support.postgres_server import postgres_server
 from webapp.extensions import db
 from webapp.models import Patient, Role
 from webapp.services import people
@@ -69,7 +68,7 @@ def _measured(said: argparse.Namespace, database: str) -> list[list[str]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = ""
         if database == "postgresql":
-            url = stack.enter_context(postgres_server()).create("pages")
+            url = stack.enter_context(postgresql()).create("pages")
         cliniko = stack.enter_context(simulator(said.patients, 0))
         site = stack.enter_context(running(folder, cliniko, database_url=url))
         for _ in range(2):

@@ -28,10 +28,9 @@ from typing import Any
 
 from bench import servers
 from bench.ours import PASSWORD, Running, Sync, running
-from bench.system import cpu_seconds, simulator
+from bench.system import cpu_seconds, postgresql, simulator
 from bench.tables import origin, publish, table
 from config import ROOT
-from tests.support.postgres_server import postgres_server
 from tests.support.processes import descendants
 from webapp.models import Role
 from webapp.services import people
@@ -108,7 +107,7 @@ def _system(database: str, server: str, patients: int, latency_ms: float) -> Ite
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = ""
         if database == "postgresql":
-            url = stack.enter_context(postgres_server()).create("polled")
+            url = stack.enter_context(postgresql()).create("polled")
         cliniko = stack.enter_context(simulator(patients, latency_ms))
         site = stack.enter_context(
             running(folder, cliniko, serve=servers.KINDS[server], database_url=url, clinics=CLINICS)

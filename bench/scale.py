@@ -18,9 +18,8 @@ from math import log
 from pathlib import Path
 
 from bench.ours import Sync, running
-from bench.system import simulator
+from bench.system import postgresql, simulator
 from bench.tables import origin, publish, table
-from tests.support.postgres_server import postgres_server
 
 _TITLES = ["patients", "seconds", "requests", "CPU s", "peak MB", "of it own (PSS)", "database MB"]
 
@@ -67,7 +66,7 @@ def _cost(patients: int, database: str) -> Cost:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = ""
         if database == "postgresql":
-            url = stack.enter_context(postgres_server()).create("bench")
+            url = stack.enter_context(postgresql()).create("bench")
         cliniko = stack.enter_context(simulator(patients, 0))
         system = stack.enter_context(running(folder, cliniko, database_url=url))
         sync = system.sync()

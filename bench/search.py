@@ -38,7 +38,7 @@ from bench.crowd import (
     rows_in,
 )
 from bench.questions import DEEPEST, QUESTIONS, Question
-from tests.support.postgres_server import PostgresProcess
+from bench.system import postgresql
 from webapp.extensions import db
 from webapp.models import Organization
 from webapp.services import counts, patients
@@ -87,7 +87,7 @@ def main() -> None:
             _table(f"sqlite:///{folder / 'crowd.db'}", said, folder, "SQLite")
             return
         settings = f"shared_buffers={said.shared_buffers}"
-        url = stack.enter_context(PostgresProcess(settings)).create("crowd")
+        url = stack.enter_context(postgresql(settings)).create("crowd")
         for condition in _conditions_of_postgres(url, crowd, said.clinics, folder):
             _table(url, said, folder, f"PostgreSQL, {condition}")
 

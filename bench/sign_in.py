@@ -25,10 +25,9 @@ from pathlib import Path
 import requests
 
 from bench.ours import CSRF, PASSWORD
-from bench.system import system
+from bench.system import postgresql, system
 from bench.tables import origin, publish, table
 from tests.support.gunicorn_server import gunicorn
-from tests.support.postgres_server import postgres_server
 from webapp.extensions import db, transaction
 from webapp.models import Role
 from webapp.services import passwords, people
@@ -61,7 +60,7 @@ def _measured(said: argparse.Namespace, database: str) -> list[list[str]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = ""
         if database == "postgresql":
-            url = stack.enter_context(postgres_server()).create("sign_in")
+            url = stack.enter_context(postgresql()).create("sign_in")
         # Nothing of Cliniko is asked.
         app = stack.enter_context(
             system(folder, "http://127.0.0.1:1/v1", database_url=url, workers=0)

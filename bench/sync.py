@@ -26,9 +26,9 @@ from typing import TypeVar
 
 from bench.ours import Sync, running
 from bench.peers.installed import PEERS, PeerRun, python_of_peers, run_peer
-from bench.system import active_of, simulator
+from bench.system import active_of, postgresql, simulator
 from bench.tables import origin, publish, table
-from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.postgres_server import PostgresServer
 
 FIRST, SECOND = "first", "second"
 Run = TypeVar("Run")
@@ -70,7 +70,7 @@ def main() -> None:
     python = python_of_peers() if peers else Path(sys.executable)
     measured: dict[Case, Measured] = {}
     with ExitStack() as stack:
-        server = stack.enter_context(postgres_server()) if "postgresql" in said.databases else None
+        server = stack.enter_context(postgresql()) if "postgresql" in said.databases else None
         for patients in said.sizes:
             for latency_ms in said.latencies:
                 with simulator(patients, latency_ms) as cliniko:

@@ -17,6 +17,7 @@ from flask_migrate import Migrate, upgrade
 from config import DEMO_CLINIKO_KEY, ROOT, load
 from script.address import free_port
 from script.install import install
+from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.processes import descendants, wait_until
 from tests.support.redis_server import redis_server
 from webapp import create_core, queue
@@ -26,6 +27,7 @@ from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.services import organizations
 from webapp.sync.start import start_sync
 
+_AS_INSTALLED = ("fsync=on", "full_page_writes=on", "synchronous_commit=on")
 _COMPILED = ("webapp", "config.py", "worker.py")
 
 
@@ -92,6 +94,14 @@ def simulator(patients: int, latency_ms: float, *, rate_limit: int = 0) -> Itera
     finally:
         process.terminate()
         process.communicate()
+
+
+@contextmanager
+def postgresql(*settings: str) -> Iterator[PostgresServer]:
+    """A PostgreSQL as it is installed, which writes to the disk what is committed, unlike that of
+    the tests; with these settings beside."""
+    with postgres_server(*_AS_INSTALLED, *settings) as server:
+        yield server
 
 
 @contextmanager

@@ -15,9 +15,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.system import simulator, system
+from bench.system import postgresql, simulator, system
 from bench.tables import origin, publish, table
-from tests.support.postgres_server import postgres_server
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import engine
@@ -58,7 +57,7 @@ def _shares(patients: int, database: str) -> dict[str, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = ""
         if database == "postgresql":
-            url = stack.enter_context(postgres_server()).create("profiled")
+            url = stack.enter_context(postgresql()).create("profiled")
         cliniko = stack.enter_context(simulator(patients, 0))
         stack.enter_context(system(folder, cliniko, database_url=url, workers=0))
         organization = db.session.get_one(Organization, 1)
