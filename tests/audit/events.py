@@ -14,6 +14,7 @@ from simulator.server import Simulator
 from simulator.users import KeyState
 from tests.api.rows import hold, make_log, record, store
 from tests.cast import PASSWORD, SURF_KEY, Cast
+from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from webapp.clock import now
@@ -199,6 +200,31 @@ CASES = [
         clinic=None,
         result="refused",
         details={},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        lambda stage: stage.at("").post("/sign-in", email=BOB, password=PASSWORD),
+        subject="person",
+        prepare=lambda stage: set_up(stage.cast.bob),
+        details={"person": BOB},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        _token,
+        via="api",
+        result="refused",
+        subject="person",
+        prepare=lambda stage: set_up(stage.cast.bob),
+        details={"person": BOB},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        _token,
+        via="api",
+        result="refused",
+        subject="person",
+        prepare=lambda stage: stage.app.config.update(SECOND_FACTOR="required"),
+        details={"person": BOB},
     ),
     Case(
         Event.SIGN_IN_LIMITED,

@@ -30,6 +30,7 @@ class Event(StrEnum):
     MAILS_CHOSEN = "person:mails_chosen"
     ACCOUNT_LOCKED = "person:locked"
     ADMIN_GRANTED = "person:admin_granted"
+    CODE_AWAITED = "second_factor:awaited"  # the password was right, and alone
     CODE_REFUSED = "second_factor:refused"
     RECOVERY_CODES_MADE = "recovery_codes:made"
     RECOVERY_CODE_USED = "recovery_code:used"
