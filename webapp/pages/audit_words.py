@@ -45,6 +45,7 @@ WORDS = {
     Event.CLINIC_DELETED: "deleted the clinic",
     Event.SCHEDULE_CHANGED: "changed the schedule",
     Event.KEY_SET: "set the Cliniko API key",
+    Event.KEY_REFUSED: "entered a Cliniko API key that was refused",
     Event.CONNECTION_TESTED: "tested the connection to Cliniko",
     Event.SYNC_STARTED: "started a sync",
     Event.SYNC_CANCEL_ASKED: "asked a sync to stop",

@@ -46,6 +46,7 @@ class Event(StrEnum):
     CLINIC_DELETED = "clinic:deleted"
     SCHEDULE_CHANGED = "schedule:changed"
     KEY_SET = "clinic:key_set"
+    KEY_REFUSED = "clinic:key_refused"
     CONNECTION_TESTED = "clinic:connection_tested"
     SYNC_STARTED = "sync:started"
     SYNC_CANCEL_ASKED = "sync:cancel_asked"
