@@ -33,6 +33,7 @@ from webapp.extensions import db, transaction
 from webapp.limits import sign_in
 from webapp.models import AuditEvent, User
 from webapp.services import invitations, passwords, people, second_factor
+from webapp.services.audit import Event
 from webapp.services.second_factor import Proof
 
 URL = "/api/v1/auth/token"
@@ -331,6 +332,39 @@ def test_right_codes_use_nothing_up(client: FlaskClient, cast: Cast) -> None:
     body = {"email": BOB, "password": PASSWORD}
     for code in phone.recovery_codes[:6]:
         assert client.post(URL, json=body | {"code": code}).status_code == 200
+
+
+def awaited() -> list[AuditEvent]:
+    """What the trail has of right passwords without a code."""
+    db.session.rollback()
+    of_them = select(AuditEvent).where(AuditEvent.event == str(Event.CODE_AWAITED))
+    return list(db.session.scalars(of_them.order_by(AuditEvent.id)))
+
+
+def test_of_right_passwords_without_a_code_as_many_are_recorded_as_of_wrong_ones(
+    client: FlaskClient, cast: Cast
+) -> None:
+    set_up(cast.bob), set_up(cast.vera)
+    for _ in range(12):
+        details_of(ask(client, BOB, PASSWORD), 401, "AUTHENTICATION_REQUIRED")
+    details_of(ask(client, "vera@example.com", PASSWORD), 401, "AUTHENTICATION_REQUIRED")
+
+    *bobs, veras = awaited()
+    assert len(bobs) == 10
+    assert [row.details.get("more_may_follow", False) for row in bobs] == [*[False] * 9, True]
+    assert (veras.details["person"], veras.result) == ("vera@example.com", "refused")
+
+
+def test_whoever_has_the_code_too_is_recorded_however_often_they_come(
+    client: FlaskClient, cast: Cast
+) -> None:
+    body, phone = {"email": BOB, "password": PASSWORD}, set_up(cast.bob)
+    for code in phone.recovery_codes[:3]:
+        for _ in range(5):
+            ask(client, BOB, PASSWORD)
+        assert client.post(URL, json=body | {"code": code}).status_code == 200
+
+    assert len(awaited()) == 15
 
 
 @on_both

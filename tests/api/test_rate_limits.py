@@ -1,4 +1,6 @@
-"""The limits on reading: 60, 120, 120 and 10 requests a minute for one person and one clinic."""
+"""The limits on reading: 60, 120, 120 and 10 requests a minute for one person and one clinic.
+
+Those on messages to webhooks stand in `test_webhooks.py`."""
 
 from __future__ import annotations
 

@@ -42,6 +42,13 @@ def added(bob: FlaskClient, path: str, there: Receiver) -> Json:
     return told
 
 
+def audited() -> list[str]:
+    """What was done to webhooks."""
+    db.session.rollback()
+    events = db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id))
+    return [each for each in events if each.startswith("webhook")]
+
+
 def test_it_is_added_listed_and_read(
     bob: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
 ) -> None:
@@ -195,19 +202,34 @@ def test_a_new_secret_is_told_once_and_the_old_one_holds_for_a_day(
     assert "whsec_" not in bob.get(mine).text
 
 
+def test_tests_and_messages_that_are_sent_again_are_limited(
+    bob: FlaskClient, alice: FlaskClient, path: str, added: Json
+) -> None:
+    test = f"{path}/{added['webhook']['id']}/test"
+    again = f"{path}/deliveries/{alice.post(test).get_json()['id']}/resend"
+    for url, limit in ((test, 10), (again, 60)):
+        for left in reversed(range(limit)):
+            answer = bob.post(url)
+            assert answer.status_code == 200
+            assert answer.headers["X-RateLimit-Limit"] == str(limit)
+            assert answer.headers["X-RateLimit-Remaining"] == str(left)
+        before = audited()
+
+        answer = bob.post(url)
+
+        refused(answer, 429, "RATE_LIMITED")
+        assert 0 < int(answer.headers["Retry-After"]) <= 60
+        assert audited() == before
+        assert alice.post(url).status_code == 200
+
+
 def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Json) -> None:
     mine = f"{path}/{added['webhook']['id']}"
     bob.post(f"{mine}/test")
     assert bob.delete(mine).get_json()["success"] is True
     refused(bob.get(mine), 404, "NOT_FOUND")
     assert db.session.scalars(select(WebhookDelivery)).all() == []
-    db.session.rollback()
-    events = list(db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id)))
-    assert [each for each in events if each.startswith("webhook")] == [
-        "webhook:added",
-        "webhook:tested",
-        "webhook:deleted",
-    ]
+    assert audited() == ["webhook:added", "webhook:tested", "webhook:deleted"]
 
 
 @pytest.mark.parametrize("after", ["get", "rotate"])

@@ -13,7 +13,8 @@ from rq.serializers import JSONSerializer
 from simulator.server import Simulator
 from simulator.users import KeyState
 from tests.api.rows import hold, make_log, record, store
-from tests.cast import PASSWORD, SURF_KEY, Cast
+from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast
+from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from webapp.clock import now
@@ -199,6 +200,31 @@ CASES = [
         clinic=None,
         result="refused",
         details={},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        lambda stage: stage.at("").post("/sign-in", email=BOB, password=PASSWORD),
+        subject="person",
+        prepare=lambda stage: set_up(stage.cast.bob),
+        details={"person": BOB},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        _token,
+        via="api",
+        result="refused",
+        subject="person",
+        prepare=lambda stage: set_up(stage.cast.bob),
+        details={"person": BOB},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        _token,
+        via="api",
+        result="refused",
+        subject="person",
+        prepare=lambda stage: stage.app.config.update(SECOND_FACTOR="required"),
+        details={"person": BOB},
     ),
     Case(
         Event.SIGN_IN_LIMITED,
@@ -420,6 +446,23 @@ CASES = [
         actor="bob",
         subject="clinic",
         details={},
+    ),
+    Case(
+        Event.KEY_REFUSED,
+        _page("bob", "/settings/api-key", api_key="nobody-knows-this-au1"),
+        actor="bob",
+        result="refused",
+        subject="clinic",
+        details={"error_code": "CLINIKO_AUTH_FAILED"},
+    ),
+    Case(
+        Event.KEY_REFUSED,
+        _page("bob", "/settings/api-key", api_key=NORTHSIDE_KEY),
+        actor="bob",
+        result="refused",
+        subject="clinic",
+        prepare=_page("bob", "/connection"),
+        details={"error_code": "CLINIKO_ACCOUNT_MISMATCH"},
     ),
     Case(
         Event.CONNECTION_TESTED,

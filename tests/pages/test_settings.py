@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
@@ -10,7 +11,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.client import Account
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import Organization
+from webapp.models import AuditEvent, Organization
 from webapp.services import connection, credentials
 
 
@@ -91,6 +92,21 @@ def test_a_key_that_cliniko_refuses_is_not_stored(bob: Visitor, path: str, cast:
     assert "Cliniko does not accept the API key" in text_of(answer)
     assert "nobody-knows-this" not in answer.text
     assert stored_key(cast) == SURF_KEY
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_trail_tells_that_a_key_was_refused_and_nothing_of_the_key(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    bob.post(f"{path}/api-key", api_key="nobody-knows-this-au1")
+    db.session.rollback()
+    newest = db.session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
+    assert newest is not None
+    assert (newest.event, newest.chain) == ("clinic:key_refused", cast.surf.id)
+    assert newest.details == {"error_code": "CLINIKO_AUTH_FAILED"}
+    assert "entered a Cliniko API key that was refused" in text_of(
+        bob.get(f"/clinics/{cast.surf.id}/audit")
+    )
 
 
 @pytest.mark.parametrize("api_key", ["", "a-evil.example/", "a@b-au1\r\nX: y"])

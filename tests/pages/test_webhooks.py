@@ -246,6 +246,39 @@ def test_a_message_is_sent_again_from_among_those_that_are_shown(
     assert bob.post(path, state="nonsense").status_code == 400
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_eleventh_test_in_a_minute_is_not_sent(alice: Visitor, bob: Visitor, its: str) -> None:
+    for _ in range(10):
+        assert bob.post(f"{its}/test").status_code == 303
+
+    refused = bob.post(f"{its}/test")
+
+    assert refused.status_code == 429
+    assert "You have sent 10 test messages within a minute" in text_of(refused)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert audited().count("webhook:tested") == 10
+    assert alice.post(f"{its}/test").status_code == 303
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_sixty_first_message_in_a_minute_is_not_sent_again(
+    alice: Visitor, bob: Visitor, its: str
+) -> None:
+    bob.post(f"{its}/test")
+    db.session.rollback()
+    message = db.session.scalars(select(WebhookDelivery)).one()
+    path = f"{its.partition('/webhooks')[0]}/deliveries/{message.id}/resend"
+    for _ in range(60):
+        assert bob.post(path).status_code == 303
+
+    refused = bob.post(path)
+
+    assert refused.status_code == 429
+    assert "You have sent 60 messages again within a minute" in text_of(refused)
+    assert audited().count("webhook:resent") == 60
+    assert alice.post(path).status_code == 303
+
+
 def test_nobody_of_another_clinic_comes_near(
     charlie: Visitor, its: str, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:

@@ -15,7 +15,7 @@ from tests.cast import Cast
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
-from webapp.services import audit, audit_anchors, audit_check, organizations
+from webapp.services import audit, audit_anchors, audit_check, organizations, sessions
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
@@ -300,9 +300,10 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
     cast: Cast, since: dict[str, Any]
 ) -> None:
     bob, surf = cast.bob, cast.surf
+    session, _ = sessions.begin(bob, address="", agent="")
     way = audit.origin.set(audit.Origin("page"))
     try:
-        audit.let_in(bob)
+        audit.let_in(bob, session)
         organizations.rename(surf, "Before", actor=bob)
         with db.engine.begin() as theirs:
             theirs.execute(update(User).where(User.email == "bob@example.com").values(since))

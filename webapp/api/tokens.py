@@ -14,6 +14,7 @@ from webapp.errors import AuthenticationRequired, ErrorCode, SecondFactorRequire
 from webapp.limits import sign_in
 from webapp.models import User
 from webapp.services import second_factor, tokens
+from webapp.services.audit import Result
 
 _CODE = Field(
     description=(
@@ -83,6 +84,7 @@ def issue_token(credentials: Credentials) -> Token:
     if user is None:
         raise AuthenticationRequired("The e-mail address or the password is wrong.")
     if second_factor.is_missing(user.role, user.second_factor_since):
+        sign_in.note_awaited(user, Result.REFUSED)
         raise SecondFactorRequired()
     if user.second_factor_since is not None:
         _check_code(user, credentials.code)
@@ -92,6 +94,7 @@ def issue_token(credentials: Credentials) -> Token:
 
 def _check_code(user: User, code: str | None) -> None:
     if not code:
+        sign_in.note_awaited(user, Result.REFUSED)
         raise AuthenticationRequired(
             "This person has a second factor. Send `code` too: what their phone shows now, or a "
             "recovery code."

@@ -26,10 +26,11 @@ def authenticate() -> None:
     match = _BEARER.fullmatch(headers[0]) if len(headers) == 1 else None
     if match is None:
         raise AuthenticationRequired()
-    g.actor = tokens.user_of(match.group(1))
+    token = tokens.row_of(match.group(1))
+    g.actor = token.user
     structlog.contextvars.bind_contextvars(user_id=g.actor.id)
     refuse_if_disabled(g.actor)
-    audit.let_in(g.actor)
+    audit.let_in(g.actor, token)
 
 
 def current_actor() -> User:

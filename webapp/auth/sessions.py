@@ -97,11 +97,11 @@ def was_ended() -> bool:
 def require_sign_in() -> None:
     """Raise AuthenticationRequired unless somebody is signed in, and OrganizationDisabled if their
     clinic is disabled."""
-    user = signed_in_user()
-    if user is None:
+    row = current_session()
+    if row is None:
         raise AuthenticationRequired()
-    refuse_if_disabled(user)
-    audit.let_in(user)
+    refuse_if_disabled(row.user)
+    audit.let_in(row.user, row)
 
 
 def current_actor() -> User:

@@ -20,7 +20,7 @@ from webapp.errors import RateLimited
 from webapp.queue import redis_connection
 
 # Each is counted for one person, one clinic and one endpoint.
-READS = {
+BY_CALLER = {
     "api.sync_logs": "60 per minute",
     "api.sync_log": "60 per minute",
     "api.status": "120 per minute",
@@ -28,6 +28,8 @@ READS = {
     "api.active_patients": "120 per minute",
     "api.changes": "120 per minute",
     "api.test_connection": "10 per minute",
+    "api.test_webhook": "10 per minute",
+    "api.resend_delivery": "60 per minute",
 }
 # These are the clinic's, whoever asks: the database counts them (sync/start.py).
 STARTS = {
@@ -35,7 +37,7 @@ STARTS = {
     "api.sync": "1 per 5 minutes",
     "api.sync_changes": "1 per 5 minutes",
 }
-RATES = READS | STARTS
+RATES = BY_CALLER | STARTS
 
 limiter = Limiter(get_remote_address, strategy="moving-window", headers_enabled=False)
 
@@ -57,7 +59,7 @@ def count() -> None:
 
     Raises RateLimited (details: `retry_at`); then the request was not counted.
     """
-    if request.endpoint not in READS:
+    if request.endpoint not in BY_CALLER:
         return
     with suppress(RateLimitExceeded):
         _count()
@@ -96,7 +98,7 @@ def tell(limit: int, remaining: int, resets_at: datetime) -> None:
 
 
 def _rate() -> str:
-    return READS[request.endpoint or ""]
+    return BY_CALLER[request.endpoint or ""]
 
 
 def _caller_and_clinic() -> str:

@@ -1,6 +1,7 @@
 """How often one person may do what is harmless once: take patients along in a file, ask for
-addresses that belong to somebody else, by which it is found out who has an account, and have
-Cliniko asked, of whose requests syncs need all there are."""
+addresses that belong to somebody else, by which it is found out who has an account, have Cliniko
+asked, of whose requests syncs need all there are, and have messages sent to an address that they
+have chosen."""
 
 from __future__ import annotations
 
@@ -15,10 +16,14 @@ from webapp.models import User
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
 REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
 KEYS_TRIED = RateLimitItemPerMinute(10, namespace="key-tried")
+TEST_MESSAGES = RateLimitItemPerMinute(10, namespace="test-message")
+RESENT = RateLimitItemPerMinute(60, namespace="message-resent")
 _WHAT: dict[RateLimitItem, str] = {
     EXPORTS: "You have exported patients {} times within an hour",
     REFUSED_INVITATIONS: "You have named addresses of others {} times within an hour",
     KEYS_TRIED: "You have tested connections or saved keys {} times within a minute",
+    TEST_MESSAGES: "You have sent {} test messages within a minute",
+    RESENT: "You have sent {} messages again within a minute",
 }
 
 
@@ -42,6 +47,18 @@ def count_key(person: User) -> None:
     """Count a key that Cliniko is asked about, as the API counts connection tests. Raises
     RateLimited; then it was not counted."""
     _within(limiter.limiter.hit, KEYS_TRIED, person)
+
+
+def count_test_message(person: User) -> None:
+    """Count a test message to a webhook, as the API does. Raises RateLimited; then it was not
+    counted."""
+    _within(limiter.limiter.hit, TEST_MESSAGES, person)
+
+
+def count_resent(person: User) -> None:
+    """Count a message of a webhook that is sent again, as the API does. Raises RateLimited; then it
+    was not counted."""
+    _within(limiter.limiter.hit, RESENT, person)
 
 
 def _within(ask: Callable[..., bool], limit: RateLimitItem, person: User) -> None:

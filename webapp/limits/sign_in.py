@@ -19,7 +19,7 @@ from webapp.errors import RateLimited, SignInLimited
 from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
 from webapp.services import audit, email_addresses, people, second_factor
-from webapp.services.audit import Event
+from webapp.services.audit import Event, Result
 from webapp.services.second_factor import Proof
 
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
@@ -30,6 +30,9 @@ PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
 # Whoever guesses codes knows the password already.
 CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
+# So often it is recorded of an account that the password was right and alone, which is as often as
+# wrong ones are heard; nobody is refused for it.
+AWAITED = RateLimitItemPerMinute(10, 15, namespace="code-awaited")
 # Many accounts from many addresses, each below its limit: nobody is refused, but it is told.
 OVERALL = RateLimitItemPerMinute(1000, 5, namespace="sign-in-overall")
 TOLD = RateLimitItemPerMinute(1, 5, namespace="sign-in-overall-told")
@@ -71,9 +74,28 @@ def by_code(user: User, code: str) -> Proof | None:
         proof = second_factor.accept(user, code)
         if proof is not None:
             limiter.limiter.clear(CODES, person)
+            limiter.limiter.clear(AWAITED, person)
         return proof
     raise _refusal(
         limiter.limiter.get_window_stats(CODES, person).reset_time, "codes that are wrong"
+    )
+
+
+def note_awaited(user: User, result: Result = Result.OK) -> None:
+    """Record that somebody has given this person's password and no code. Who knows the one and has
+    not the other may never try one, and nothing else would tell of them. Raises what `audit.note`
+    does."""
+    person = str(user.id)
+    if not limiter.limiter.hit(AWAITED, person):
+        return
+    left = limiter.limiter.get_window_stats(AWAITED, person).remaining
+    audit.note(
+        Event.CODE_AWAITED,
+        organization_id=user.organization_id,
+        subject=f"person {user.id}",
+        result=result,
+        person=user.email,
+        more_may_follow=True if left == 0 else None,
     )
 
 

@@ -13,7 +13,15 @@ from webapp.auth.access import Action
 from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
-from webapp.models import SUBSCRIBABLE, DeliveryState, Organization, WebhookEndpoint, WebhookEvent
+from webapp.limits import per_person
+from webapp.models import (
+    SUBSCRIBABLE,
+    DeliveryState,
+    Organization,
+    User,
+    WebhookEndpoint,
+    WebhookEvent,
+)
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
@@ -90,7 +98,7 @@ def resume_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @fresh
 def test_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     done = "A test message is on its way. Load this page again to see what came of it."
-    return _do(org_id, webhook_id, endpoints.send_test, done)
+    return _do(org_id, webhook_id, _send_test, done)
 
 
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/delete")
@@ -108,9 +116,15 @@ def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
     """Leads back to the messages among which the button stood."""
     delivery = deliveries.get(_clinic(org_id), parameters.id_of(delivery_id))
     asked = _asked(request.form)
+    per_person.count_resent(current_actor())
     deliveries.resend(delivery, actor=current_actor())
     flash("The message is sent again, under the same id.", "ok")
     return _back_to(delivery.endpoint, **asked)
+
+
+def _send_test(endpoint: WebhookEndpoint, *, actor: User) -> None:
+    per_person.count_test_message(actor)
+    endpoints.send_test(endpoint, actor=actor)
 
 
 def _do(

@@ -30,6 +30,7 @@ class Event(StrEnum):
     MAILS_CHOSEN = "person:mails_chosen"
     ACCOUNT_LOCKED = "person:locked"
     ADMIN_GRANTED = "person:admin_granted"
+    CODE_AWAITED = "second_factor:awaited"  # the password was right, and alone
     CODE_REFUSED = "second_factor:refused"
     RECOVERY_CODES_MADE = "recovery_codes:made"
     RECOVERY_CODE_USED = "recovery_code:used"
@@ -45,6 +46,7 @@ class Event(StrEnum):
     CLINIC_DELETED = "clinic:deleted"
     SCHEDULE_CHANGED = "schedule:changed"
     KEY_SET = "clinic:key_set"
+    KEY_REFUSED = "clinic:key_refused"
     CONNECTION_TESTED = "clinic:connection_tested"
     SYNC_STARTED = "sync:started"
     SYNC_CANCEL_ASKED = "sync:cancel_asked"

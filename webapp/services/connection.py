@@ -70,6 +70,19 @@ def client_with(
     return client, budget
 
 
+def account_of(api_key: str) -> Account | None:
+    """Whose a key is that is not stored yet; None if Cliniko cannot be asked just now. Raises the
+    ClinikoError that it is refused with, and as `client_with` does."""
+    client, _ = client_with(api_key, policy=AT_ONCE)
+    try:
+        with client:
+            return client.account()
+    except ClinikoError as error:
+        if not error.retryable:
+            raise
+    return None
+
+
 def test_connection(organization: Organization, *, actor: User | None) -> ConnectionReport:
     """Ask Cliniko who the stored key belongs to and how many active patients there are.
 

@@ -11,9 +11,8 @@ from sqlalchemy.orm import aliased, load_only
 
 from webapp.cliniko.errors import ClinikoError, InvalidKey
 from webapp.cliniko.shard import shard_of
-from webapp.cliniko.throttle import AT_ONCE
 from webapp.clock import now
-from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
+from webapp.errors import AccountMismatch, ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
     HeldRemoval,
@@ -25,7 +24,7 @@ from webapp.models import (
     newest_in_step,
 )
 from webapp.services import audit, connection, counts, credentials, names, schedules
-from webapp.services.audit import Event
+from webapp.services.audit import Event, Result
 
 MAX_NAME = 200
 
@@ -158,28 +157,34 @@ def replace_key(organization: Organization, api_key: str, *, actor: User | None 
 
     If Cliniko cannot be asked the key is stored all the same: each sync asks again before it
     stores a patient. Raises ValidationError for a key of impossible form, AccountMismatch for one
-    of another account, AuthFailed or Forbidden if Cliniko refuses it, OrganizationNotFound if the
-    clinic was deleted meanwhile.
+    of another account, AuthFailed or Forbidden if Cliniko refuses it, which is recorded, and
+    OrganizationNotFound if the clinic was deleted meanwhile.
     """
     key = _checked_key(api_key)
-    client, _ = connection.client_with(key, policy=AT_ONCE)
-    account = None
+    organization_id = organization.id
     try:
-        with client:
-            account = client.account()
-    except ClinikoError as error:
-        if not error.retryable:
-            raise
-    if account is not None:
-        connection.check_account(organization, account)
-    with transaction() as session:
-        session.refresh(organization, with_for_update={"key_share": True})
-        if organization.deleted_at is not None:
-            raise OrganizationNotFound(organization_id=organization.id)
-        _store_key(organization, key)
+        account = connection.account_of(key)
         if account is not None:
-            connection.note_account(organization, account)
-        _record(Event.KEY_SET, organization, actor)
+            connection.check_account(organization, account)
+        with transaction() as session:
+            session.refresh(organization, with_for_update={"key_share": True})
+            if organization.deleted_at is not None:
+                raise OrganizationNotFound(organization_id=organization_id)
+            _store_key(organization, key)
+            if account is not None:
+                connection.note_account(organization, account)
+            _record(Event.KEY_SET, organization, actor)
+    except (AccountMismatch, ClinikoError) as error:
+        # Somebody may be trying keys that they have found, or of another clinic.
+        audit.note_anyway(
+            Event.KEY_REFUSED,
+            actor=actor,
+            organization_id=organization_id,
+            subject=f"clinic {organization_id}",
+            result=Result.REFUSED,
+            error_code=str(error.error_code),
+        )
+        raise
 
 
 def figures(organizations: list[Organization]) -> list[ClinicFigures]:

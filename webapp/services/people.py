@@ -110,7 +110,7 @@ def changing(
     ends with the event that tells of it; without one the caller records what is done.
 
     Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
-    may not be any more; AuthenticationRequired if they change themselves by what was ended by now.
+    may not be any more; and what `audit.refuse_if_changed` does if they change themselves.
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
@@ -120,7 +120,7 @@ def changing(
         session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
-        audit.refuse_if_ended(user)
+        audit.refuse_if_changed(user.id)
         yield
         if event is not None:
             record(event, user, actor=actor, left=(allowed[1],), **details)
@@ -230,6 +230,7 @@ def end_everything_of(user: User) -> None:
     """End what a person has opened and what could open something for them, inside the caller's
     transaction: sessions, tokens, and links by which a password is chosen."""
     user.session_epoch += 1
+    audit.goes_on(user)
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
     db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
     db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))

@@ -71,6 +71,11 @@ def issue(
 
 def user_of(token: str) -> User:
     """The person a token was issued to. Raises AuthenticationRequired for all but valid tokens."""
+    return row_of(token).user
+
+
+def row_of(token: str) -> ApiToken:
+    """A token as it is stored, with its person. Raises what `user_of` does."""
     claims = signing.read(token)
     row = db.session.scalar(
         select(ApiToken)
@@ -85,7 +90,7 @@ def user_of(token: str) -> User:
         raise AuthenticationRequired()
     if row.last_used_at is None or now() - row.last_used_at > _NOTED_EVERY:
         _note_use(row.id)
-    return row.user
+    return row
 
 
 def of(user: User) -> list[ApiToken]:

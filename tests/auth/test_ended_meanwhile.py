@@ -1,0 +1,160 @@
+"""What was ended while a request was on its way changes nothing any more, and makes no token."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from sqlalchemy import select
+
+from tests.cast import PASSWORD, Cast
+from tests.conftest import as_user
+from tests.pages.visitor import Visitor
+from webapp.extensions import db
+from webapp.models import ApiToken, AuditEvent, User, UserSession
+from webapp.services import audit, people, sessions, tokens
+from webapp.services.audit import Event
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+ANOTHER = "four words that a thief lacks"
+
+
+def sign_out(bob: User) -> None:
+    for row in db.session.scalars(select(UserSession).where(UserSession.user_id == bob.id)):
+        sessions.end(row.id, owner=bob)
+
+
+def revoke(bob: User) -> None:
+    for row in db.session.scalars(select(ApiToken).where(ApiToken.user_id == bob.id)):
+        tokens.revoke(row.id, owner=bob)
+
+
+def choose_another_password(bob: User) -> None:
+    people.set_password(bob, ANOTHER)
+
+
+End = Callable[[User], None]
+AT_ONCE: list[End] = [people.end_sessions, choose_another_password, people.deactivate]
+
+
+@pytest.fixture
+def meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[End], None]:
+    """Has Bob's owner end what a thief of his has, in the moment after it has let them in."""
+    bob_id = cast.bob.id
+
+    def somebody_else(end: End) -> None:
+        with app.app_context():
+            end(db.session.get_one(User, bob_id))
+
+    def meanwhile(end: End) -> None:
+        let_in = audit.let_in
+
+        def and_then(*said: Any) -> None:
+            let_in(*said)
+            if request.method == "POST":
+                monkeypatch.setattr(audit, "let_in", let_in)
+                other = threading.Thread(target=somebody_else, args=[end])
+                other.start()
+                other.join()
+
+        monkeypatch.setattr(audit, "let_in", and_then)
+
+    return meanwhile
+
+
+def recorded(event: Event) -> list[AuditEvent]:
+    """The events of this kind of which it is known who did it."""
+    db.session.rollback()
+    known = AuditEvent.actor_id.is_not(None) & (AuditEvent.event == str(event))
+    return list(db.session.scalars(select(AuditEvent).where(known)))
+
+
+@on_both
+@pytest.mark.parametrize("end", [sign_out, *AT_ONCE])
+@pytest.mark.parametrize(
+    ("path", "fields", "event"),
+    [
+        ("/people/{vera}/deactivate", {}, Event.PERSON_DEACTIVATED),
+        ("/people", {"email": "mia@example.com", "role": "manager"}, Event.PERSON_INVITED),
+        ("/api-access", {"name": "Report", "days": "365"}, Event.TOKEN_ISSUED),
+        ("/clinics/{surf}/settings/name", {"name": "Stolen"}, Event.CLINIC_RENAMED),
+        ("/clinics/{surf}/syncs", {}, Event.SYNC_STARTED),
+        ("/account/notices", {}, Event.MAILS_CHOSEN),
+    ],
+)
+def test_a_session_changes_nothing(
+    app: Flask,
+    cast: Cast,
+    meanwhile: Callable[[End], None],
+    end: End,
+    path: str,
+    fields: dict[str, str],
+    event: Event,
+) -> None:
+    thief = Visitor(app).signed_in(cast.bob)
+    meanwhile(end)
+
+    answer = thief.post(path.format(vera=cast.vera.id, surf=cast.surf.id), **fields)
+
+    assert answer.status_code == 403 or answer.headers["Location"].startswith("/sign-in")
+    assert recorded(event) == []
+    assert thief.get("/clinics").headers["Location"].startswith("/sign-in")
+
+
+@on_both
+@pytest.mark.parametrize("end", [revoke, *AT_ONCE])
+@pytest.mark.parametrize(
+    ("path", "body", "event"),
+    [
+        (
+            "webhooks",
+            {"address": "https://thief.example.com/", "events": ["sync.failed"]},
+            Event.WEBHOOK_ADDED,
+        ),
+        ("sync-all", None, Event.SYNC_STARTED),
+    ],
+)
+def test_a_token_changes_nothing(
+    app: Flask,
+    cast: Cast,
+    meanwhile: Callable[[End], None],
+    end: End,
+    path: str,
+    body: dict[str, Any] | None,
+    event: Event,
+) -> None:
+    thief = as_user(app, cast.bob)
+    meanwhile(end)
+
+    answer = thief.post(f"/api/v1/cliniko/{path}/{cast.surf.id}", json=body)
+
+    assert answer.status_code == (403 if end is people.deactivate else 401)
+    assert recorded(event) == []
+
+
+@on_both
+@pytest.mark.parametrize("end", [sign_out, people.end_sessions])
+def test_a_wrong_password_is_counted_all_the_same(
+    app: Flask, cast: Cast, meanwhile: Callable[[End], None], end: End
+) -> None:
+    """Or a thief could guess for nothing with what is about to be ended."""
+    thief = Visitor(app).signed_in(cast.bob)
+    meanwhile(end)
+
+    thief.post("/confirm", current="not the password at all")
+
+    assert len(recorded(Event.PROOF_FAILED)) == cast.bob.failures_in_a_row == 1
+
+
+@on_both
+def test_who_ends_all_they_had_themselves_goes_on(app: Flask, cast: Cast) -> None:
+    bob = Visitor(app).signed_in(cast.bob)
+
+    bob.post("/account/sign-out-everywhere")
+    bob.post("/account/password", current=PASSWORD, password=ANOTHER)
+
+    assert bob.get("/clinics").status_code == 200
+    assert len(recorded(Event.SIGNED_OUT_EVERYWHERE)) == len(recorded(Event.PASSWORD_CHANGED)) == 1
