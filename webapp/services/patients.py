@@ -136,16 +136,13 @@ def _beginning(conditions: Conditions, *, in_order: bool) -> Sequence[Place]:
 def _page_and_total(conditions: Conditions, limit: int, offset: int) -> PatientPage:
     """Both at once, for PostgreSQL: it looks through a clinic as quickly for all matches as for the
     first ones, since it does not do so in the order of the lists."""
-    # OFFSET 0 keeps it from doing so in that order after all, for the sake of the limit.
-    found = select(Patient.id, Patient.sort_key).where(*conditions).offset(0).subquery()
-    in_order = select(found.c.id, func.count().over().label("total"))
-    in_order = in_order.order_by(found.c.sort_key, found.c.id).limit(limit).offset(offset)
-    page = in_order.subquery()
-    rows = db.session.execute(
-        select(Patient, page.c.total)
-        .join(page, page.c.id == Patient.id)
-        .order_by(Patient.sort_key, Patient.id)
-    ).all()
+    # What is named and used twice is looked for once, and by itself.
+    found = select(Patient.id, Patient.sort_key).where(*conditions).cte("found")
+    total = select(func.count()).select_from(found).scalar_subquery().label("total")
+    ids = select(found.c.id).order_by(found.c.sort_key, found.c.id).limit(limit).offset(offset)
+    page = ids.subquery()
+    query = select(Patient, total).join(page, page.c.id == Patient.id)
+    rows = db.session.execute(query.order_by(Patient.sort_key, Patient.id)).all()
     if rows:
         return PatientPage([row.Patient for row in rows], rows[0].total, limit, offset)
     return PatientPage([], _count(conditions) if offset else 0, limit, offset)
