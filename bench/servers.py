@@ -57,9 +57,12 @@ def _installed() -> Path:
 _GRANIAN = (
     *("granian", "--interface", "wsgi", "--factory", "webapp:create_app", "--no-ws"),
     *("--port", "{port}", "--workers", "2", "--blocking-threads", "2"),
+    # What it takes at most, of connections too; each open dashboard has one.
+    *("--backlog", "4096", "--backpressure", "2000"),
 )
-_WAITRESS = (
+_WAITRESS = (  # select(), with which it would watch them, knows no more than 1,024 connections
     *("waitress", "--port={port}", "--threads=8", "--connection-limit=2000"),
+    "--asyncore-use-poll",
     *("--call", "webapp:create_app"),
 )
 
