@@ -18,9 +18,8 @@ from webapp.cliniko.listing import PER_PAGE
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
-from webapp.services import locks
 from webapp.services.budget import SharedBudget
-from webapp.services.connection import KeyReplaced, note_account
+from webapp.services.connection import note_acceptance
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
@@ -89,15 +88,16 @@ class Recorder:
             active_found=active,
             total_pages=sum(max(1, ceil(count / PER_PAGE)) for count in to_read),
         )
+        self.accepted(account, patients=active)
+
+    def accepted(self, account: Account, *, patients: int | None = None) -> None:
+        """Write down that Cliniko has taken the key, and whose account it opens. Raises
+        AccountMismatch, and KeyReplaced."""
 
         def write() -> None:
-            organization = locks.clinic(self.target.organization_id)
-            if organization.encrypted_api_key != self.key:
-                raise KeyReplaced
+            clinic_id = self.target.organization_id
+            note_acceptance(clinic_id, self.key, account, patients=patients)
             self._write()
-            note_account(organization, account, patients=active)
-            organization.connection_checked_at = now()
-            organization.connection_error_code = None
 
         self._in_transaction(write)
 
