@@ -12,6 +12,8 @@ from tests.api.rows import make_log
 from tests.browser.conftest import Live, Visitor
 from webapp.clock import iso, now
 from webapp.durations import ago_words
+from webapp.extensions import transaction
+from webapp.models import SyncStatus
 
 Visit = Callable[..., Visitor]
 
@@ -86,3 +88,57 @@ def test_what_was_said_in_a_notice_is_not_said_again(alice: Visitor) -> None:
     )
     alice.page.clock.run_for(15_000)
     assert alice.page.locator("#toast time").text_content() == "just now"
+
+
+def test_the_history_follows_the_syncs_and_leaves_focus_and_form_alone(
+    alice: Visitor, live: Live
+) -> None:
+    surf = live.cast.surf
+    first = make_log(surf)
+    second = make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    alice.page.clock.install()
+    alice.open(f"/clinics/{surf.id}/syncs")
+    pill = alice.page.locator("tr", has=alice.page.locator(f"#log-{second.id}")).locator(".pill")
+    expect(pill).to_have_text("Running")
+    alice.page.get_by_label("Status").select_option("failed")
+    link = alice.page.locator(f"#log-{first.id}")
+    link.focus()
+
+    with transaction():
+        second.status, second.completed_at = SyncStatus.COMPLETED, now()
+    _pass_ten_seconds(alice)
+    expect(pill).to_have_text("Completed")
+    expect(link).to_be_focused()
+
+    third = make_log(surf, SyncStatus.FAILED, error_code="CLINIKO_FORBIDDEN")
+    _pass_ten_seconds(alice)
+    expect(alice.page.locator(f"#log-{third.id}")).to_be_visible()
+    expect(alice.page.locator("tbody tr")).to_have_count(3)
+    expect(link).to_be_focused()
+    expect(alice.page.get_by_label("Status")).to_have_value("failed")
+    expect(alice.page.locator("#announcer")).to_be_empty()
+    expect(alice.page).to_have_title("Sync history · Surf Rehab · Patient Sync")
+
+    asked: list[str] = []
+    alice.page.on("request", lambda request: asked.append(request.url))
+    _pass_ten_seconds(alice)
+    assert [url.rpartition("/")[2] for url in asked] == [f"news?after={third.id}"]
+    assert alice.complaints == []
+
+
+def test_the_history_follows_the_syncs_without_htmx_too(visit: Visit, live: Live) -> None:
+    alice = visit(cdn=None)
+    alice.sign_in(live.cast.alice)
+    alice.page.clock.install()
+    alice.open(f"/clinics/{live.cast.surf.id}/syncs")
+    alice.sees("No sync yet")
+    log = make_log(live.cast.surf)
+    alice.page.clock.run_for(10_000)
+    expect(alice.page.locator(f"#log-{log.id}")).to_be_visible()
+
+
+def _pass_ten_seconds(visitor: Visitor) -> None:
+    """Until the page has asked for news once more, and drawn what they were."""
+    with visitor.page.expect_response("**/news*"):
+        visitor.page.clock.run_for(10_000)
+    visitor.page.clock.run_for(100)
