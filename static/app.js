@@ -1,7 +1,7 @@
-// Eight small services beside htmx: it tells of requests that failed, says progress to screen readers
+// Nine small services beside htmx: it tells of requests that failed, says progress to screen readers
 // without chattering and in the title of the tab, keeps the focus on the page, polls by itself where
-// htmx could not be loaded, sends no form twice, copies a token, and asks whether anybody is still there
-// before the session ends.
+// htmx could not be loaded, sends no form twice, copies a token, keeps "8 min ago" true while a page is
+// open, and asks whether anybody is still there before the session ends.
 "use strict";
 
 (() => {
@@ -15,6 +15,7 @@
   const REFUSAL_MS = 10000;
   const AGAIN_MS = 5000;
   const SAID_MS = 100;
+  const REWORD_MS = 15000;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
 
@@ -175,6 +176,26 @@
     setTimeout(poll, SECOND_MS);
   };
   setTimeout(poll, SECOND_MS);
+
+  // The words of `durations.ago_words`, by the server's clock, for the browser's may be wrong. What
+  // stands in a notice was said when it came; it would be said again.
+  const ahead = Date.now() - Number(document.body.dataset.now) * SECOND_MS;
+  const AGO = "time[data-ago]:not([role=status] time)";
+
+  const ago = (seconds) => {
+    if (seconds < 60) return "just now";
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+    if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ago`;
+    return `${Math.floor(seconds / 86400)} days ago`;
+  };
+  const reword = () => {
+    for (const time of document.querySelectorAll(AGO)) {
+      const words = ago((Date.now() - ahead - Date.parse(time.dateTime)) / SECOND_MS);
+      if (time.textContent !== words) time.textContent = words;
+    }
+  };
+  setInterval(reword, REWORD_MS);
+  document.addEventListener("visibilitychange", reword); // a hidden page may have stood still
 
   // The server is asked how long the session lasts, for another tab may be in use; to ask is no sign
   // of life. When it has ended the page leaves, whatever it shows.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
+from sqlalchemy import event
+
 from tests.api.rows import hold, make_log, record, refuse, store
-from tests.cast import Cast
+from tests.cast import SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.extensions import transaction
+from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import organizations
 
@@ -90,6 +94,47 @@ def test_a_record_that_only_a_sync_of_changes_has_met_is_not_forgotten(
     assert "Need attention 1" in text_of(alice.get("/clinics"))
 
 
+def test_a_record_that_failed_before_all_syncs_that_are_shown_is_not_forgotten(
+    alice: Visitor, cast: Cast
+) -> None:
+    make_log(cast.surf)
+    changed = OperationType.CHANGED_PATIENTS
+    refuse(cast.surf, 1, make_log(cast.surf, records_failed=1, operation_type=changed))
+    for _ in range(organizations.SHOWN_SYNCS + 1):
+        make_log(cast.surf, operation_type=changed)
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 1" in words
+    assert "Completed Records failed" in words
+    assert "try again" in text_of(alice.get(f"/clinics/{cast.surf.id}"))
+    make_log(cast.surf)
+    assert "Need attention 0" in text_of(alice.get("/clinics"))
+
+
+def test_failed_records_of_a_disabled_clinic_need_nobodys_attention(
+    alice: Visitor, cast: Cast
+) -> None:
+    refuse(cast.surf, 1)
+    with transaction():
+        cast.surf.disabled_at = now()
+    make_log(cast.surf, operation_type=OperationType.CHANGED_PATIENTS)
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 0" in words
+    assert "Records failed" not in words
+
+
+def test_many_clinics_are_asked_about_as_often_as_two(alice: Visitor, cast: Cast) -> None:
+    refuse(cast.surf, 1)
+    alice.get("/clinics")
+    with _statements() as of_two:
+        alice.get("/clinics")
+    for number in range(5):
+        refuse(organizations.add(f"Clinic {number}", SURF_KEY), 1)
+    alice.get("/clinics")
+    with _statements() as of_seven:
+        assert "Need attention 6" in text_of(alice.get("/clinics"))
+    assert len(of_seven) == len(of_two)
+
+
 def test_a_disabled_clinic_needs_nobodys_attention(alice: Visitor, cast: Cast) -> None:
     make_log(cast.surf, SyncStatus.FAILED, error_code="CLINIKO_UNAVAILABLE")
     with transaction():
@@ -152,3 +197,18 @@ def test_without_a_clinic_it_says_what_to_do(alice: Visitor, cast: Cast) -> None
     words = text_of(alice.get("/clinics"))
     assert "No clinic yet" in words
     assert "Add a clinic" in words
+
+
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    """What the database is asked meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)

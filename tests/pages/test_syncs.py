@@ -7,6 +7,8 @@ import pytest
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.clock import now
+from webapp.extensions import transaction
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 
 
@@ -77,6 +79,32 @@ def test_an_open_page_hears_of_a_sync_that_was_started_elsewhere(
     log = make_log(cast.surf)
     assert vera.get_fragment(f"{path}/news?after=0").headers["HX-Trigger"] == "sync-changed"
     assert "HX-Trigger" not in vera.get_fragment(f"{path}/news?after={log.id}").headers
+
+
+def test_an_open_page_hears_of_the_end_of_the_sync_that_it_shows_as_running(
+    vera: Visitor, path: str, cast: Cast
+) -> None:
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
+    (news,) = Parsed(vera.get(path).text).having(id="news")
+    asked = news["hx-get"] or ""
+    assert "HX-Trigger" not in vera.get_fragment(asked).headers
+    with transaction():
+        log.status = SyncStatus.COMPLETED
+    assert vera.get_fragment(asked).headers["HX-Trigger"] == "sync-changed"
+
+    (news,) = Parsed(vera.get(path).text).having(id="news")
+    assert "HX-Trigger" not in vera.get_fragment(news["hx-get"] or "").headers
+
+
+def test_what_was_narrowed_down_hears_of_every_sync_and_stays_as_it_is(
+    vera: Visitor, path: str, cast: Cast
+) -> None:
+    log = make_log(cast.surf)
+    chosen = f"{path}?status=failed&operation_type=full_patients"
+    page = Parsed(vera.get(chosen).text)
+    (news,), (history,) = page.having(id="news"), page.having(id="history")
+    assert news["hx-get"] == f"{path}/news?after={log.id}"
+    assert history["hx-get"] == chosen
 
 
 def test_news_after_nonsense_are_refused(vera: Visitor, path: str) -> None:

@@ -20,7 +20,7 @@ from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog
-from webapp.services import counts, credentials, patients
+from webapp.services import connection, counts, credentials, patients
 from webapp.sync import engine, history, lease, recovery, removals
 from webapp.sync.passes import Passes
 from webapp.sync.removals import Removals
@@ -571,6 +571,30 @@ def test_a_worker_that_is_told_to_end_hands_its_sync_over(
     assert 0 < stored < log.records_success == 648
     assert len(cliniko.requests) - asked_before < 14
     assert in_step()
+
+
+def test_whoever_takes_over_with_a_key_that_is_taken_says_that_the_clinic_is_connected(
+    begin: Callable[..., SyncLog], cast: Cast, cliniko: Simulator
+) -> None:
+    def end_at_the_catch_up(_path: str, params: dict[str, list[str]], _count: int) -> None:
+        if "updated_at" in str(params.get("q[]")):
+            engine.hand_over_requested.set()
+
+    log = begin()
+    cliniko.before_request = end_at_the_catch_up
+    engine.run(log.id, 1, worker="told to end")
+    engine.hand_over_requested.clear()
+    cliniko.before_request = None
+    with transaction():
+        key = cast.surf.encrypted_api_key
+        connection.note_refusal(cast.surf.id, key, "CLINIKO_AUTH_FAILED")
+    assert "active" in (log.checkpoint or {})["done"]
+
+    engine.run(log.id, 2, worker="the next")
+    db.session.expire_all()
+
+    assert log.status == "completed"
+    assert cast.surf.connection_error_code is None
 
 
 def test_a_worker_that_was_replaced_writes_nothing_any_more(

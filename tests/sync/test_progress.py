@@ -1,4 +1,4 @@
-"""Progress in numbers: true, never falling, and honest about the end."""
+"""Progress in numbers: true and never falling."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.models import OperationType, SyncPhase
-from webapp.sync.progress import Progress, percent, remaining_seconds
+from webapp.sync.progress import Progress, percent
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,6 @@ def test_percent_never_falls_and_never_promises_the_end(steps: list[tuple[int, i
         now = percent(processed, found, before=shown)
         assert shown <= now <= 99.9
         shown = now
-
-
-def test_no_rate_no_estimate() -> None:
-    assert _remaining(processed=0, elapsed=5.0) is None
-    assert _remaining(processed=100, elapsed=0.0) is None
-
-
-def test_the_estimate_follows_the_rate() -> None:
-    assert _remaining(processed=100, left=300, elapsed=2.0) == 6.0
-
-
-def test_the_estimate_knows_the_waiting_that_the_limit_forces() -> None:
-    # 1,000 pages to go, 200 of them at once: the other 800 need four minutes at 200 a minute.
-    assert _remaining(processed=100, left=100_000, elapsed=0.01, pages_left=1000) == 240.0
 
 
 def test_metadata_says_it_in_the_words_of_the_api() -> None:
@@ -62,19 +48,6 @@ def test_metadata_says_it_in_the_words_of_the_api() -> None:
     assert metadata["estimated_remaining_seconds"] == 45
     assert metadata["phase"] == "fetching"
     assert metadata["waiting_until"] is None
-
-
-def _remaining(
-    *, processed: int = 100, left: int = 100, elapsed: float = 1.0, pages_left: int = 1
-) -> float | None:
-    return remaining_seconds(
-        processed=processed,
-        left=left,
-        elapsed=elapsed,
-        pages_left=pages_left,
-        requests_left=200,
-        per_minute=200,
-    )
 
 
 def test_a_phase_was_entered_when_it_was_entered_first() -> None:

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
-from tests.api.rows import refuse
-from tests.cast import Cast
+from tests.api.rows import MORNING, refuse
+from tests.cast import SURF_KEY, Cast
 from tests.sync.copies import copy_of
 from webapp.errors import SyncAlreadyRunning
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Patient, SyncLog, SyncOrigin
+from webapp.models import OperationType, Organization, Patient, SyncLog, SyncOrigin
+from webapp.services import connection, credentials
 from webapp.sync import engine, failures, forgotten, held, history
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
@@ -263,6 +265,64 @@ def test_a_key_of_another_account_stores_nobody(
     db.session.expire_all()
 
     assert (log.status, log.error_code) == ("failed", "CLINIKO_ACCOUNT_MISMATCH")
+
+
+def test_a_clinic_whose_key_is_taken_again_is_connected(
+    sync: Sync, retry: Callable[[], SyncLog], cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    surf_account.edit(surf_account.ids(State.ACTIVE)[3], **BAD)
+    sync()
+    with transaction():
+        key = cast.surf.encrypted_api_key
+        connection.note_refusal(cast.surf.id, key, "CLINIKO_AUTH_FAILED")
+        cast.surf.connection_checked_at = MORNING
+
+    assert retry().status == "completed"
+
+    assert cast.surf.connection_error_code is None
+    assert cast.surf.connection_checked_at is not None
+    assert cast.surf.connection_checked_at > MORNING
+    assert cast.surf.cliniko_patients == 602
+
+
+def test_a_key_that_may_not_read_patients_leaves_it_unconnected(
+    sync: Sync,
+    retry: Callable[[], SyncLog],
+    cast: Cast,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+) -> None:
+    surf_account.edit(surf_account.ids(State.ACTIVE)[3], **BAD)
+    sync()
+    cliniko.faults.add("status", on="/patients", query="id:=", status=403)
+
+    assert retry().status == "failed"
+    assert cast.surf.connection_error_code == "CLINIKO_FORBIDDEN"
+
+
+def test_what_an_earlier_key_opens_says_nothing_about_the_one_saved_meanwhile(
+    app: Flask,
+    sync: Sync,
+    retry: Callable[[], SyncLog],
+    cast: Cast,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+) -> None:
+    surf_account.edit(surf_account.ids(State.ACTIVE)[3], **BAD)
+    sync()
+    clinic_id, asked = cast.surf.id, list[str]()
+
+    def save_another(path: str, *_: object) -> None:
+        asked.append(path)
+        if len(asked) == 1:
+            with app.app_context(), transaction():
+                clinic = db.session.get_one(Organization, clinic_id)
+                clinic.encrypted_api_key = credentials.encrypt(clinic_id, SURF_KEY)
+
+    cliniko.before_request = save_another
+
+    assert retry().status == "completed"
+    assert asked[:2] == ["/settings/public"] * 2
 
 
 def test_a_tombstone_among_the_living_is_left_to_a_sync_of_all(

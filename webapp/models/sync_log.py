@@ -18,6 +18,10 @@ from webapp.models.user import User
 
 T = TypeVar("T")
 
+# In these words both of the indexes below and the questions to them: parameters match no index.
+HAS_FAILURES = text("records_failed > 0")
+HAS_READ_ALL = text("operation_type = 'full_patients' AND status = 'completed'")
+
 
 class OperationType(StrEnum):
     """What a sync reads: which listings, or only the records that have failed."""
@@ -76,6 +80,19 @@ class SyncLog(Base):
         ),
         Index(None, "organization_id", "id"),
         Index(None, "completed_at"),  # for the daily clean-up
+        # Few of the hundreds a day that a schedule makes, for the list of clinics.
+        Index(
+            "ix_sync_logs_with_failures",
+            *("organization_id", "id"),
+            sqlite_where=HAS_FAILURES,
+            postgresql_where=HAS_FAILURES,
+        ),
+        Index(
+            "ix_sync_logs_of_all",
+            *("organization_id", "id"),
+            sqlite_where=HAS_READ_ALL,
+            postgresql_where=HAS_READ_ALL,
+        ),
         {"sqlite_autoincrement": True},
     )
 

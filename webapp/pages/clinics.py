@@ -31,7 +31,8 @@ def home() -> ResponseReturnValue:
 @signed_in.get("/clinics")
 def clinics() -> str:
     figures = organizations.figures(organizations.visible_to(current_actor()))
-    left_out = {row.organization.id for row in figures if _leaves_out(row)}
+    active = [row.organization for row in figures if row.organization.disabled_at is None]
+    left_out = history.with_open_failures(active)
     attention = sum(_needs_attention(row) or row.organization.id in left_out for row in figures)
     places = organizations.SHOWN_SYNCS
     return render_template(
@@ -96,11 +97,3 @@ def _needs_attention(figures: ClinicFigures) -> bool:
     refused = organization.connection_error_code is not None
     waits = figures.removals_wait or figures.overdue
     return partly or failed or waits or refused or not organization.is_configured
-
-
-def _leaves_out(figures: ClinicFigures) -> bool:
-    """Whether what the last sync of all patients, or one that is shown, could not store is missing
-    to this day. Of most clinics no question is asked."""
-    organization, looked_at = figures.organization, [*figures.recent, figures.last_full]
-    partly = any(log is not None and outcome(log) is Outcome.PARTLY for log in looked_at)
-    return partly and organization.disabled_at is None and bool(history.open_failures(organization))

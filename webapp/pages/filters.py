@@ -16,6 +16,7 @@ from webapp.pages.outcome import outcome
 from webapp.services.webhooks.line import Problem
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
+_AGO = Markup('<time datetime="{}" title="{}" data-ago>{}</time>')  # app.js goes on with the words
 _OPERATIONS = {
     OperationType.FULL_PATIENTS: "Full sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",
@@ -96,7 +97,9 @@ def local(value: datetime, zone: str | None) -> Markup:
 
 def ago(value: datetime | None) -> Markup | str:
     """`8 min ago`; `never` for none."""
-    return "never" if value is None else _time(value, ago_words((now() - value).total_seconds()))
+    if value is None:
+        return "never"
+    return _time(value, ago_words((now() - value).total_seconds()), _AGO)
 
 
 def day(value: date | None) -> Markup | str:
@@ -170,8 +173,8 @@ def device(agent: str) -> str:
     return f"{browser} on {system}" if system else browser
 
 
-def _time(value: datetime, words: str) -> Markup:
-    return _TIME.format(iso(value), f"{_date(value)}, {value.astimezone(UTC):%H:%M:%S} UTC", words)
+def _time(value: datetime, words: str, form: Markup = _TIME) -> Markup:
+    return form.format(iso(value), f"{_date(value)}, {value.astimezone(UTC):%H:%M:%S} UTC", words)
 
 
 def _date(value: date) -> str:

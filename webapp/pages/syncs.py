@@ -83,11 +83,13 @@ def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
 
 @signed_in.get("/clinics/<org_id>/syncs/news")
 def news(org_id: str) -> ResponseReturnValue:
-    """Whether a sync has begun after that one, here or elsewhere: an open page then follows."""
+    """Whether a sync has begun after that one, here or elsewhere, or has ended that the page shows
+    as running: an open page then follows."""
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
     after, latest = parameters.number(request.args, "after"), history.latest(organization)
     begun = latest is not None and latest.id > after
-    return "", {"HX-Trigger": "sync-changed"} if begun else {}
+    ended = "running" in request.args and not (latest and latest.is_running)
+    return "", {"HX-Trigger": "sync-changed"} if begun or ended else {}
 
 
 @signed_in.get("/clinics/<org_id>/syncs")
@@ -96,6 +98,7 @@ def syncs(org_id: str) -> str:
     page = parameters.page_number(request.args)
     status = parameters.choice(request.args, "status", SyncStatus)
     operation_type = parameters.choice(request.args, "operation_type", OperationType)
+    latest = history.latest(organization)  # first: what begins meanwhile is news
     found = history.find(
         organization,
         limit=PER_PAGE,
@@ -105,7 +108,13 @@ def syncs(org_id: str) -> str:
     )
     chosen = {"status": status, "operation_type": operation_type}
     return render_clinic(
-        "syncs/index.html", organization, found=found, page=page, per_page=PER_PAGE, chosen=chosen
+        "syncs/index.html",
+        organization,
+        latest=latest,
+        found=found,
+        page=page,
+        per_page=PER_PAGE,
+        chosen=chosen,
     )
 
 

@@ -7,6 +7,7 @@ from flask import Flask, render_template
 from webapp.auth import access
 from webapp.auth.access import Action
 from webapp.auth.sessions import current_actor, current_session, is_fresh, signed_in_user
+from webapp.clock import now
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url, shows_notices
 from webapp.models import Organization
 from webapp.pages import filters
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
         is_fresh=is_fresh,
         may=may,
         may_everywhere=may_everywhere,
+        now=now,
         picture=picture,
         seconds_left=seconds_left,
         shows_notices=shows_notices,

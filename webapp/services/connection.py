@@ -121,6 +121,22 @@ def note_account(
         organization.cliniko_patients = patients
 
 
+def note_acceptance(
+    organization_id: int, key: str | None, account: Account, *, patients: int | None = None
+) -> None:
+    """Write down, inside the caller's transaction, that a clinic's key opens its account, and whose
+    that is; `key` as it is stored.
+
+    Raises AccountMismatch, and KeyReplaced if another was saved meanwhile.
+    """
+    organization = locks.clinic(organization_id)
+    if organization.encrypted_api_key != key:
+        raise KeyReplaced
+    note_account(organization, account, patients=patients)
+    organization.connection_checked_at = now()
+    organization.connection_error_code = None
+
+
 def note_refusal(organization_id: int, key: str | None, error_code: str) -> None:
     """Write down, inside the caller's transaction, that a clinic's key does not open its account,
     unless another was saved meanwhile; `key` as it is stored."""

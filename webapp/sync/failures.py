@@ -7,19 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, bindparam, delete, func, insert, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from webapp.cliniko.records import Malformed
 from webapp.extensions import db
-from webapp.models import (
-    OperationType,
-    Patient,
-    PatientSyncStatus,
-    SyncFailure,
-    SyncLog,
-    SyncStatus,
-)
+from webapp.models import Organization, Patient, PatientSyncStatus, SyncFailure, SyncLog
+from webapp.models.sync_log import HAS_FAILURES, HAS_READ_ALL
 
 
 @dataclass(frozen=True)
@@ -38,14 +32,17 @@ class Refusal:
         return cls(key[:40], record.field[:40], record.reason[:200], page)
 
 
-def open_keys(organization_id: int) -> list[str]:
+def _still_open(organization_id: InstrumentedAttribute[int] | int) -> Select[str]:
     """Cliniko's ids of a clinic's patients whose newest version could not be stored until now: of
     the records that have failed in its last completed sync of all patients, and since then."""
     full = aliased(SyncLog)
-    last_full = select(func.max(full.id)).where(
-        full.organization_id == organization_id,
-        full.operation_type == OperationType.FULL_PATIENTS,
-        full.status == SyncStatus.COMPLETED,
+    last_full = (
+        select(full.id)
+        .where(full.organization_id == organization_id, HAS_READ_ALL)
+        .order_by(full.id.desc())
+        .limit(1)
+        .correlate(Organization)
+        .scalar_subquery()
     )
     stored_since = (
         select(Patient.id)
@@ -55,20 +52,38 @@ def open_keys(organization_id: int) -> list[str]:
             Patient.sync_status == PatientSyncStatus.SUCCESS,
             Patient.last_synced > SyncFailure.failed_at,
         )
+        .correlate(Organization, SyncFailure)
         .exists()
     )
-    keys = db.session.scalars(
+    return (
         select(SyncFailure.cliniko_patient_id)
         .join(SyncLog, SyncLog.id == SyncFailure.sync_log_id)
         .where(
             SyncLog.organization_id == organization_id,
-            SyncLog.id >= func.coalesce(last_full.scalar_subquery(), 0),
+            SyncLog.id >= func.coalesce(last_full, 0),
+            HAS_FAILURES,
+            # One without a usable id is kept under its place, and cannot be asked for.
+            SyncFailure.cliniko_patient_id.not_like("page %"),
             ~stored_since,
         )
-        .distinct()
+        .correlate(Organization)
     )
-    # One without a usable id cannot be asked for.
-    return sorted((key for key in keys if key.isdigit()), key=int)
+
+
+# Built once: every open clinics page asks it again and again.
+_WITH_SOME_OPEN = select(Organization.id).where(
+    Organization.id.in_(bindparam("ids", expanding=True)), _still_open(Organization.id).exists()
+)
+
+
+def open_keys(organization_id: int) -> list[str]:
+    """Cliniko's ids of the patients of a clinic whose failed records are open."""
+    return sorted(db.session.scalars(_still_open(organization_id).distinct()), key=int)
+
+
+def with_some_open(organization_ids: list[int]) -> set[int]:
+    """Which of these clinics have failed records that are open."""
+    return set(db.session.scalars(_WITH_SOME_OPEN, {"ids": organization_ids}))
 
 
 def failed_before(sync_log_id: int) -> set[str]:

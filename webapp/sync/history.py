@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -137,6 +138,11 @@ def failure_count(log: SyncLog) -> int:
 def open_failures(organization: Organization) -> list[str]:
     """Cliniko's ids of the clinic's patients whose newest version could not be stored until now."""
     return failures_of.open_keys(organization.id)
+
+
+def with_open_failures(organizations: Sequence[Organization]) -> set[int]:
+    """The ids of those clinics that have such patients, by one question for all."""
+    return failures_of.with_some_open([organization.id for organization in organizations])
 
 
 def summary(organization: Organization) -> StatusSummary:

@@ -83,8 +83,7 @@ class Passes:
 
     def _read_lists(self, organization: Organization, full: bool) -> None:
         if self._done("active"):
-            account = self._reader.answer(self._reader.put(self._client.account))
-            self._look_up(partial(check_account, organization, account))
+            self._recorder.accepted(self._reader.answer(self._reader.put(self._client.account)))
         else:
             self._read_active(organization, full)
         if full:

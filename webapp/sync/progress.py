@@ -107,23 +107,3 @@ def percent(processed: int, found: int, *, before: float) -> float:
         return before
     exact = floor(processed / found * 1000 + 0.5) / 10
     return max(before, 0.1, min(exact, NOT_DONE))
-
-
-def remaining_seconds(
-    *,
-    processed: int,
-    left: int,
-    elapsed: float,
-    pages_left: int,
-    requests_left: int,
-    per_minute: int,
-) -> float | None:
-    """Seconds until the end, at the rate so far and with the waiting that Cliniko's limit forces.
-
-    `elapsed` is the time in which `processed` records came; `requests_left` of Cliniko's minute may
-    still go at once. None until a rate is known.
-    """
-    if processed <= 0 or elapsed <= 0:
-        return None
-    beyond = max(0, pages_left - requests_left)
-    return max(left * elapsed / processed, beyond / per_minute * 60, 0.0)

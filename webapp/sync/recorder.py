@@ -18,14 +18,14 @@ from webapp.cliniko.listing import PER_PAGE
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
-from webapp.services import locks
 from webapp.services.budget import SharedBudget
-from webapp.services.connection import KeyReplaced, note_account
+from webapp.services.connection import note_acceptance
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
-from webapp.sync.progress import Progress, percent, remaining_seconds
+from webapp.sync.estimate import Estimate
+from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, Stored, store_pages, told_of
@@ -69,14 +69,14 @@ class Recorder:
         begun = SyncPhase.CONNECTING in self.progress.entered_after  # else it counts from the start
         self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
         self._told = Tally.from_json(self.checkpoint.get("told"))
-        self._processed_before = sync_log.records_processed
-        self._first_page_at: float | None = None
+        self._estimate = Estimate(sync_log.records_processed)
         self._written_at = 0.0
 
     def enter(self, phase: SyncPhase) -> None:
         """Say what the sync does from now on."""
         self.progress = self._entering(phase)
         self._in_transaction(self._write)
+        self._estimate.not_asked_yet()
 
     def connected(self, account: Account, *, active: int, to_read: Sequence[int]) -> None:
         """Write down whose account it is, how many active patients it has, and how many records
@@ -89,15 +89,16 @@ class Recorder:
             active_found=active,
             total_pages=sum(max(1, ceil(count / PER_PAGE)) for count in to_read),
         )
+        self.accepted(account, patients=active)
+
+    def accepted(self, account: Account, *, patients: int | None = None) -> None:
+        """Write down that Cliniko has taken the key, and whose account it opens. Raises
+        AccountMismatch, and KeyReplaced."""
 
         def write() -> None:
-            organization = locks.clinic(self.target.organization_id)
-            if organization.encrypted_api_key != self.key:
-                raise KeyReplaced
+            clinic_id = self.target.organization_id
+            note_acceptance(clinic_id, self.key, account, patients=patients)
             self._write()
-            note_account(organization, account, patients=active)
-            organization.connection_checked_at = now()
-            organization.connection_error_code = None
 
         self._in_transaction(write)
 
@@ -108,7 +109,6 @@ class Recorder:
         the sync has taken too long.
         """
         self._check_time()
-        self._first_page_at = self._first_page_at or time.monotonic()
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write() -> tuple[Stored, Progress, Tally]:
@@ -140,6 +140,8 @@ class Recorder:
 
         Raises SyncTimeout when the sync has taken too long.
         """
+        if waiting_until is not None:
+            self._estimate.not_asked_yet()
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
         self._check_time()
@@ -205,17 +207,9 @@ class Recorder:
         return self._estimated(moved, None)
 
     def _estimated(self, progress: Progress, waiting_until: datetime | None) -> Progress:
-        processed = progress.success + progress.failed
-        elapsed = time.monotonic() - self._first_page_at if self._first_page_at else 0.0
-        left = max(0, progress.total_pages - progress.current_page)
-        requests_left = self._budget.seen_left
-        seconds = remaining_seconds(
-            processed=processed - self._processed_before,
-            left=progress.found - processed,
-            elapsed=elapsed,
-            pages_left=left,
-            requests_left=requests_left,
-            per_minute=self._budget.per_minute,
+        requests_left, per_minute = self._budget.seen_left, self._budget.per_minute
+        seconds = self._estimate.remaining(
+            progress, requests_left=requests_left, per_minute=per_minute
         )
         if waiting_until is not None:
             seconds = max(seconds or 0.0, (waiting_until - now()).total_seconds())

@@ -16,7 +16,6 @@ from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
 from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.models import Organization, SyncPhase
-from webapp.services.connection import check_account
 from webapp.sync import held_rows
 from webapp.sync.failures import Refusal, open_keys
 from webapp.sync.reader import Part, Reader
@@ -42,10 +41,10 @@ def read_failed(
 
     Who stands in none of the lists any more stays a failure: whether they are deleted is for a sync
     of all patients to find out, or for whoever decides about a removal that is held. Raises
-    BadResponse if Cliniko answers with other patients.
+    BadResponse if Cliniko answers with other patients, AccountMismatch, and KeyReplaced.
     """
     account = reader.answer(reader.put(client.account))
-    recorder.look_up(partial(check_account, organization, account))
+    recorder.accepted(account)
     keys = recorder.look_up(partial(open_keys, organization.id))
     found = max(recorder.progress.found, len(keys))
     recorder.checkpoint["found"] = found

@@ -1,0 +1,69 @@
+"""When an attempt at a sync will have read everything, by what is known of how its answers come."""
+
+from __future__ import annotations
+
+from math import ceil
+from time import monotonic
+
+from webapp.sync.progress import Progress
+from webapp.sync.reader import REQUESTS_AT_ONCE
+
+
+class Estimate:
+    """The time that is left. Its clock runs from the first question on, for what was asked together
+    comes together: between two answers next to no time may pass."""
+
+    def __init__(self, processed_before: int) -> None:
+        self._before = processed_before  # by earlier attempts
+        self._asked_at = monotonic()
+        self._first: tuple[int, float] | None = None  # so many records after so many seconds
+
+    def not_asked_yet(self) -> None:
+        """Until now nothing was asked: the time so far is none that Cliniko has taken."""
+        if self._first is None:
+            self._asked_at = monotonic()
+
+    def remaining(self, progress: Progress, *, requests_left: int, per_minute: int) -> float | None:
+        """Seconds until the end, with the waiting that Cliniko's limit forces; `requests_left` of
+        its minute may still go at once. None until the first records have come."""
+        elapsed = monotonic() - self._asked_at
+        processed = progress.success + progress.failed - self._before
+        if processed <= 0 or elapsed <= 0:
+            return None
+        self._first = self._first or (processed, elapsed)
+        return remaining_seconds(
+            processed=processed,
+            left=progress.found - self._before - processed,
+            elapsed=elapsed,
+            first=self._first,
+            pages_left=max(0, progress.total_pages - progress.current_page),
+            requests_left=requests_left,
+            per_minute=per_minute,
+        )
+
+
+def remaining_seconds(
+    *,
+    processed: int,
+    left: int,
+    elapsed: float,
+    first: tuple[int, float],
+    pages_left: int,
+    requests_left: int,
+    per_minute: int,
+) -> float:
+    """Seconds until the end, at the rate so far. Pure.
+
+    `elapsed` is the time in which `processed` records came, the `first` of them after so many
+    seconds. Until others have come no rate is known, but that as many pages as are asked for at
+    once take as long again, or as long as they are under way already.
+    """
+    first_records, first_after = first
+    if processed > first_records:
+        seconds = left * elapsed / processed
+    else:
+        under_way = elapsed - first_after
+        rounds = ceil(pages_left / REQUESTS_AT_ONCE)
+        seconds = rounds * max(first_after, under_way) - under_way
+    beyond = max(0, pages_left - requests_left)
+    return max(seconds, beyond / per_minute * 60, 0.0)
