@@ -78,7 +78,8 @@ _WITH_SOME_OPEN = select(Organization.id).where(
 
 def open_keys(organization_id: int) -> list[str]:
     """Cliniko's ids of the patients of a clinic whose failed records are open."""
-    return sorted(db.session.scalars(_still_open(organization_id).distinct()), key=int)
+    keys = db.session.scalars(_still_open(organization_id).distinct())
+    return sorted(filter(str.isdigit, keys), key=int)
 
 
 def with_some_open(organization_ids: list[int]) -> set[int]:
