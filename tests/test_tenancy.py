@@ -32,7 +32,11 @@ STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query",
 # Functions that ask without naming the clinic, each looked at.
 OTHERWISE = {
     # By conditions that `_conditions` has made for a clinic, or by ids that were found with them.
-    "services/patients.py": {"_beginning", "_ids", "_page", "_count", "_in_this_order"},
+    "services/patients.py": {
+        *("_beginning", "_ids", "_page", "_page_and_total", "_count", "_in_this_order"),
+    },
+    # By ids of syncs that were found for the clinics of a page.
+    "services/organizations.py": {"_WHOLE"},
     # The clinic is added where it is used.
     "services/patient_export.py": {"_ROWS"},
     # By the person whose account it is.

@@ -1,7 +1,7 @@
 """Which clinics have failed records that are open is found without reading their other syncs.
 
 The list of clinics asks every few seconds. With a schedule a clinic has hundreds of syncs a day; of
-those in which a record has failed, and of completed syncs of all patients, it has few.
+those in which a record has failed, and of syncs of all patients, it has few.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ depends_on = None
 
 CONDITIONS = {
     "ix_sync_logs_with_failures": "records_failed > 0",
-    "ix_sync_logs_of_all": "operation_type = 'full_patients' AND status = 'completed'",
+    "ix_sync_logs_of_all": "operation_type = 'full_patients'",
 }
 
 

@@ -12,8 +12,15 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from webapp.cliniko.records import Malformed
 from webapp.extensions import db
-from webapp.models import Organization, Patient, PatientSyncStatus, SyncFailure, SyncLog
-from webapp.models.sync_log import HAS_FAILURES, HAS_READ_ALL
+from webapp.models import (
+    Organization,
+    Patient,
+    PatientSyncStatus,
+    SyncFailure,
+    SyncLog,
+    SyncStatus,
+)
+from webapp.models.sync_log import HAS_FAILURES, READS_ALL
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,11 @@ def _still_open(organization_id: InstrumentedAttribute[int] | int) -> Select[str
     full = aliased(SyncLog)
     last_full = (
         select(full.id)
-        .where(full.organization_id == organization_id, HAS_READ_ALL)
+        .where(
+            full.organization_id == organization_id,
+            READS_ALL,
+            full.status == SyncStatus.COMPLETED,
+        )
         .order_by(full.id.desc())
         .limit(1)
         .correlate(Organization)
