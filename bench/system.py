@@ -17,7 +17,7 @@ from flask_migrate import Migrate, upgrade
 from config import DEMO_CLINIKO_KEY, ROOT, load
 from script.address import free_port
 from script.install import install
-from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.postgres_server import PostgresProcess
 from tests.support.processes import descendants, wait_until
 from tests.support.redis_server import redis_server
 from webapp import create_core, queue
@@ -96,12 +96,10 @@ def simulator(patients: int, latency_ms: float, *, rate_limit: int = 0) -> Itera
         process.communicate()
 
 
-@contextmanager
-def postgresql(*settings: str) -> Iterator[PostgresServer]:
+def postgresql(*settings: str) -> PostgresProcess:
     """A PostgreSQL as it is installed, which writes to the disk what is committed, unlike that of
     the tests; with these settings beside."""
-    with postgres_server(*_AS_INSTALLED, *settings) as server:
-        yield server
+    return PostgresProcess(*_AS_INSTALLED, *settings)
 
 
 @contextmanager

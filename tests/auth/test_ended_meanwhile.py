@@ -104,6 +104,34 @@ def test_a_session_changes_nothing(
     assert thief.get("/clinics").headers["Location"].startswith("/sign-in")
 
 
+@pytest.mark.parametrize("database", ["postgresql"])
+def test_what_was_ended_while_a_change_waited_for_the_trail_counts(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite lets one write at a time from its beginning on."""
+    thief, bob_id, append = Visitor(app).signed_in(cast.bob), cast.bob.id, audit.append
+
+    def end() -> None:
+        with app.app_context():
+            people.end_sessions(db.session.get_one(User, bob_id))
+
+    def after_another(*said: Any) -> None:
+        monkeypatch.setattr(audit, "append", append)
+        other = threading.Thread(target=end)
+        other.start()
+        other.join()
+        append(*said)
+
+    monkeypatch.setattr(audit, "append", after_another)
+
+    answer = thief.post(f"/clinics/{cast.surf.id}/settings/name", name="Stolen")
+
+    assert answer.headers["Location"].startswith("/sign-in")
+    assert recorded(Event.CLINIC_RENAMED) == []
+    db.session.expire_all()
+    assert cast.surf.name == "Surf Rehab"
+
+
 @on_both
 @pytest.mark.parametrize("end", [revoke, *AT_ONCE])
 @pytest.mark.parametrize(

@@ -50,14 +50,14 @@ def count_key(person: User) -> None:
 
 
 def count_test_message(person: User) -> None:
-    """Count a test message to a webhook, as the API does. Raises RateLimited; then it was not
-    counted."""
+    """Count a test message to a webhook; the API has a count of its own. Raises RateLimited; then
+    it was not counted."""
     _within(limiter.limiter.hit, TEST_MESSAGES, person)
 
 
 def count_resent(person: User) -> None:
-    """Count a message of a webhook that is sent again, as the API does. Raises RateLimited; then it
-    was not counted."""
+    """Count a message of a webhook that is sent again; the API has a count of its own. Raises
+    RateLimited; then it was not counted."""
     _within(limiter.limiter.hit, RESENT, person)
 
 

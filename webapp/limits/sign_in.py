@@ -83,13 +83,12 @@ def by_code(user: User, code: str) -> Proof | None:
 
 def note_awaited(user: User, result: Result = Result.OK) -> None:
     """Record that somebody has given this person's password and no code. Who knows the one and has
-    not the other may never try one, and nothing else would tell of them. Raises what `audit.note`
-    does."""
+    not the other may never try one, and nothing else would tell of them."""
     person = str(user.id)
     if not limiter.limiter.hit(AWAITED, person):
         return
     left = limiter.limiter.get_window_stats(AWAITED, person).remaining
-    audit.note(
+    audit.note_anyway(
         Event.CODE_AWAITED,
         organization_id=user.organization_id,
         subject=f"person {user.id}",

@@ -66,6 +66,8 @@ def sign_in() -> ResponseReturnValue:
     if user is None:
         wrong = "The e-mail address or the password is wrong."
         return _form(next_path, email=email, problem=wrong), 401
+    if user.second_factor_since is not None:
+        attempts.note_awaited(user)
     return let_in(user, next_path)
 
 
@@ -100,7 +102,6 @@ def sign_in_code() -> ResponseReturnValue:
 def let_in(user: User, next_path: str) -> ResponseReturnValue:
     """Sign somebody in who has shown their password, or ask for their code if they need one."""
     if user.second_factor_since is not None:
-        attempts.note_awaited(user)
         await_code(user)
         return redirect(url_for("open.sign_in_code", next=next_path or None), 303)
     sessions.sign_in(user)

@@ -125,11 +125,12 @@ def record(
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
-    if actor is not None and result is not Result.REFUSED:
-        refuse_if_changed(actor.id)
     told = _told(event, actor, subject, result, details)
     with _or_nothing():
         append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
+    # Behind the wait for the chain, so that what was ended by then, in the same chain, counts.
+    if actor is not None and result is not Result.REFUSED:
+        refuse_if_changed(actor.id)
 
 
 def note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import current_app
@@ -124,8 +125,8 @@ def note_account(
 def note_acceptance(
     organization_id: int, key: str | None, account: Account, *, patients: int | None = None
 ) -> None:
-    """Write down, inside the caller's transaction, that a clinic's key opens its account, and whose
-    that is; `key` as it is stored.
+    """Write down, inside the caller's transaction, that a clinic's key opens the patients of its
+    account, and whose that is; `key` as it is stored.
 
     Raises AccountMismatch, and KeyReplaced if another was saved meanwhile.
     """
@@ -169,15 +170,15 @@ def _remember(
     error: ClinikoError | AppError | None = None,
     report: ConnectionReport | None = None,
 ) -> None:
-    asked = not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable))
     with transaction():
-        organization = locks.clinic(organization_id)
         # What an earlier key has opened tells nothing about the one that was saved meanwhile.
-        if asked and organization.encrypted_api_key == key:
-            organization.connection_checked_at = now()
-            organization.connection_error_code = str(error.error_code) if error else None
-            if report is not None:
-                note_account(organization, report.account, patients=report.total_patients)
+        if report is not None:
+            with suppress(KeyReplaced):
+                note_acceptance(
+                    organization_id, key, report.account, patients=report.total_patients
+                )
+        elif error and not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable)):
+            note_refusal(organization_id, key, str(error.error_code))
         audit.record(
             Event.CONNECTION_TESTED,
             actor=actor,

@@ -39,7 +39,7 @@ class _Known:
     good_until: float  # by the monotonic clock, while a sync runs
 
 
-# Each is an index of its own on PostgreSQL, see the model.
+# Each has an index that holds it whole on PostgreSQL, see the model.
 _PARTS: dict[str, tuple[ColumnElement[bool] | TextClause, ...]] = {
     "postgresql": (FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST),
     "sqlite": (true(),),

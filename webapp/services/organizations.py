@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select, true
 from sqlalchemy.orm import aliased, load_only
 
-from webapp.cliniko.errors import ClinikoError, InvalidKey
+from webapp.cliniko.errors import AuthFailed, Forbidden, InvalidKey
 from webapp.cliniko.shard import shard_of
 from webapp.clock import now
 from webapp.errors import AccountMismatch, ErrorCode, OrganizationNotFound, ValidationError
@@ -150,8 +150,9 @@ def replace_key(organization: Organization, api_key: str, *, actor: User | None 
 
     If Cliniko cannot be asked the key is stored all the same: each sync asks again before it
     stores a patient. Raises ValidationError for a key of impossible form, AccountMismatch for one
-    of another account, AuthFailed or Forbidden if Cliniko refuses it, which is recorded, and
-    OrganizationNotFound if the clinic was deleted meanwhile.
+    of another account, AuthFailed or Forbidden if Cliniko refuses it; these three are recorded.
+    BadResponse if its answer makes no sense, OrganizationNotFound if the clinic was deleted
+    meanwhile.
     """
     key = _checked_key(api_key)
     organization_id = organization.id
@@ -167,7 +168,7 @@ def replace_key(organization: Organization, api_key: str, *, actor: User | None 
             if account is not None:
                 connection.note_account(organization, account)
             _record(Event.KEY_SET, organization, actor)
-    except (AccountMismatch, ClinikoError) as error:
+    except (AccountMismatch, AuthFailed, Forbidden) as error:
         # Somebody may be trying keys that they have found, or of another clinic.
         audit.note_anyway(
             Event.KEY_REFUSED,

@@ -195,16 +195,16 @@ def _conditions(organization: Organization, criteria: PatientFilter) -> Conditio
 
 
 def _in_the_list(organization: Organization) -> Conditions:
-    """What PostgreSQL has to be told before it reads its index of the lists in place of the table;
-    nothing if a patient of the clinic is not in there."""
+    """What PostgreSQL has to be told before it reads its indexes in place of the table; nothing if
+    a patient of the clinic is not in them."""
     if _on_postgresql() and not _has_long_rows(organization):
         return [FITS_INTO_THE_LIST]
     return []
 
 
 def _has_long_rows(organization: Organization) -> bool:
-    """Whether a patient has so long a name that the index of the lists does not hold them, which
-    is next to never; then the table itself is searched."""
+    """Whether a patient has so long a name that those indexes do not hold them, which is next to
+    never; then the table itself is searched."""
     # PostgreSQL takes every third patient for one of those. Only when it is to go by the order of
     # their own index does it look there, and not through a whole clinic for the first.
     ours = Patient.organization_id.between(organization.id, organization.id)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from webapp.cliniko.client import Cliniko, Listing
+from webapp.cliniko.client import Account, Cliniko, Listing
 from webapp.cliniko.listing import (
     PER_PAGE,
     IdPage,
@@ -82,16 +82,24 @@ class Passes:
         self._recorder.finish(outcome)
 
     def _read_lists(self, organization: Organization, full: bool) -> None:
-        if self._done("active"):
-            self._recorder.accepted(self._reader.answer(self._reader.put(self._client.account)))
-        else:
+        account = self._account_again(organization) if self._done("active") else None
+        if account is None:
             self._read_active(organization, full)
         if full:
             self._read_others()
         self._recorder.enter(SyncPhase.RECONCILING)
         self._catch_up(full)
+        if account is not None:
+            self._recorder.accepted(account)
         if full:
             self._ask_about_missing()
+
+    def _account_again(self, organization: Organization) -> Account:
+        """Whose account it is, for an attempt that begins behind the list of active patients."""
+        account = self._reader.answer(self._reader.put(self._client.account))
+        self._look_up(partial(check_account, organization, account))
+        self._recorder.enter(SyncPhase.FETCHING)
+        return account
 
     def _read_changes(self, organization: Organization, since: datetime) -> None:
         """Read what each list has that is newer; an attempt that takes over begins again."""

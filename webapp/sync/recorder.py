@@ -92,8 +92,8 @@ class Recorder:
         self.accepted(account, patients=active)
 
     def accepted(self, account: Account, *, patients: int | None = None) -> None:
-        """Write down that Cliniko has taken the key, and whose account it opens. Raises
-        AccountMismatch, and KeyReplaced."""
+        """Write down that Cliniko has shown patients for the key, and whose account it opens.
+        Raises AccountMismatch, and KeyReplaced."""
 
         def write() -> None:
             clinic_id = self.target.organization_id

@@ -16,6 +16,7 @@ from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE, IdRange, OrderIgnored, id_of
 from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.models import Organization, SyncPhase
+from webapp.services.connection import check_account
 from webapp.sync import held_rows
 from webapp.sync.failures import Refusal, open_keys
 from webapp.sync.reader import Part, Reader
@@ -44,7 +45,7 @@ def read_failed(
     BadResponse if Cliniko answers with other patients, AccountMismatch, and KeyReplaced.
     """
     account = reader.answer(reader.put(client.account))
-    recorder.accepted(account)
+    recorder.look_up(partial(check_account, organization, account))
     keys = recorder.look_up(partial(open_keys, organization.id))
     found = max(recorder.progress.found, len(keys))
     recorder.checkpoint["found"] = found
@@ -77,6 +78,8 @@ def read_failed(
         gone = [key for key in unseen.values() if key not in held]
         refusals = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in gone]
         recorder.store([RecordPage(number, [], refusals)])
+    if keys:
+        recorder.accepted(account)
     recorder.finish(Outcome([], [], []))
 
 
