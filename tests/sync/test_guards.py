@@ -79,7 +79,9 @@ def a_replaced_worker_writes_nothing(world: World) -> None:
             replaced = True
             with world.app.app_context():
                 lease.expire(log.id, 1)
-                recovery.hand_over(log.id, 1, interrupted=True)
+                # It is alive, and may have renewed its lease in between.
+                while not recovery.hand_over(log.id, 1, interrupted=True):
+                    lease.expire(log.id, 1)
 
     world.cliniko.before_request = replace_the_worker
     engine.run(log.id, 1, worker="slow")
