@@ -164,7 +164,7 @@ def test_a_clinic_is_added_with_its_key_from_standard_input(app: Flask, cast: Ca
 def test_a_token_is_printed_that_acts_for_the_person(app: Flask, cast: Cast) -> None:
     token = run(app, "issue-token", "BOB@example.com").output.strip()
 
-    assert tokens.user_of(token) == cast.bob
+    assert tokens.row_of(token).user == cast.bob
 
 
 def test_a_sync_shows_its_progress_to_the_end(

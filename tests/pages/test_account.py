@@ -32,7 +32,7 @@ def test_a_new_password_ends_everything_but_this_session(
     assert people.authenticate(cast.bob.email, NEW) is not None
     assert people.authenticate(cast.bob.email, PASSWORD) is None
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
 
 
 @pytest.mark.parametrize(

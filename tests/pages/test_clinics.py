@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import event
+import pytest
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.statements import asked_meanwhile
 from webapp.clock import now
-from webapp.extensions import db, transaction
+from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import organizations
 
@@ -84,23 +83,14 @@ def test_records_that_failed_need_attention_until_they_are_stored(
     assert "Need attention 0" in text_of(alice.get("/clinics"))
 
 
-def test_a_record_that_only_a_sync_of_changes_has_met_is_not_forgotten(
-    alice: Visitor, cast: Cast
+@pytest.mark.parametrize("later", [1, organizations.SHOWN_SYNCS + 1])
+def test_a_record_that_failed_is_not_forgotten_for_all_the_syncs_of_changes_that_follow(
+    alice: Visitor, cast: Cast, later: int
 ) -> None:
     make_log(cast.surf)
     changed = OperationType.CHANGED_PATIENTS
     refuse(cast.surf, 1, make_log(cast.surf, records_failed=1, operation_type=changed))
-    make_log(cast.surf, operation_type=changed)
-    assert "Need attention 1" in text_of(alice.get("/clinics"))
-
-
-def test_a_record_that_failed_before_all_syncs_that_are_shown_is_not_forgotten(
-    alice: Visitor, cast: Cast
-) -> None:
-    make_log(cast.surf)
-    changed = OperationType.CHANGED_PATIENTS
-    refuse(cast.surf, 1, make_log(cast.surf, records_failed=1, operation_type=changed))
-    for _ in range(organizations.SHOWN_SYNCS + 1):
+    for _ in range(later):
         make_log(cast.surf, operation_type=changed)
     words = text_of(alice.get("/clinics"))
     assert "Need attention 1" in words
@@ -125,12 +115,12 @@ def test_failed_records_of_a_disabled_clinic_need_nobodys_attention(
 def test_many_clinics_are_asked_about_as_often_as_two(alice: Visitor, cast: Cast) -> None:
     refuse(cast.surf, 1)
     alice.get("/clinics")
-    with _statements() as of_two:
+    with asked_meanwhile() as of_two:
         alice.get("/clinics")
     for number in range(5):
         refuse(organizations.add(f"Clinic {number}", SURF_KEY), 1)
     alice.get("/clinics")
-    with _statements() as of_seven:
+    with asked_meanwhile() as of_seven:
         assert "Need attention 6" in text_of(alice.get("/clinics"))
     assert len(of_seven) == len(of_two)
 
@@ -197,18 +187,3 @@ def test_without_a_clinic_it_says_what_to_do(alice: Visitor, cast: Cast) -> None
     words = text_of(alice.get("/clinics"))
     assert "No clinic yet" in words
     assert "Add a clinic" in words
-
-
-@contextmanager
-def _statements() -> Iterator[list[str]]:
-    """What the database is asked meanwhile."""
-    asked: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        asked.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield asked
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)

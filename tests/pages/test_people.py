@@ -98,7 +98,7 @@ def test_another_role_holds_at_once_and_signs_out(alice: Visitor, bob: Visitor, 
     assert people.authenticate(cast.bob.email, PASSWORD) is not None
     assert bob.get("/clinics").status_code == 303
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
 
 
 @pytest.mark.parametrize(("role", "clinic"), [("manager", "northside"), ("admin", "")])
@@ -196,7 +196,7 @@ def test_somebody_is_signed_out_everywhere_and_may_come_back(
     assert vera.get("/clinics").status_code == 303
     vera_now = fresh(cast.vera)
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
     assert vera.signed_in(vera_now).get("/clinics").status_code == 200
 
 

@@ -114,7 +114,7 @@ def test_whoever_is_signed_in_elsewhere_learns_no_key_and_is_out_when_it_is_on(
     assert is_signed_in(bob)
     assert not is_signed_in(elsewhere)
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
 
 
 def test_whoever_took_too_long_is_told_to_begin_again(bob: Visitor) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, inspect
+from sqlalchemy import insert, inspect
 
 from simulator.server import Simulator
 from simulator.users import KeyState
 from tests.api.rows import make_log
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.support.statements import asked_meanwhile
 from webapp.cliniko.errors import AuthFailed, Forbidden, RateLimited, Unavailable
 from webapp.errors import AccountMismatch, ClinikoNotConfigured, ValidationError
 from webapp.extensions import db, transaction
@@ -151,11 +152,6 @@ def test_the_last_syncs_of_each_clinic_are_its_own_and_the_newest_is_whole(cast:
 @pytest.mark.parametrize("database", ["postgresql"])
 def test_no_figure_of_the_clinics_page_reads_all_syncs(cast: Cast) -> None:
     """The page asks every five seconds; with a schedule a clinic has thousands, most completed."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_c: object, _u: object, statement: str, given: Any, *_: object) -> None:
-        asked.append((statement, given))
-
     log = make_log(cast.surf)
     keys = [each.key for each in inspect(SyncLog).column_attrs if each.key != "id"]
     values = {key: getattr(log, key) for key in keys}
@@ -166,9 +162,8 @@ def test_no_figure_of_the_clinics_page_reads_all_syncs(cast: Cast) -> None:
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE sync_logs")
 
-    event.listen(db.engine, "before_cursor_execute", note)
-    organizations.figures(clinics)
-    event.remove(db.engine, "before_cursor_execute", note)
+    with asked_meanwhile() as asked:
+        organizations.figures(clinics)
 
     of_syncs = [each for each in asked if "FROM sync_logs" in each[0]]
     assert of_syncs

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import create_engine, func, select
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
+from tests.support.statements import asked_meanwhile, plan_of
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db, prepare_engine, transaction
@@ -219,25 +220,13 @@ def test_whoever_follows_the_feed_meanwhile_goes_on_and_hears_of_the_deletion(
     ],
 )
 def test_what_is_over_is_found_by_an_index(app: Flask, table: str, index: str) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    def note(_c: object, _u: object, statement: str, given: Any, *_: object) -> None:
-        asked.append((statement, given))
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    retention.clean_up()
-    event.remove(db.engine, "before_cursor_execute", note)
+    with asked_meanwhile() as asked:
+        retention.clean_up()
 
     # The last of them is the day's; before it a worker asks what deleted clinics have left.
     begins = f"SELECT {table}.id \nFROM {table} \n"
-    statement, given = [each for each in asked if each[0].startswith(begins)][-1]
-    with db.engine.connect() as connection:
-        explain = "EXPLAIN QUERY PLAN"
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # for a table of no rows
-            explain = "EXPLAIN"
-        plan = connection.exec_driver_sql(f"{explain} {statement}", given).all()
-    assert index in str(plan)
+    last = [each for each in asked if each[0].startswith(begins)][-1]
+    assert index in plan_of(*last)
 
 
 @pytest.mark.usefixtures("patients")

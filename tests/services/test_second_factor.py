@@ -180,7 +180,7 @@ def test_removing_it_ends_what_was_open_and_leaves_nothing(cast: Cast) -> None:
     assert db.session.scalars(select(SecondFactor)).all() == []
     assert db.session.scalars(select(RecoveryCode)).all() == []
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
     with pytest.raises(NotFound):
         second_factor.remove(cast.bob, PASSWORD)
 

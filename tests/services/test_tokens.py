@@ -22,7 +22,7 @@ from webapp.services import people, tokens
 def test_a_token_names_its_owner(app: Flask, cast: Cast) -> None:
     token, _ = tokens.issue(cast.bob)
 
-    assert tokens.user_of(token) is cast.bob
+    assert tokens.row_of(token).user is cast.bob
 
 
 def test_a_token_says_who_asks_and_nothing_of_what_they_may(app: Flask, cast: Cast) -> None:
@@ -56,18 +56,18 @@ def test_a_token_lasts_an_hour_unless_said_otherwise(app: Flask, cast: Cast) -> 
     day, _ = tokens.issue(cast.bob, lifetime=timedelta(days=1))
 
     with time_machine.travel(start + timedelta(minutes=59), tick=False):
-        assert tokens.user_of(hour) is cast.bob
+        assert tokens.row_of(hour).user is cast.bob
     with time_machine.travel(start + timedelta(minutes=62), tick=False):
-        assert tokens.user_of(day) is cast.bob
+        assert tokens.row_of(day).user is cast.bob
         with pytest.raises(AuthenticationRequired):
-            tokens.user_of(hour)
+            tokens.row_of(hour)
 
 
 def test_no_token_lasts_longer_than_a_year(app: Flask, cast: Cast) -> None:
     token, expires = tokens.issue(cast.bob, lifetime=timedelta(days=5000))
 
     assert expires - now().timestamp() <= timedelta(days=366).total_seconds()
-    assert tokens.user_of(token) is cast.bob
+    assert tokens.row_of(token).user is cast.bob
 
 
 def test_a_token_holds_no_secret(app: Flask, cast: Cast) -> None:
@@ -102,11 +102,11 @@ def test_nobody_revokes_the_token_of_another(app: Flask, cast: Cast) -> None:
 
     with pytest.raises(NotFound):
         tokens.revoke(row.id, owner=cast.vera)
-    assert tokens.user_of(token) is cast.bob
+    assert tokens.row_of(token).user is cast.bob
 
     tokens.revoke(row.id, owner=None)
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
 
 
 def test_its_use_is_noted_once_a_minute(app: Flask, cast: Cast) -> None:
@@ -118,7 +118,7 @@ def test_its_use_is_noted_once_a_minute(app: Flask, cast: Cast) -> None:
         noted = []
         for _ in range(4):
             clock.shift(30)
-            tokens.user_of(token)
+            tokens.row_of(token)
             noted.append(tokens.of(cast.bob)[0].last_used_at)
 
     seconds = [(moment - start).total_seconds() for moment in noted if moment]
@@ -134,7 +134,7 @@ def test_a_use_that_cannot_be_noted_does_no_harm(
         raise OperationalError("UPDATE", {}, Exception("database is locked"))
 
     monkeypatch.setattr(tokens, "transaction", locked)
-    assert tokens.user_of(token).email == "bob@example.com"
+    assert tokens.row_of(token).user.email == "bob@example.com"
 
 
 def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
@@ -154,7 +154,7 @@ def test_another_password_ends_them_in_the_list_too(app: Flask, cast: Cast) -> N
     people.set_password(cast.bob, "another good password")
 
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
     assert [row.state for row in tokens.of(cast.bob)] == ["revoked"]
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import event
-
 from tests.api.rows import make_log, record, refuse
 from tests.cast import Cast
+from tests.support.statements import asked_meanwhile, plan_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, SyncStatus
@@ -75,22 +72,11 @@ def test_a_record_without_a_usable_id_cannot_be_asked_for(cast: Cast) -> None:
 
 def test_they_are_found_without_reading_the_other_syncs(cast: Cast) -> None:
     """The list of clinics asks every few seconds; a schedule makes hundreds of syncs a day."""
-    asked: list[tuple[str, Any]] = []
+    with asked_meanwhile() as asked:
+        failures.with_some_open([cast.surf.id, cast.northside.id])
 
-    def note(_c: object, _u: object, statement: str, given: Any, *_: object) -> None:
-        asked.append((statement, given))
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    failures.with_some_open([cast.surf.id, cast.northside.id])
-    event.remove(db.engine, "before_cursor_execute", note)
-
-    ((statement, given),) = asked
-    with db.engine.connect() as connection:
-        explain = "EXPLAIN QUERY PLAN"
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # for a table of no rows
-            explain = "EXPLAIN"
-        plan = str(connection.exec_driver_sql(f"{explain} {statement}", given).all())
+    (one,) = asked
+    plan = plan_of(*one)
     assert "ix_sync_logs_with_failures" in plan
     assert "ix_sync_logs_of_all" in plan
     assert "ix_sync_logs_organization_id_id" not in plan

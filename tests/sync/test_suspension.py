@@ -138,7 +138,7 @@ def test_a_clinic_is_deleted_only_if_its_name_was_typed(typed: str, cast: Cast) 
 def test_a_deleted_clinic_is_there_for_nobody(cast: Cast, sync: Sync) -> None:
     sync()
     token, _ = tokens.issue(cast.bob)
-    assert tokens.user_of(token).id == cast.bob.id
+    assert tokens.row_of(token).user.id == cast.bob.id
 
     suspension.delete(cast.surf, " Surf Rehab ", actor=cast.alice)
 
@@ -166,7 +166,7 @@ def test_a_deleted_clinic_is_there_for_nobody(cast: Cast, sync: Sync) -> None:
         with pytest.raises(OrganizationNotFound):
             refused()
     with pytest.raises(AuthenticationRequired):
-        tokens.user_of(token)
+        tokens.row_of(token)
     assert db.session.get(SyncLog, 1) is not None  # what its syncs were is kept
     ended = select(AuditEvent.subject).where(AuditEvent.event == Event.PERSON_DEACTIVATED)
     assert list(db.session.scalars(ended.order_by(AuditEvent.id))) == [

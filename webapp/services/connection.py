@@ -178,7 +178,7 @@ def _remember(
                     organization_id, key, report.account, patients=report.total_patients
                 )
         elif error and not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable)):
-            note_refusal(organization_id, key, str(error.error_code))
+            note_refusal(organization_id, key, error.error_code)
         audit.record(
             Event.CONNECTION_TESTED,
             actor=actor,

@@ -69,13 +69,9 @@ def issue(
     return signing.sign(claims), int(claims.expires_at.timestamp())
 
 
-def user_of(token: str) -> User:
-    """The person a token was issued to. Raises AuthenticationRequired for all but valid tokens."""
-    return row_of(token).user
-
-
 def row_of(token: str) -> ApiToken:
-    """A token as it is stored, with its person. Raises what `user_of` does."""
+    """A token as it is stored, with the person it was issued to. Raises AuthenticationRequired for
+    all but valid tokens."""
     claims = signing.read(token)
     row = db.session.scalar(
         select(ApiToken)
