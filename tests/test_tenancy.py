@@ -31,9 +31,9 @@ OF_A_CLINIC = {
 STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query", "select_from"}
 # Functions that ask without naming the clinic, each looked at.
 OTHERWISE = {
-    # By conditions that `_conditions` has made for a clinic, or by ids that were found with them.
-    "services/patients.py": {
-        *("_beginning", "_ids", "_page", "_page_and_total", "_count", "_in_this_order"),
+    # By what `scope` says of each question, or by ids that were found so.
+    "services/patient_pages.py": {
+        *("_from_the_front", "_ids", "_in_this_order", "_page", "_page_beside_total", "_total"),
     },
     # By ids of syncs that were found for the clinics of a page.
     "services/organizations.py": {"_WHOLE"},

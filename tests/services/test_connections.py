@@ -87,5 +87,33 @@ def test_a_lone_read_leaves_the_connection_as_it_was(app: Flask) -> None:
             assert not driver_of(session.connection()).autocommit
 
 
+def test_what_only_reads_stays_prepared_from_one_request_to_the_next(app: Flask) -> None:
+    """The driver prepares what it was asked five times, and forgets it at each rollback."""
+    for _ in range(7):
+        assert db.session.execute(text("SELECT 41 + 1")).scalar_one() == 42
+        assert driver_of(db.session.connection()).autocommit
+        db.session.remove()
+
+    prepared = text("SELECT sum(generic_plans + custom_plans) FROM pg_prepared_statements")
+    assert db.session.scalar(prepared) == 2
+
+
+def test_what_is_written_is_in_a_transaction_also_after_reading(app: Flask) -> None:
+    db.session.execute(text("SELECT 1"))
+    with transaction() as session:
+        session.execute(text("CREATE TABLE half_done (id int)"))
+        session.rollback()
+    assert db.session.scalar(text("SELECT to_regclass('half_done')")) is None
+
+
+def test_a_server_that_went_without_a_word_is_given_up(app: Flask) -> None:
+    """In seconds, by what the driver was told: a kernel that answers cannot be silenced here."""
+    with read_alone() as connection:
+        told = driver_of(connection).info.get_parameters()
+    assert int(told["tcp_user_timeout"]) == 20_000
+    probes = (told[f"keepalives_{name}"] for name in ("idle", "interval", "count"))
+    assert [*probes] == ["5", "5", "3"]
+
+
 def driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection

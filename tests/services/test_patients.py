@@ -175,6 +175,20 @@ def test_pages_of_a_search_are_whole_where_few_become_many(
         assert found == [each.cliniko_patient_id for each in sorted(crowd, key=_place)]
 
 
+@pytest.mark.parametrize("others", [0, 60, 500])
+def test_a_search_that_many_match_is_whole_wherever_they_stand(cast: Cast, others: int) -> None:
+    """All of those who were stored first match; the list begins with the others."""
+    crowd = [record(number, f"{number:04}", "Many") for number in range(1, 301)]
+    first = [record(number, f"{number:04}", "Another") for number in range(1000, 1000 + others)]
+    put(cast.surf, *crowd, *first)
+
+    for limit, offset in ((1, 0), (50, 0), (50, 50), (50, 250), (100, 0), (100, 250), (300, 0)):
+        page = patients.find(cast.surf, PatientFilter(search="many"), limit=limit, offset=offset)
+        keys = [each.cliniko_patient_id for each in page.patients]
+        assert keys == [str(number) for number in range(1, 301)][offset : offset + limit]
+        assert page.total == 300
+
+
 def _place(each: PatientRecord) -> tuple[str, int]:
     return each.first_name, int(each.cliniko_patient_id)
 

@@ -55,10 +55,8 @@ class Patient(Base):
         ),
         Index(
             "ix_patients_search",
-            *("organization_id", "id"),
-            postgresql_include=[
-                *("state", "last_changed", "sort_key", "search_text", "search_digits")
-            ],
+            *("organization_id", "state", "id"),
+            postgresql_include=["last_changed", "sort_key", "search_text", "search_digits"],
             postgresql_where=FITS_INTO_THE_LIST,
             info={"only": "postgresql"},
         ),

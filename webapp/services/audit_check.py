@@ -9,7 +9,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import select
 
-from webapp.extensions import db
+from webapp.extensions import db, see_one_moment
 from webapp.models import AuditChain, AuditEvent
 from webapp.services import audit
 
@@ -41,9 +41,7 @@ def verify(anchors: Iterable[Anchor] = ()) -> Iterator[Finding]:
     somebody who also set back the row that tells a chain's length. The trail grows meanwhile: what
     is looked at is how it stood at one moment, as is whatever the caller's transaction asks next.
     """
-    db.session.rollback()
-    if db.engine.dialect.name == "postgresql":  # SQLite's transactions see one moment by themselves
-        db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    see_one_moment()
     noted: dict[int, list[Anchor]] = {}
     for anchor in anchors:
         noted.setdefault(anchor.chain, []).append(anchor)

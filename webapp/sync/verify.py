@@ -10,7 +10,7 @@ from sqlalchemy import select
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import PER_PAGE, OrderIgnored, RangeStart, id_of, read_start
 from webapp.cliniko.records import Malformed, PatientRecord, PatientState
-from webapp.extensions import db
+from webapp.extensions import db, see_one_moment
 from webapp.models import Organization, Patient
 from webapp.services.connection import check_account, client_for
 from webapp.sync import forgotten
@@ -96,7 +96,7 @@ def _pages(
 def _held(organization: Organization) -> dict[str, Version]:
     """Our patients by what their fields say now: a digest that was stored with them proves nothing
     about a field that was changed since."""
-    db.session.rollback()  # see what a sync has written meanwhile
+    see_one_moment()  # with what a sync has written meanwhile
     rows = db.session.scalars(
         select(Patient).where(Patient.organization_id == organization.id),
         execution_options={"yield_per": _ROWS_AT_ONCE},

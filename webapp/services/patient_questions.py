@@ -1,0 +1,125 @@
+"""What may be asked about the patients of a clinic, as conditions with places for their values.
+
+Questions of one kind differ in their values alone, so that each kind is put into words once: for a
+short question that takes the application longer than its answer.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Text, TextClause, bindparam, func, or_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from webapp.cliniko.records import PatientState
+from webapp.extensions import db
+from webapp.models import Organization, Patient
+from webapp.services import search
+
+Conditions = list[ColumnElement[bool] | TextClause]
+Values = dict[str, Any]
+
+_SPECIAL_TO_GLOB = re.compile(r"[*?\[]")
+_IN_BRACKETS = r"[\g<0>]"
+
+
+class Kind(NamedTuple):
+    """What is asked for, without its values."""
+
+    on_postgresql: bool
+    state: bool
+    terms: tuple[int, ...]  # in how many further forms each is looked for, as a phone number
+    last_synced_after: bool
+    changed_after: bool
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the indexes hold all that is asked about; when a patient was synced stands in the
+        table alone."""
+        return not self.last_synced_after
+
+
+class Question(NamedTuple):
+    """A question, and the clinic and the values that it is asked with."""
+
+    kind: Kind
+    values: Values
+
+
+def question(
+    organization: Organization,
+    state: PatientState | None,
+    words: str,
+    last_synced_after: datetime | None,
+    changed_after: datetime | None,
+) -> Question:
+    """What is asked about the patients of a clinic; None, or no words, for what does not matter."""
+    terms = [(term, _numbers(term, organization.shard)) for term in search.terms(words)]
+    postgres = on_postgresql()
+    kind = Kind(
+        postgres,
+        state is not None,
+        tuple(len(numbers) for _, numbers in terms),
+        last_synced_after is not None,
+        changed_after is not None,
+    )
+    values: Values = {
+        "organization_id": organization.id,
+        "state": state,
+        "last_synced_after": last_synced_after,
+        "changed_after": changed_after,
+    }
+    for place, (term, numbers) in enumerate(terms):
+        for form, text in enumerate([term, *numbers]):
+            values[_name(place, form)] = text if postgres else _glob(text)
+    return Question(kind, {name: value for name, value in values.items() if value is not None})
+
+
+def scope(kind: Kind) -> Conditions:
+    """Of which clinic, and in which state."""
+    ours: Conditions = [Patient.organization_id == bindparam("organization_id")]
+    return [*ours, Patient.state == bindparam("state")] if kind.state else ours
+
+
+def asked(kind: Kind) -> Conditions:
+    """All else."""
+    conditions: Conditions = [
+        or_(
+            _contains(kind, Patient.search_text, _name(place, 0)),
+            *(
+                _contains(kind, Patient.search_digits, _name(place, form + 1))
+                for form in range(forms)
+            ),
+        )
+        for place, forms in enumerate(kind.terms)
+    ]
+    if kind.last_synced_after:
+        conditions.append(Patient.last_synced > bindparam("last_synced_after"))
+    if kind.changed_after:
+        conditions.append(Patient.last_changed > bindparam("changed_after"))
+    return conditions
+
+
+def on_postgresql() -> bool:
+    return db.engine.dialect.name == "postgresql"
+
+
+def _numbers(term: str, shard: str | None) -> list[str]:
+    return search.forms(term, shard) if search.is_number(term) else []
+
+
+def _name(place: int, form: int) -> str:
+    return f"term_{place}_{form}"
+
+
+def _contains(kind: Kind, column: InstrumentedAttribute[str], name: str) -> ColumnElement[bool]:
+    """What finds a text as it stands, case and all, in the shortest time on each database."""
+    if kind.on_postgresql:
+        return func.strpos(column, bindparam(name, type_=Text())) > 0
+    return column.bool_op("GLOB")(bindparam(name, type_=Text()))
+
+
+def _glob(text: str) -> str:
+    return f"*{_SPECIAL_TO_GLOB.sub(_IN_BRACKETS, text)}*"
