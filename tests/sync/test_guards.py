@@ -16,7 +16,7 @@ import pytest
 import requests
 import time_machine
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from config import Settings
 from simulator.account import ClinikoAccount
@@ -29,7 +29,7 @@ from webapp import create_app
 from webapp.cliniko import line, listing
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog
+from webapp.models import Patient, SyncLog
 from webapp.sync import engine, lease, reader, recovery, removals
 from webapp.sync.passes import Passes
 
@@ -97,11 +97,51 @@ def without_the_fence(patch: Patch) -> None:
         for name, value in values.items():
             setattr(log, name, value)
 
-    def prove(sync_log_id: int, attempt: int) -> lease.Standing:
+    def prove(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
         log = db.session.get_one(SyncLog, sync_log_id, populate_existing=True)
         return lease.Standing(log.records_success, log.records_failed, log.checkpoint or {})
 
     patch.setattr(lease, "write", write)
+    patch.setattr(lease, "prove", prove)
+
+
+# The count of writes: a standby that takes over may lack the last commits.
+
+
+def a_database_that_takes_commits_back_loses_nobody(world: World) -> None:
+    log = world.begin()
+    clinic_id = log.organization_id
+    before: list[dict[str, Any]] = []
+    taken_back = False
+
+    def take_back(_path: str, _params: object, _number: int) -> None:
+        nonlocal taken_back
+        with world.app.app_context(), transaction() as session:
+            row = session.get_one(SyncLog, log.id, with_for_update=True)
+            if not row.records_success:
+                before.append(dict(row.checkpoint or {}))
+            elif not taken_back:
+                taken_back = True
+                session.execute(delete(Patient).where(Patient.organization_id == clinic_id))
+                row.checkpoint, row.records_success = before[-1], 0
+
+    world.cliniko.before_request = take_back
+    engine.run(log.id, 1, worker="first")
+    world.cliniko.before_request = None
+    assert taken_back
+    if db.session.get_one(SyncLog, log.id, populate_existing=True).is_running:
+        engine.run(log.id, 2, worker="second")
+    assert db.session.get_one(SyncLog, log.id, populate_existing=True).status == "completed"
+    assert copy_of(world.cast.surf) == truth_of(world.surf)
+
+
+def without_the_count(patch: Patch) -> None:
+    as_it_is = lease.prove
+
+    def prove(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
+        log = db.session.get_one(SyncLog, sync_log_id, populate_existing=True)
+        return as_it_is(sync_log_id, attempt, (log.checkpoint or {}).get("writes", 0))
+
     patch.setattr(lease, "prove", prove)
 
 
@@ -240,6 +280,7 @@ POSTGRES_ONLY = {"savepoint"}
 
 GUARDS: dict[str, tuple[Callable[[World], None], Callable[[Patch], None]]] = {
     "fence": (a_replaced_worker_writes_nothing, without_the_fence),
+    "count of writes": (a_database_that_takes_commits_back_loses_nobody, without_the_count),
     "lease": (a_lost_worker_is_replaced_within_half_a_minute, without_the_lease),
     "catch-up": (
         who_is_edited_after_being_read_arrives_in_the_same_sync,

@@ -186,7 +186,7 @@ def test_a_closed_sync_stays_closed(begin: Begin) -> None:
 
     assert not recovery.hand_over(log.id, 1, interrupted=False)
     with pytest.raises(lease.LeaseLost), transaction():
-        lease.prove(log.id, 1)
+        lease.prove(log.id, 1, 0)
     with pytest.raises(lease.LeaseLost), transaction():
         lease.write(log.id, 1, records_success=5)
     assert (log.status, log.records_success) == ("failed", 0)
@@ -209,7 +209,7 @@ def test_a_worker_locks_the_clinic_before_its_sync(app: Flask, begin: Begin) -> 
 
     def proven() -> lease.Standing:
         with app.app_context(), transaction():
-            return lease.prove(log_id, 1)
+            return lease.prove(log_id, 1, 0)
 
     def clinic_is_locked() -> bool:
         with db.engine.connect() as third:

@@ -84,7 +84,7 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         log.info("sync_completed")
     except lease.LeaseLost:
         log.warning("sync_taken_over")
-    except HandOver:
+    except (HandOver, lease.TakenBack):
         recovery.hand_over(sync_log_id, attempt, interrupted=False)
         log.info("sync_handed_over")
     except lease.CancelRequested:

@@ -33,6 +33,11 @@ class LeaseLost(Exception):
     """Another attempt owns the sync, or it is closed: stop without a word, and write nothing."""
 
 
+class TakenBack(Exception):
+    """The database has lost what it had confirmed, as a standby does that takes over without the
+    last commits: go on from what it holds."""
+
+
 class CancelRequested(Exception):
     """Somebody asked for this sync to be cancelled."""
 
@@ -83,13 +88,13 @@ def _waited(sync_log_id: int) -> float:
     return (database_now() - handed_over_at).total_seconds() if handed_over_at else 0.0
 
 
-def prove(sync_log_id: int, attempt: int) -> Standing:
+def prove(sync_log_id: int, attempt: int, confirmed: int) -> Standing:
     """First thing in a transaction that stores patients: locks the clinic and then the sync, so
     that to its end nobody else can write to them. What it returns is what was committed, and not
     what this process believes: the answer to a commit can get lost.
 
     Raises LeaseLost if another attempt owns it or it is closed, CancelRequested if it is to be
-    cancelled.
+    cancelled, TakenBack if it does not hold as many writes of this sync as were `confirmed`.
     """
     row = db.session.execute(
         select(
@@ -113,7 +118,13 @@ def prove(sync_log_id: int, attempt: int) -> Standing:
         raise LeaseLost  # it was shown as failed by now, though nobody could write that down
     if row.cancel_requested_at is not None:
         raise CancelRequested
-    return Standing(row.records_success, row.records_failed, row.checkpoint or {})
+    checkpoint = row.checkpoint or {}
+    if checkpoint.get("writes", 0) - confirmed not in (
+        0,
+        1,
+    ):  # one more if only the answer was lost
+        raise TakenBack
+    return Standing(row.records_success, row.records_failed, checkpoint)
 
 
 def write(sync_log_id: int, attempt: int, **values: Any) -> None:

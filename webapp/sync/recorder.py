@@ -70,12 +70,13 @@ class Recorder:
         self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._estimate = Estimate(sync_log.records_processed)
+        self._writes: int = self.checkpoint.get("writes", 0)  # that the database has confirmed
         self._written_at = 0.0
 
     def enter(self, phase: SyncPhase) -> None:
         """Say what the sync does from now on."""
         self.progress = self._entering(phase)
-        self._in_transaction(self._write)
+        self._in_transaction(lambda _: self._write())
         self._estimate.not_asked_yet()
 
     def connected(self, account: Account, *, active: int, to_read: Sequence[int]) -> None:
@@ -95,7 +96,7 @@ class Recorder:
         """Write down that Cliniko has shown patients for the key, and whose account it opens.
         Raises AccountMismatch, and KeyReplaced."""
 
-        def write() -> None:
+        def write(_: lease.Standing) -> None:
             clinic_id = self.target.organization_id
             note_acceptance(clinic_id, self.key, account, patients=patients)
             self._write()
@@ -111,8 +112,7 @@ class Recorder:
         self._check_time()
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
-        def write() -> tuple[Stored, Progress, Tally]:
-            standing = lease.prove(self.target.sync_log_id, self._attempt)
+        def write(standing: lease.Standing) -> tuple[Stored, Progress, Tally]:
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
             progress = self._advanced(standing, stored, pages[-1].number)
@@ -148,14 +148,13 @@ class Recorder:
         shown = self._estimated(self.progress, waiting_until)
         if waiting_until is not None:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
-        self._in_transaction(lambda: self._write(shown))
+        self._in_transaction(lambda _: self._write(shown))
 
     def finish(self, removals: Outcome) -> None:
         """Mark deleted what is to be marked, list what is held, compare what Cliniko has told with
         what we hold, and close the sync as completed: one transaction."""
 
-        def write() -> None:
-            standing = lease.prove(self.target.sync_log_id, self._attempt)
+        def write(standing: lease.Standing) -> None:
             withheld = told_of(self.target, [*removals.held, *removals.kept])
             marks = RecordPage(self.progress.current_page, removals.marks)
             stored = store_pages(self.target, [marks], seen_at=now())
@@ -232,19 +231,23 @@ class Recorder:
         self, progress: Progress | None = None, told: Tally | None = None, **extra: Any
     ) -> None:
         progress = progress or self.progress
+        so_far = {"told": (told or self._told).to_json(), "changes": progress.changes.to_json()}
         lease.write(
             self.target.sync_log_id,
             self._attempt,
             records_success=progress.success,
             records_failed=progress.failed,
             progress=progress.metadata() | extra,
-            checkpoint=self.checkpoint
-            | {"told": (told or self._told).to_json(), "changes": progress.changes.to_json()},
+            checkpoint=self.checkpoint | so_far | {"writes": self._writes + 1},
         )
 
-    def _in_transaction(self, write: Callable[[], Answer]) -> Answer:
+    def _in_transaction(self, write: Callable[[lease.Standing], Answer]) -> Answer:
+        def proven() -> Answer:
+            return write(lease.prove(self.target.sync_log_id, self._attempt, self._writes))
+
         self._budget.look()  # first, so that no transaction waits for Redis
-        answer = patiently(write, meanwhile=self._stay_alive)
+        answer = patiently(proven, meanwhile=self._stay_alive)
+        self._writes += 1
         self._written_at = time.monotonic()
         return answer
 
