@@ -18,6 +18,8 @@ from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.codes import set_up
 from tests.conftest import CREDENTIALS_KEY
+from webapp.cli import _last_words
+from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import AuditEvent, Role, SyncLog
 from webapp.models.audit_event import SERVICE_CHAIN
@@ -176,6 +178,26 @@ def test_a_sync_shows_its_progress_to_the_end(
 
     assert result.exit_code == 0, result.output
     assert "648 patients in step" in result.output
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        ({}, "600 patients in step."),
+        (
+            {"removals_held": 40},
+            "600 patients read, 40 seem to be gone: an admin decides.",
+        ),
+        ({"removals_unasked": 30}, "600 patients read, 30 could not be asked about yet."),
+        ({"removals_kept": 2}, "600 patients read, 2 are gone from Cliniko and kept."),
+        ({"differ": 1}, "600 patients read, what is stored is not what Cliniko has told: see"),
+    ],
+)
+def test_the_last_words_say_in_step_only_of_what_is(progress: dict[str, int], said: str) -> None:
+    log = SyncLog(status="completed", records_success=600, records_failed=0)
+    log.started_at = log.completed_at = now()
+    log.progress = progress | {"certificate": {"in_step": not progress}}
+    assert said in _last_words(log)
 
 
 def test_a_sync_that_fails_ends_with_its_reason_and_code_1(

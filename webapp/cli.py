@@ -129,10 +129,23 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
 def _last_words(log: SyncLog) -> str:
     if log.status == SyncStatus.FAILED:
         return f"{log.error_code}: {log.error_message}"
-    of_all = log.operation_type == OperationType.FULL_PATIENTS
-    done = "patients in step" if of_all else "patients read"
-    words = f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"
-    return words + (f", {log.records_failed} could not be stored." if log.records_failed else ".")
+    certificate = log.progress.get("certificate")
+    done = "patients in step" if certificate and certificate["in_step"] else "patients read"
+    words = [f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"]
+    words += [said.format(n) for n, said in _but(log) if n]
+    if certificate and not certificate["in_step"] and len(words) == 1:
+        words.append("what is stored is not what Cliniko has told: see sync --verify")
+    return ", ".join(words) + "."
+
+
+def _but(log: SyncLog) -> list[tuple[int, str]]:
+    """What keeps both sides from being the same, with how many."""
+    return [
+        (log.records_failed, "{} could not be stored"),
+        (log.progress.get("removals_held") or 0, "{} seem to be gone: an admin decides"),
+        (log.progress.get("removals_unasked") or 0, "{} could not be asked about yet"),
+        (log.progress.get("removals_kept") or 0, "{} are gone from Cliniko and kept"),
+    ]
 
 
 @click.command("clean-up")

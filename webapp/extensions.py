@@ -11,7 +11,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -32,6 +32,7 @@ GIVE_UP_SILENCE = {
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
 TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
 
+_READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction
 _ABOUT_VALUES = ("22", "23")  # PostgreSQL's classes: data exceptions, violated constraints
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
@@ -163,6 +164,7 @@ def prepare_engine(engine: Engine) -> None:
     if engine.dialect.name == "postgresql":
         _test_idle_connections(engine)
         event.listen(engine, "handle_error", _leave_values_out)
+        event.listen(engine, "handle_error", _leave_when_read_only, retval=True)
     else:
         _configure_sqlite(engine)
 
@@ -186,6 +188,18 @@ def _test_idle_connections(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError("The connection was lost while idle.") from error
+
+
+def _leave_when_read_only(context: ExceptionContext) -> OperationalError | None:
+    """A server that may only be read is the one before a failover, or one whose disk is nearly
+    full. It is away, like one that cannot be reached; and its connections are not used again."""
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) != _READ_ONLY:
+        return None
+    context.is_disconnect = True
+    return OperationalError(
+        context.statement, None, error, hide_parameters=True, connection_invalidated=True
+    )
 
 
 def _leave_values_out(context: ExceptionContext) -> None:

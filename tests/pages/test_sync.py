@@ -78,15 +78,17 @@ def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -
 def test_what_is_not_the_same_is_said_with_the_reason(vera: Visitor, cast: Cast) -> None:
     apart = certificate(Tally(), Tally(digest=1), failed=0)
 
-    def words(held: int = 0, failed: int = 0) -> str:
-        shown = progress(certificate=apart, removals_held=held)
+    def words(failed: int = 0, **removals: int) -> str:
+        shown = progress(certificate=apart, **removals)
         log = make_log(cast.surf, progress=shown, records_failed=failed)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
 
     assert "Not equal" in words()
     assert "--verify" in words()
     assert "could not be stored" in words(failed=2)
-    assert "Removals are held back" in words(held=40)
+    assert "Removals are held back" in words(removals_held=40)
+    assert "Not all who stand in no list" in words(removals_unasked=30)
+    assert "decided to keep patients" in words(removals_kept=2)
 
 
 def progress(**more: Any) -> dict[str, Any]:

@@ -119,12 +119,20 @@ def test_it_says_until_when_cliniko_makes_it_wait(card: Card) -> None:
 
 
 def test_a_completed_sync_says_how_long_it_took(card: Card) -> None:
-    done = {"progress_percent": 100.0}
+    done = {"progress_percent": 100.0, "certificate": {"in_step": True}}
     words = text_of(
         card(SyncStatus.COMPLETED, records_success=648, records_failed=0, progress=done)
     )
     assert "100% All 648 patients are in step" in words
     assert "Took 4m 22s" in words
+
+
+def test_it_does_not_say_all_while_some_could_not_be_asked_about(card: Card) -> None:
+    certificate = {"in_step": False}
+    done = {"progress_percent": 100.0, "certificate": certificate, "removals_unasked": 30}
+    words = text_of(card(SyncStatus.COMPLETED, records_success=648, progress=done))
+    assert "All 648" not in words
+    assert "30 patients stand in no list of Cliniko and could not be asked about yet" in words
 
 
 def test_failed_records_are_told_apart_from_a_failed_sync(card: Card) -> None:

@@ -12,7 +12,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from webapp import extensions
+from webapp.errors import ErrorCode
 from webapp.extensions import db, read_alone, transaction
+from webapp.sync.database_trouble import meaning_of
 
 
 @pytest.fixture
@@ -113,6 +115,33 @@ def test_a_server_that_went_without_a_word_is_given_up(app: Flask) -> None:
     assert int(told["tcp_user_timeout"]) == 20_000
     probes = (told[f"keepalives_{name}"] for name in ("idle", "interval", "count"))
     assert [*probes] == ["5", "5", "3"]
+
+
+def test_a_server_that_may_only_be_read_is_one_that_is_away(app: Flask) -> None:
+    """As the one before a failover, to which the connections still lead."""
+    with read_alone() as connection:
+        name = connection.engine.url.database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    db.engine.dispose()
+    with pytest.raises(OperationalError) as raised, transaction() as session:
+        session.execute(text("CREATE TABLE nothing (id int)"))
+    assert meaning_of(raised.value)[0] is ErrorCode.DATABASE_UNAVAILABLE
+
+    with read_alone() as connection:
+        connection.execute(text("SET default_transaction_read_only = off"))
+        connection.execute(text(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'))
+    db.engine.dispose()
+
+
+def test_its_connection_is_not_used_again(app: Flask) -> None:
+    backend = text("SELECT pg_backend_pid()")
+    with transaction() as session:
+        before = session.scalar(backend)
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        with pytest.raises(OperationalError):
+            session.execute(text("CREATE TABLE nothing (id int)"))
+        session.rollback()
+    assert db.session.scalar(backend) != before
 
 
 def driver_of(connection: Connection) -> Any:

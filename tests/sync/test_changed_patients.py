@@ -281,6 +281,20 @@ def test_a_week_after_the_last_full_sync_it_becomes_one(synced: SyncLog, cast: C
             assert watermark.needs_full_sync(cast.surf) is due
 
 
+def test_while_full_syncs_fail_changes_are_read_and_the_full_one_is_tried_once_a_day(
+    synced: SyncLog, sync: Sync, cast: Cast
+) -> None:
+    late = synced.started_at + watermark.FULL_SYNC_EVERY + timedelta(minutes=1)
+    with time_machine.travel(late, tick=False):
+        failed = sync(CHANGED)
+        assert failed.operation_type == "full_patients"
+        with transaction():
+            db.session.get_one(SyncLog, failed.id).status = "failed"
+    for later, due in ((timedelta(hours=23), False), (timedelta(hours=25), True)):
+        with time_machine.travel(late + later, tick=False):
+            assert watermark.needs_full_sync(cast.surf) is due
+
+
 def test_a_failed_full_sync_does_not_count(synced: SyncLog, sync: Sync, cast: Cast) -> None:
     with transaction():
         db.session.get_one(SyncLog, synced.id).status = "failed"

@@ -20,7 +20,7 @@ from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import ending, history, lease, recovery
-from webapp.sync.start import start_sync
+from webapp.sync.start import cancel_sync, start_sync
 
 Begin = Callable[..., SyncLog]
 
@@ -60,6 +60,31 @@ def test_a_sync_whose_lease_ran_out_is_handed_over(begin: Begin) -> None:
     db.session.expire_all()
     assert (log.status, log.attempt, log.interruptions, log.worker) == ("running", 2, 1, None)
     assert queue.is_queued(log.id, 2)
+
+
+def test_one_that_was_cancelled_is_not_handed_over_but_closed(begin: Begin, cast: Cast) -> None:
+    log = begin()
+    worked_on(log, lease_ends=timedelta(seconds=5))
+    cancel_sync(cast.surf, actor=cast.alice)
+    assert recovery.settle(log.id) is None  # its worker is to end it
+    worked_on(log, lease_ends=-timedelta(seconds=1))
+
+    assert recovery.recover_stale_syncs() == []
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
+
+
+def test_one_that_was_cancelled_is_closed_when_its_worker_is_told_to_end(
+    begin: Begin, cast: Cast
+) -> None:
+    log = begin()
+    worked_on(log, lease_ends=timedelta(seconds=5))
+    cancel_sync(cast.surf, actor=cast.alice)
+    assert recovery.hand_over(log.id, 1, interrupted=False)
+
+    assert recovery.settle(log.id) == recovery.CANCELLED
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
 
 
 def test_two_that_look_at_once_hand_it_over_once(begin: Begin) -> None:

@@ -159,6 +159,28 @@ def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
     assert of(cast.surf).skipped_at is None
 
 
+@pytest.mark.parametrize(("completes", "started"), [(True, 0), (False, 1)])
+def test_a_full_sync_is_skipped_once_another_has_completed(
+    cast: Cast, completes: bool, started: int
+) -> None:
+    choose(cast.surf, full=time(2))
+    at = now().replace(microsecond=0) - MINUTE
+    make_due(cast.surf, next_full_at=at)
+    running = start_sync(
+        cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+
+    assert start_due_syncs() == []
+    assert (of(cast.surf).next_full_at, of(cast.surf).skipped_at) == (at, None)
+    end(running)
+    with transaction():
+        db.session.get_one(SyncLog, running.id).status = "completed" if completes else "failed"
+
+    assert len(start_due_syncs()) == started
+    assert of(cast.surf).skipped_at == (at if completes else None)
+    assert (of(cast.surf).next_full_at or at) > now()
+
+
 @pytest.mark.parametrize("smaller", [OperationType.ACTIVE_PATIENTS, OperationType.RETRY_FAILED])
 def test_changes_wait_for_the_end_of_a_sync_that_brings_none(
     cast: Cast, smaller: OperationType

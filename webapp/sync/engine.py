@@ -22,7 +22,6 @@ from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
 from webapp.sync.retry import read_failed
-from webapp.sync.start import CANCELLED
 
 log = structlog.get_logger()
 
@@ -86,9 +85,11 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         log.warning("sync_taken_over")
     except (HandOver, lease.TakenBack):
         recovery.hand_over(sync_log_id, attempt, interrupted=False)
+        recovery.settle(sync_log_id)  # if it was cancelled meanwhile, nobody need take it up
         log.info("sync_handed_over")
     except lease.CancelRequested:
-        _fail(sync_log_id, attempt, ErrorCode.SYNC_CANCELLED, CANCELLED)
+        closing = recovery.CANCELLED
+        _fail(sync_log_id, attempt, closing.error_code, closing.message)
     except (AppError, ClinikoError) as error:
         _fail(sync_log_id, attempt, error.error_code, error.message)
     except (SyncTimeout, JobTimeoutException):

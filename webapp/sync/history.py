@@ -116,6 +116,11 @@ def last_completed(
     return db.session.scalar(_newest(organization, right, SyncLog.status == SyncStatus.COMPLETED))
 
 
+def last_begun(organization: Organization, operation_type: OperationType) -> SyncLog | None:
+    """The newest sync of this type, however it ended."""
+    return db.session.scalar(_newest(organization, SyncLog.operation_type == operation_type))
+
+
 def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
     """The records that a sync could not store, in the order they came."""
     return list(

@@ -41,6 +41,9 @@ class Closing:
     message: str
 
 
+CANCELLED = Closing(
+    ErrorCode.SYNC_CANCELLED, "The sync was cancelled. What was stored until then is kept."
+)
 LOST = Closing(
     ErrorCode.SYNC_INTERRUPTED,
     "The worker of this sync was lost and no other could take over. "
@@ -72,6 +75,8 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     """How a sync has to be closed at this moment; None while it may live."""
     if log.status != SyncStatus.RUNNING:
         return None
+    if log.cancel_requested_at is not None and not _is_worked_on(log, moment):
+        return CANCELLED
     if log.worker is None:
         if log.attempt - log.interruptions > MAX_HAND_OVERS:
             return HANDED_ON_TOO_OFTEN
@@ -81,6 +86,12 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
         return POISON
     return LOST if moment > log.lease_expires_at + ABANDONED_AFTER else None
+
+
+def _is_worked_on(log: SyncLog, moment: datetime) -> bool:
+    return log.worker is not None and (
+        log.lease_expires_at is None or moment <= log.lease_expires_at
+    )
 
 
 def _closing_for_waiting(waited: timedelta) -> Closing | None:

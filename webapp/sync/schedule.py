@@ -27,6 +27,7 @@ from webapp.models import (
 )
 from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
+from webapp.sync import history
 from webapp.sync.recovery import Look
 from webapp.sync.start import admitted, running_sync
 
@@ -47,8 +48,8 @@ class _Due:
 def start_due_syncs() -> list[int]:
     """Start what is due, the longest due first; returns the ids of the syncs that were started.
 
-    A clinic that is synced already skips a run, if that sync reads what the run would have read:
-    else the run waits for its end.
+    A clinic that is synced already skips a run of changes, if that sync reads them too. Any other
+    run waits for its end, and a full one is skipped then, if what has ended was one that completed.
     """
     moment = now()
     room = MOST_WAITING - _waiting()
@@ -75,7 +76,12 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
     was quicker."""
     with transaction():
         organization = locks.clinic(due.organization_id)
-        if not _may_run(organization) or not _moved_on(organization, due, moment):
+        if not _may_run(organization):
+            return None
+        if due.full and _has_been_read(organization, due.at):
+            _moved_on(organization, due, moment, skipped_at=due.at)
+            return None
+        if not _moved_on(organization, due, moment):
             return None
         wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
         return admitted(organization, wanted, origin=SyncOrigin.SCHEDULE)
@@ -86,17 +92,24 @@ def _may_run(organization: Organization) -> bool:
     return organization.is_configured and ended is None
 
 
+def _has_been_read(organization: Organization, at: datetime) -> bool:
+    last = history.last_completed(organization, OperationType.FULL_PATIENTS)
+    return last is not None and last.completed_at is not None and last.completed_at >= at
+
+
 def _skip(due: _Due, moment: datetime) -> None:
+    """A full sync waits for the end of whatever runs: a night is too long to wait for the next, if
+    that one fails."""
     with transaction():
         organization = locks.clinic(due.organization_id)
         running = running_sync(due.organization_id)
-        if running is None or not _reads_as_much(OperationType(running.operation_type), due):
+        if (
+            due.full
+            or running is None
+            or not OperationType(running.operation_type).sees_all_changes
+        ):
             return
         _moved_on(organization, due, moment, skipped_at=due.at)
-
-
-def _reads_as_much(running: OperationType, due: _Due) -> bool:
-    return running is OperationType.FULL_PATIENTS if due.full else running.sees_all_changes
 
 
 def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:

@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 from webapp.clock import iso, now
 from webapp.errors import (
     ClinikoNotConfigured,
-    ErrorCode,
     OrganizationDisabled,
     OrganizationNotFound,
     QueueUnavailable,
@@ -33,7 +32,7 @@ from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
 from webapp.sync.lease import database_now
 from webapp.sync.progress import Progress
-from webapp.sync.recovery import close_if_due, closing_for
+from webapp.sync.recovery import CANCELLED, close_if_due, closing_for
 from webapp.sync.watermark import needs_full_sync
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -159,16 +158,13 @@ def cancel_sync(organization: Organization, *, actor: User | None = None) -> Syn
             raise SyncNotRunning(organization_id=organization.id)
         if log.worker is None:
             log.cancel_requested_at = now()
-            ending.fail(log, ErrorCode.SYNC_CANCELLED, CANCELLED, actor=actor)
+            ending.fail(log, CANCELLED.error_code, CANCELLED.message, actor=actor)
         elif log.cancel_requested_at is None:
             log.cancel_requested_at = now()
             trail.record(Event.SYNC_CANCEL_ASKED, log.id, log.organization_id, actor=actor)
     if not log.is_running:  # else it would cost a worker a look, before the syncs of others
         forget_sync(log.id, log.attempt)
     return log
-
-
-CANCELLED = "The sync was cancelled. What was stored until then is kept."
 
 
 def refuse_second(organization_id: int, details: dict[str, object]) -> None:

@@ -17,15 +17,23 @@ from webapp.sync import history
 # Cliniko's clock and the moment it stamps a change may differ a little.
 OVERLAP = timedelta(minutes=5)
 FULL_SYNC_EVERY = timedelta(days=7)
+# One that fails is tried again after so long: meanwhile changes are read, or a clinic whose full
+# syncs fail would hear of no change any more.
+TRIED_AGAIN_AFTER = timedelta(days=1)
 
 
 def needs_full_sync(organization: Organization) -> bool:
     """Whether a sync of what changed would not do: the clinic was never read whole, or was last
-    more than a week ago."""
+    more than a week ago, and that was not tried within a day."""
     if organization.synced_through is None:
         return True
     last = history.last_completed(organization, OperationType.FULL_PATIENTS)
-    return last is None or last.started_at < now() - FULL_SYNC_EVERY
+    if last is None:
+        return True
+    if last.started_at >= now() - FULL_SYNC_EVERY:
+        return False
+    tried = history.last_begun(organization, OperationType.FULL_PATIENTS)
+    return tried is None or tried.started_at < now() - TRIED_AGAIN_AFTER
 
 
 def move(organization_id: int, read_from: datetime) -> None:
