@@ -8,7 +8,8 @@ Each client is a process that asks as soon as it has its answer, of one clinic a
 pages and API do; with `--http` it asks the web server instead. They share the machine with the
 database and the web server. With PostgreSQL everything is asked four times: after loading, when
 nothing was vacuumed or analysed yet; after vacuuming; after a sync has touched every row; and when
-that was vacuumed too, as the table asks its server to do soon after each sync.
+that was vacuumed too, as the table asks its server to do soon after each sync. The last rows are
+the same questions asked with LIKE, and how many times as long they take.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 
 from flask import current_app
 
-from bench import http_clients, indexes
+from bench import http_clients, indexes, plain
 from bench.crowd import (
     add_clinics,
     application,
@@ -55,6 +56,10 @@ HTTP = (
     *("first page, no search", "3 letters, common", "5 letters, rare", "nothing found"),
     *("e-mail, everybody's", "phone, four digits", "deepest page"),
 )
+BY_LIKE = {
+    f"{name}, by LIKE": name
+    for name in ("first page, no search", "3 letters, common", "nothing found", "e-mail, whole")
+}
 BY_NAME = {question.name: question for question in QUESTIONS}
 
 _SHARED: list[Any] = []  # by the questions that one client is given
@@ -125,14 +130,18 @@ def _table(url: str, said: argparse.Namespace, folder: Path, title: str) -> None
         spawn = get_context("spawn")
         shared = (url, folder, said, site, spawn.Barrier(said.clients))
         pool = stack.enter_context(ProcessPoolExecutor(said.clients, spawn, _begin_client, shared))
-        for name in HTTP if site else (*BY_NAME, COUNTS):
+        medians: dict[str, float] = {}
+        for name in HTTP if site else (*BY_NAME, COUNTS, *BY_LIKE):
             if said.only not in name:
                 continue
             work = [pool.submit(_client, number, name) for number in range(said.clients)]
             took = sorted(each for client in work for each in client.result())
             p99 = took[int(len(took) * 0.99)]
             rate = len(took) / said.seconds
-            print(f"{name:30}{statistics.median(took):8.1f}{p99:8.1f}{rate:10.0f}", flush=True)
+            medians[name] = statistics.median(took)
+            ours = medians.get(BY_LIKE.get(name, ""))
+            ratio = f"{medians[name] / ours:8.1f} x" if ours else ""
+            print(f"{name:32}{medians[name]:6.1f}{p99:8.1f}{rate:10.0f}{ratio}", flush=True)
 
 
 def _begin_client(*shared: Any) -> None:
@@ -167,6 +176,9 @@ def _client(number: int, name: str) -> list[float]:
 def _asking(name: str, site: http_clients.Site | None, clinics: int) -> Ask:
     if name == COUNTS:
         return _count
+    if name in BY_LIKE:
+        searches = BY_NAME[BY_LIKE[name]].searches
+        return lambda clinic, turn: _plainly(clinic, searches[turn % len(searches)])
     question = BY_NAME[name]
     offsets = {
         (clinic, search): _last_page(clinic, turn, question)
@@ -197,6 +209,11 @@ def _find(clinic: int, criteria: PatientFilter, offset: int) -> int:
     page = patients.find(organization, criteria, limit=PER_PAGE, offset=offset)
     db.session.remove()
     return page.total
+
+
+def _plainly(clinic: int, search: str) -> None:
+    db.session.get_one(Organization, clinic)
+    plain.find(clinic, search, limit=PER_PAGE)
 
 
 def _count(clinic: int, _turn: int) -> None:
