@@ -6,7 +6,9 @@ short question that takes the application longer than its answer.
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,6 +25,28 @@ Values = dict[str, Any]
 
 _SPECIAL_TO_GLOB = re.compile(r"[*?\[]")
 _IN_BRACKETS = r"[\g<0>]"
+
+
+@dataclass(frozen=True)
+class PatientFilter:
+    """Which patients are asked for. `state` None means all of them."""
+
+    state: PatientState | None = PatientState.ACTIVE
+    search: str = ""
+    last_synced_after: datetime | None = None
+    changed_after: datetime | None = None
+
+    @property
+    def picks(self) -> bool:
+        """Whether more is asked for than a state, so that there may be few matches."""
+        return bool(self.search or self.last_synced_after or self.changed_after)
+
+    @property
+    def words(self) -> str:
+        """All that is asked for, in one text: the same for the same question."""
+        days = (self.last_synced_after, self.changed_after)
+        asked = [str(self.state), sorted(search.terms(self.search)), *map(str, days)]
+        return json.dumps(asked)
 
 
 class Kind(NamedTuple):
@@ -48,28 +72,22 @@ class Question(NamedTuple):
     values: Values
 
 
-def question(
-    organization: Organization,
-    state: PatientState | None,
-    words: str,
-    last_synced_after: datetime | None,
-    changed_after: datetime | None,
-) -> Question:
-    """What is asked about the patients of a clinic; None, or no words, for what does not matter."""
-    terms = [(term, _numbers(term, organization.shard)) for term in search.terms(words)]
-    postgres = on_postgresql()
+def question(organization: Organization, criteria: PatientFilter) -> Question:
+    """What a clinic's patients are asked about, in places for its values, and they."""
+    terms = [(term, _numbers(term, organization.shard)) for term in search.terms(criteria.search)]
+    postgres = _on_postgresql()
     kind = Kind(
         postgres,
-        state is not None,
+        criteria.state is not None,
         tuple(len(numbers) for _, numbers in terms),
-        last_synced_after is not None,
-        changed_after is not None,
+        criteria.last_synced_after is not None,
+        criteria.changed_after is not None,
     )
     values: Values = {
         "organization_id": organization.id,
-        "state": state,
-        "last_synced_after": last_synced_after,
-        "changed_after": changed_after,
+        "state": criteria.state,
+        "last_synced_after": criteria.last_synced_after,
+        "changed_after": criteria.changed_after,
     }
     for place, (term, numbers) in enumerate(terms):
         for form, text in enumerate([term, *numbers]):
@@ -102,7 +120,7 @@ def asked(kind: Kind) -> Conditions:
     return conditions
 
 
-def on_postgresql() -> bool:
+def _on_postgresql() -> bool:
     return db.engine.dialect.name == "postgresql"
 
 

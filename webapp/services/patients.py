@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import select
 
-from webapp.cliniko.records import PatientState
 from webapp.extensions import db
 from webapp.models import Organization, Patient
-from webapp.services import counts, patient_pages, search
-from webapp.services.patient_questions import Question, question
-
-
-@dataclass(frozen=True)
-class PatientFilter:
-    """Which patients are asked for. `state` None means all of them."""
-
-    state: PatientState | None = PatientState.ACTIVE
-    search: str = ""
-    last_synced_after: datetime | None = None
-    changed_after: datetime | None = None
-
-    @property
-    def picks(self) -> bool:
-        """Whether more is asked for than a state, so that there may be few matches."""
-        return bool(self.search or self.last_synced_after or self.changed_after)
-
-    @property
-    def words(self) -> str:
-        """All that is asked for, in one text: the same for the same question."""
-        days = (self.last_synced_after, self.changed_after)
-        asked = [str(self.state), sorted(search.terms(self.search)), *map(str, days)]
-        return json.dumps(asked)
-
-    def question_to(self, organization: Organization) -> Question:
-        """What is asked, in places for its values, and they."""
-        days = (self.last_synced_after, self.changed_after)
-        return question(organization, self.state, self.search, *days)
+from webapp.services import counts, patient_pages
+from webapp.services.patient_questions import PatientFilter as PatientFilter
+from webapp.services.patient_questions import question
 
 
 @dataclass(frozen=True)
@@ -63,11 +34,11 @@ def find(
 
     The order is total, so a patient stands on one page only.
     """
-    question = criteria.question_to(organization)
+    asked = question(organization, criteria)
     if criteria.picks:
-        return PatientPage(*patient_pages.page_and_total(question, limit, offset), limit, offset)
+        return PatientPage(*patient_pages.page_and_total(asked, limit, offset), limit, offset)
     # While a sync runs the count rests and the rows do not: one more row tells of more.
-    rows = patient_pages.page(question, limit + 1, offset)
+    rows = patient_pages.page(asked, limit + 1, offset)
     known, found = _known_count(organization, criteria), offset + len(rows)
     at_the_end = found if rows else min(known, offset)
     total = max(known, found) if len(rows) > limit else at_the_end
@@ -76,7 +47,7 @@ def find(
 
 def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> list[int]:
     """The ids of the patients that match, in the order of `find`, at most so many."""
-    return patient_pages.ids(criteria.question_to(organization), limit)
+    return patient_pages.ids(question(organization, criteria), limit)
 
 
 def get(organization: Organization, patient_id: int) -> Patient | None:
