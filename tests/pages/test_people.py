@@ -225,6 +225,47 @@ def test_a_link_ends_with_everything_else_that_a_person_may_open(
     assert invitations.user_of(secret) is None
 
 
+def end_others(user: User) -> None:
+    row, _ = sessions.begin(user, address="", agent="")
+    sessions.end_others(row)
+
+
+THEFTS: dict[str, Callable[[Cast], object]] = {
+    "deactivated": lambda cast: people.deactivate(cast.bob, actor=cast.alice),
+    "another role": lambda cast: roles.change(
+        cast.bob, Role.VIEWER, cast.surf.id, actor=cast.alice
+    ),
+    "moved": lambda cast: roles.change(cast.bob, Role.MANAGER, cast.northside.id, actor=cast.alice),
+    "signed out by an admin": lambda cast: people.end_sessions(cast.bob, actor=cast.alice),
+    "signed out everywhere else": lambda cast: end_others(cast.bob),
+    "another password": lambda cast: people.set_password(cast.bob, "a password of his own"),
+}
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("how", THEFTS)
+def test_a_link_ends_with_what_whoever_made_it_had_opened(cast: Cast, how: str) -> None:
+    """They know it, and could come back by it; a link of somebody else's is none of theirs."""
+    clinic = cast.surf.id
+    nina, invited = invitations.invite(
+        "nina@example.com", role=Role.MANAGER, organization_id=clinic, actor=cast.bob
+    )
+    renewed = invitations.renew(cast.vera, actor=cast.bob)
+    _, of_a_command = invitations.invite(
+        "nils@example.com", role=Role.VIEWER, organization_id=clinic
+    )
+    of_alice = invitations.renew(cast.charlie, actor=cast.alice)
+
+    THEFTS[how](cast)
+
+    db.session.rollback()
+    assert invitations.user_of(invited) is None
+    assert invitations.user_of(renewed) is None
+    assert invitations.user_of(of_a_command) is not None
+    assert invitations.user_of(of_alice) is not None
+    assert invitations.user_of(invitations.renew(nina, actor=cast.alice)) is not None
+
+
 def test_whoever_was_made_somebody_elses_meanwhile_is_not_changed(cast: Cast) -> None:
     """A manager was allowed to change Vera; before that is done she has become an admin."""
     viewer, surf_id = cast.vera.role, cast.surf.id

@@ -1,8 +1,8 @@
 """Links by which people choose their password: made for a new person, or for one who forgot it.
 
 Whoever makes a link never learns a password. The row of a link lives as long as the link: it goes
-when the link is used, when a newer one is made, and with everything else that ends what a person
-may open.
+when the link is used, when a newer one is made, and with everything else that ends what its person
+may open, or whoever made it: they know the link, and could come back by it.
 """
 
 from __future__ import annotations
@@ -141,7 +141,14 @@ def _link_for(user: User, actor: User | None) -> str:
     secret = secrets.token_urlsafe(32)
     ends = now() + (LIFETIME if user.invited else LIFETIME_OF_A_RESET)
     db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))
-    db.session.add(Invitation(user_id=user.id, secret_digest=_digest(secret), expires_at=ends))
+    db.session.add(
+        Invitation(
+            user_id=user.id,
+            made_by_id=actor and actor.id,
+            secret_digest=_digest(secret),
+            expires_at=ends,
+        )
+    )
     people.record(Event.LINK_MADE, user, actor=actor)
     return secret
 

@@ -228,9 +228,11 @@ def _admins_who_can_help() -> set[int]:
 
 def end_everything_of(user: User) -> None:
     """End what a person has opened and what could open something for them, inside the caller's
-    transaction: sessions, tokens, and links by which a password is chosen."""
+    transaction: sessions, tokens, and links by which a password is chosen, also those that they
+    have made for others: they know them."""
     user.session_epoch += 1
     audit.goes_on(user)
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
     db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
-    db.session.execute(delete(Invitation).where(Invitation.user_id == user.id))
+    links = (Invitation.user_id == user.id) | (Invitation.made_by_id == user.id)
+    db.session.execute(delete(Invitation).where(links))
