@@ -57,6 +57,16 @@ def test_what_production_copies_fits_what_is_here() -> None:
     assert all("/etc/patient-sync/env" in each for each in (unit, command, README))
 
 
+def test_the_server_in_front_writes_neither_answers_nor_bodies_to_a_file(app: Flask) -> None:
+    """Tried with nginx 1.22: with the defaults in their place it makes files of both."""
+    lines = (ROOT / "docs" / "production" / "nginx.conf").read_text().splitlines()
+    said = {line.strip() for line in lines}
+
+    assert app.config["MAX_CONTENT_LENGTH"] == 1024 * 1024
+    assert {"client_max_body_size 1m;", "client_body_buffer_size 1m;"} <= said
+    assert {"proxy_max_temp_file_size 0;", "proxy_buffers 4096 16k;"} <= said
+
+
 def test_every_endpoint_is_in_the_readme(app: Flask) -> None:
     known = {
         re.sub(r"<(?:\w+:)?(\w+)>", "{}", rule.rule.removeprefix("/api/v1"))
