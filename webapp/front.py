@@ -1,8 +1,11 @@
-"""What stands between the web server and Flask: the proxies we trust, and bodies that break off."""
+"""What stands between the web server and Flask: the proxies we trust, the addresses that they tell,
+and bodies that break off."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -11,10 +14,13 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+UNKNOWN = "unknown"  # the address of whoever has none that can be read: one for all of them
+_BRACKETED = re.compile(r"\[([^\]]*)\](:[0-9]*)?")
+
 
 def init_app(app: Flask) -> None:
     """Believe as many proxies as TRUSTED_PROXIES says, and nobody who stands before them."""
-    app.wsgi_app = _WholeBodies(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _WholeBodies(_PlainAddresses(app.wsgi_app))  # type: ignore[method-assign]
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
         # Each proxy appends the address it was asked from; only the last ones are theirs.
@@ -23,6 +29,33 @@ def init_app(app: Flask) -> None:
         )
     # Werkzeug would lead // to / with an absolute address, made from whatever Host was sent.
     app.url_map.merge_slashes = False
+
+
+def plain(address: str) -> str:
+    """The IP address alone, for limits, sessions and the audit trail. Some proxies write a port
+    behind it, IPv6 in brackets or IPv4 as IPv6: with each port somebody would be somebody else."""
+    text = address.strip()
+    if bracketed := _BRACKETED.fullmatch(text):
+        text = bracketed[1]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        parsed = ip_address(text.partition("%")[0])  # the zone behind it names a network card
+    except ValueError:  # nonsense, or a proxy on a socket
+        return UNKNOWN
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
+
+
+class _PlainAddresses:
+    """Tells the application of plain addresses alone, whoever has written them."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["REMOTE_ADDR"] = plain(environ.get("REMOTE_ADDR", ""))
+        return self._app(environ, start_response)
 
 
 class _WholeBodies:

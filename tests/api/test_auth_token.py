@@ -218,13 +218,27 @@ def test_a_flood_of_addresses_that_nobody_has_is_not_one_of_writes(client: Flask
     assert told == [*[{}] * 29, {"more_may_follow": True}]
 
 
+@on_both
 @pytest.mark.usefixtures("cast")
-def test_an_ipv4_address_that_is_written_as_ipv6_is_one_address(client: FlaskClient) -> None:
+@pytest.mark.parametrize(
+    ("written", "address", "another"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.2"),
+        ("192.0.2.1:{port}", "192.0.2.1", "192.0.2.2:50000"),
+        ("[2001:db8::1]:{port}", "2001:db8::2", "[2001:db8:1::1]:50000"),
+        ("nonsense that is longer than any address: {port}", "a socket", "192.0.2.1"),
+    ],
+)
+def test_however_an_address_is_written_it_is_one(
+    client: FlaskClient, written: str, address: str, another: str
+) -> None:
     for guess in range(20):
-        ask(client, f"nobody{guess}@example.com", "wrong", address="::ffff:192.0.2.1")
+        told = written.format(port=50000 + guess)
+        answer = ask(client, f"nobody{guess}@example.com", "wrong", address=told)
+        details_of(answer, 401, "AUTHENTICATION_REQUIRED")
 
-    details_of(ask(client, BOB, PASSWORD, "192.0.2.1"), 429, "RATE_LIMITED")
-    assert ask(client, BOB, PASSWORD, "::ffff:192.0.2.2").status_code == 200
+    details_of(ask(client, BOB, PASSWORD, address), 429, "RATE_LIMITED")
+    assert ask(client, BOB, PASSWORD, another).status_code == 200
 
 
 @pytest.mark.usefixtures("cast")

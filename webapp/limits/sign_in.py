@@ -138,8 +138,8 @@ def _network(address: str) -> str:
     """Who an address belongs to: one IPv6 customer may have a whole /48 to choose from."""
     try:
         parsed = ip_address(address)
-    except ValueError:  # a proxy on a socket
+    except ValueError:  # unknown, see webapp/front.py
         return address
     if isinstance(parsed, IPv6Address):
-        return str(parsed.ipv4_mapped or ip_network((int(parsed), 48), strict=False))
+        return str(ip_network((int(parsed), 48), strict=False))
     return address
