@@ -25,6 +25,7 @@ GOOD = {
     "https://example.com/@user": "https://example.com/@user",
     "https://1.example.com/": "https://1.example.com/",
     "https://a_b.example.com/": "https://a_b.example.com/",
+    f"https://example.com?{'a' * 2_027}": f"https://example.com/?{'a' * 2_027}",
 }
 
 # Ways to reach what only we can reach, and forms that two readers could understand in two ways.
@@ -113,6 +114,9 @@ BAD = [
     "https://" + "a" * 64 + ".com/",
     "https://" + ".".join(["abcdefgh"] * 29) + ".com/",
     "https://evil.com/" + "a" * 2_100,
+    # What is stored and called is longer: it gets a /, or its name in ASCII.
+    "https://example.com?" + "a" * (addresses.LONGEST - 20),
+    "https://bücher.example.com/" + "a" * (addresses.LONGEST - 27),
 ]
 
 

@@ -51,8 +51,7 @@ def checked(address: str) -> str:
     could understand in two ways.
     """
     address = address.strip()
-    if not 0 < len(address) <= LONGEST:
-        raise _refused(f"An address has 1 to {LONGEST} characters.")
+    _check_length(address)
     # A parser may drop these, take them for others, or see the name end there.
     if not address.isprintable() or re.search(r"[\s\\^`{|}<>\"\[\]]", address):
         raise _refused("An address holds no blanks, quotes, brackets or backslashes.")
@@ -68,7 +67,9 @@ def checked(address: str) -> str:
         raise _refused("An address has no part behind #: it would not be sent.")
     _check_name(plain_name)
     _check_way(parts, plain_name, port)
-    return _plain(parts, plain_name, port)
+    plain = _plain(parts, plain_name, port)
+    _check_length(plain)  # a / at its end and a name in ASCII make it longer
+    return plain
 
 
 def is_allowed_inside(name: str) -> bool:
@@ -100,6 +101,11 @@ def _in_ascii(name: str) -> str:
     if name.isascii():
         return name.lower().removesuffix(".")
     return idna.encode(name, uts46=True, std3_rules=True).decode().lower().removesuffix(".")
+
+
+def _check_length(address: str) -> None:
+    if not 0 < len(address) <= LONGEST:
+        raise _refused(f"An address has 1 to {LONGEST} characters.")
 
 
 def _check_name(name: str) -> None:
