@@ -18,6 +18,7 @@ from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from click import ClickException
 from cryptography.fernet import Fernet
 from werkzeug.sansio.utils import host_is_trusted
 
@@ -63,8 +64,11 @@ LONGEST_LINE = 64  # bytes of a list of breached passwords, and some to spare
 GUESSABLE = ("changeme", "change-me", "change_me", "default", "example", "password", "secret")
 
 
-class ConfigError(Exception):
-    """A setting is missing or makes no sense; the text says which one and what to do."""
+class ConfigError(ClickException):
+    """A setting is missing or makes no sense; the text says which one and what to do. It ends a
+    command with that sentence."""
+
+    exit_code = 2
 
 
 class Environment(StrEnum):

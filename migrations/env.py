@@ -7,6 +7,7 @@ from flask import current_app
 from sqlalchemy import Connection, text
 
 from webapp.extensions import in_this_database
+from webapp.terminal import database_in_words
 
 # A migration must not wait for ever behind a running sync; it fails and can be run again.
 LOCK_TIMEOUT = "3s"
@@ -30,5 +31,7 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-with current_app.extensions["migrate"].db.engine.connect() as connection:
+with database_in_words():
+    reached = current_app.extensions["migrate"].db.engine.connect()
+with reached as connection:
     migrate(connection)

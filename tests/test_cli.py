@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import Result
 from cryptography.fernet import Fernet
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from config import ROOT
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
@@ -28,7 +34,7 @@ from webapp.sync import engine
 from webapp.sync.start import start_sync
 
 
-def run(app: Flask, *words: str, typed: str = "") -> Result:
+def run(app: Flask, *words: str, typed: str | bytes = "") -> Result:
     """A command as it is typed; `typed` is what comes from standard input."""
     result = app.test_cli_runner().invoke(args=words, input=typed)
     db.session.rollback()
@@ -70,17 +76,101 @@ def test_a_person_is_added_with_a_password_from_standard_input(app: Flask, cast:
             "has no second factor",
         ),
         (("create-organization", "Clinic"), "key-of-no-form\n", "region"),
+        (("create-organization", "Clinic"), "", "Enter the API key"),
+        (("create-organization", "Clinic"), " \n", "Enter the API key"),
+        (("create-organization", "Clinic"), b"\xff\n", "no text in UTF-8"),
+        (("create-organization", "\udcff"), f"{SURF_KEY}\n", "no text in UTF-8"),
+        (("create-user", "\udcff@example.com", "--role", "admin"), f"{PASSWORD}\n", "no text"),
+        (("issue-token", "\udcff@example.com"), "", "no text in UTF-8"),
+        (("issue-token", "bob@example.com", "--name", "\udcff"), "", "no text in UTF-8"),
+        (("grant-admin", "vera@example.com", "--reason", "\udcff"), "", "no text in UTF-8"),
         (("sync", "99"), "", "no organization"),
+        (("sync", "0"), "", "not in the range"),
+        (("sync", "9" * 20), "", "not in the range"),
+        (("sync", "9" * 5_000), "", "not a valid integer"),
+        (
+            ("create-user", "x@example.com", "--role", "viewer", "--organization", "9" * 20),
+            f"{PASSWORD}\n",
+            "not in the range",
+        ),
+        *(
+            (("audit", "verify", "--anchor", anchor), "", "is not CHAIN:LENGTH:HASH")
+            for anchor in (
+                "nonsense",
+                "0:1:aa",
+                f"0:1:{'a' * 64}:bb",
+                f"0:1:{'a' * 64}\n",
+                f"\u0660:1:{'a' * 64}",
+                f"{'9' * 20}:1:{'a' * 64}",
+                f"0:{'9' * 5_000}:{'a' * 64}",
+                "\udcff",
+            )
+        ),
     ],
 )
 def test_bad_input_ends_with_a_sentence(
-    words: tuple[str, ...], typed: str, sentence: str, app: Flask, cast: Cast
+    words: tuple[str, ...], typed: str | bytes, sentence: str, app: Flask, cast: Cast
 ) -> None:
     result = run(app, *words, typed=typed)
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2, result.output
     assert sentence in result.output
     assert "Traceback" not in result.output
+
+
+LOOKING = [("audit", "verify"), ("sync", "1", "--verify")]  # exit code 1: they found something
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("words", LOOKING)
+def test_a_database_that_is_not_migrated_ends_a_command_with_a_sentence(
+    words: tuple[str, ...], app: Flask, cast: Cast
+) -> None:
+    with db.engine.begin() as theirs:
+        for table in ("audit_chains", "patients"):
+            theirs.execute(text(f"ALTER TABLE {table} RENAME TO {table}_of_another_release"))
+
+    result = run(app, *words)
+
+    assert result.exit_code == 2, result.output
+    assert "The database is not up to date" in result.output
+    assert "db upgrade" in result.output
+
+
+def test_a_command_that_gets_no_connection_ends_with_a_sentence(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(organizations, "get", Mock(side_effect=NoConnectionFree()))
+
+    result = run(app, "sync", "1", "--verify")
+
+    assert (result.exit_code, "no connection became free" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("SECRET_KEY_FILE", "/no/such/file", "Set either SECRET_KEY or SECRET_KEY_FILE"),
+        ("DATABASE_URL", "mysql://x/y", "DATABASE_URL must begin with"),
+        ("DATABASE_URL", "sqlite:////no/such/folder/x.db", "The database cannot be used just now"),
+        ("DATABASE_URL", "postgresql://127.0.0.1:1/x", "The database cannot be used just now"),
+    ],
+)
+@pytest.mark.parametrize("words", [("audit", "verify"), ("db", "upgrade")])
+def test_settings_and_a_database_that_cannot_be_used_end_a_command_with_a_sentence(
+    setting: str, value: str, sentence: str, words: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "webapp", *words],
+        cwd=ROOT,
+        env=os.environ | environment | {setting: value},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 2, done.stderr
+    assert f"Error: {sentence}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_password_is_replaced(app: Flask, cast: Cast) -> None:
@@ -281,7 +371,6 @@ def test_the_audit_trail_is_verified_and_tells_where_it_ends(app: Flask, cast: C
     other = run(app, "audit", "verify", "--anchor", f"{chain}:{length}:{'0' * 64}")
     assert other.exit_code == 1
     assert f"Event 3 of chain {chain} is not the event that was noted." in other.output
-    assert run(app, "audit", "verify", "--anchor", "nonsense").exit_code == 2
 
 
 def test_keys_are_rotated_and_the_command_says_how_many(app: Flask, cast: Cast) -> None:

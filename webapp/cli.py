@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,15 +12,16 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from webapp import people_commands
-from webapp.errors import OrganizationNotFound
+from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
-from webapp.terminal import in_sentences, person, secret
+from webapp.terminal import ID, CannotBeDone, in_sentences, person, secret
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+_ANCHOR = re.compile("([0-9]{1,18}):([0-9]{1,18}):([0-9a-f]{64})")
 
 
 def init_app(app: Flask) -> None:
@@ -37,7 +39,10 @@ def init_app(app: Flask) -> None:
 @in_sentences
 def create_organization(name: str) -> None:
     """Add a clinic. Its Cliniko API key is asked for, or read from standard input."""
-    organization = organizations.add(name, secret("Cliniko API key"))
+    api_key = secret("Cliniko API key")
+    if not api_key.strip():
+        raise ValidationError("Enter the API key of the clinic.", parameter="api_key")
+    organization = organizations.add(name, api_key)
     click.echo(f"{organization.name} is organization {organization.id}.")
 
 
@@ -54,7 +59,7 @@ def issue_token(email: str, name: str | None, days: int | None) -> None:
 
 
 @click.command("sync")
-@click.argument("organization_id", type=int)
+@click.argument("organization_id", type=ID)
 @click.option("--wait", is_flag=True, help="Show the progress until the sync has ended.")
 @click.option("--changes", is_flag=True, help="Only what changed since the last sync.")
 @click.option("--active-only", is_flag=True, help="Only the active patients; no others are read.")
@@ -116,7 +121,7 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
             db.session.rollback()
             log = history.get(organization, sync_log_id)
             if log is None:
-                raise click.ClickException(f"Sync {sync_log_id} is gone.")
+                raise CannotBeDone(f"Sync {sync_log_id} is gone.")
             bar.update(int(log.progress.get("progress_percent", 0.0) * 10) - bar.pos)
             if not log.is_running:
                 break
@@ -187,7 +192,8 @@ def verify_audit(anchors: tuple[str, ...]) -> None:
 
 
 def _anchor(text: str) -> audit_check.Anchor:
-    chain, length, last = [*text.split(":"), "", ""][:3]
-    if not (chain.isdecimal() and length.isdecimal() and last):
-        raise click.BadParameter(f"{text} is not CHAIN:LENGTH:HASH", param_hint="--anchor")
-    return audit_check.Anchor(int(chain), int(length), last)
+    found = _ANCHOR.fullmatch(text)
+    if found is None:
+        said = f"{text[:100]} is not CHAIN:LENGTH:HASH, as this command prints it"
+        raise click.BadParameter(said, param_hint="--anchor")
+    return audit_check.Anchor(int(found[1]), int(found[2]), found[3])

@@ -6,11 +6,11 @@ import click
 
 from webapp.models import Role
 from webapp.services import email_addresses, emergency, invitations, people
-from webapp.terminal import in_sentences, person, secret
+from webapp.terminal import ID, CannotBeDone, in_sentences, person, secret
 
 _ROLE = click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
 _CLINIC = click.option(
-    "--organization", "organization_id", type=int, help="For managers and viewers."
+    "--organization", "organization_id", type=ID, help="For managers and viewers."
 )
 _REASON = click.option("--reason", required=True, help="Is recorded in the audit trail.")
 
@@ -77,7 +77,7 @@ def grant_admin(email: str, reason: str) -> None:
     """Make a person an admin in an emergency, also one who was deactivated."""
     user = people.anybody_by_email(email)
     if user is None:
-        raise click.ClickException(f"Nobody has the address {email}. See invite-user.")
+        raise CannotBeDone(f"Nobody has the address {email}. See invite-user.")
     emergency.grant_admin(user, reason=reason)
     click.echo(f"{user.email} is an admin; sessions and tokens from before have ended.")
     if user.invited:
