@@ -6,6 +6,7 @@ from flask.testing import FlaskClient
 
 from tests.api.envelope import details_of
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from webapp.sync import suspension
 
 URL = "/api/v1/organizations"
 
@@ -18,10 +19,26 @@ def test_an_admin_sees_every_clinic_by_name(alice: FlaskClient, cast: Cast) -> N
                 "name": "Northside Physio",
                 "cliniko_id": None,
                 "configured": True,
+                "disabled": False,
             },
-            {"id": cast.surf.id, "name": "Surf Rehab", "cliniko_id": None, "configured": True},
+            {
+                "id": cast.surf.id,
+                "name": "Surf Rehab",
+                "cliniko_id": None,
+                "configured": True,
+                "disabled": False,
+            },
         ]
     }
+
+
+def test_an_admin_is_told_which_clinic_is_disabled(alice: FlaskClient, cast: Cast) -> None:
+    suspension.disable(cast.surf, actor=cast.alice)
+    seen = alice.get(URL).get_json()["organizations"]
+    assert [(each["name"], each["disabled"]) for each in seen] == [
+        ("Northside Physio", False),
+        ("Surf Rehab", True),
+    ]
 
 
 def test_others_see_the_clinic_they_belong_to(

@@ -13,7 +13,8 @@ from tests.cast import Cast
 from tests.conftest import as_user
 from webapp.clock import now
 from webapp.models import SyncOrigin
-from webapp.services import schedules
+from webapp.services import organizations, schedules
+from webapp.sync import suspension
 
 
 @pytest.fixture
@@ -50,6 +51,18 @@ def test_a_clinic_without_a_schedule_has_none(app: Flask, cast: Cast, url: str) 
         "last_sync_log_id": None,
         "overdue": False,
     }
+
+
+def test_where_nothing_can_run_no_run_is_promised(app: Flask, cast: Cast, url: str) -> None:
+    keyless = organizations.add("No key yet")
+    for clinic in (cast.surf, keyless):
+        schedules.save(clinic, changes_every=15, full_at=None, time_zone="UTC", actor=None)
+    alice = as_user(app, cast.alice)
+    assert len(alice.get(url).get_json()["next_runs"]) == 3
+    suspension.disable(cast.surf, actor=cast.alice)
+    for address in (url, f"/api/v1/cliniko/schedule/{keyless.id}"):
+        body = alice.get(address).get_json()
+        assert (body["changes_every_minutes"], body["next_runs"]) == (15, [])
 
 
 def test_it_says_who_has_fallen_behind(app: Flask, cast: Cast, url: str) -> None:

@@ -42,7 +42,13 @@ def test_an_e_mail_address_and_a_password_give_a_token(
     caller = Caller(system.url, body["access_token"])
     assert caller.get("/organizations").json() == {
         "organizations": [
-            {"id": clinic.id, "name": clinic.name, "cliniko_id": None, "configured": True}
+            {
+                "id": clinic.id,
+                "name": clinic.name,
+                "cliniko_id": None,
+                "configured": True,
+                "disabled": False,
+            }
         ]
     }
 

@@ -22,6 +22,9 @@ class Organization(Answer):
         str | None, Field(description="The Cliniko account; null until first connected.")
     ]
     configured: Annotated[bool, Field(description="Whether a Cliniko API key is stored.")]
+    disabled: Annotated[
+        bool, Field(description="Whether nothing of it is synced and only admins may ask about it.")
+    ]
 
 
 class Organizations(Answer):
@@ -36,7 +39,11 @@ class Organizations(Answer):
     description="Admins see all clinics, everybody else their own.",
     tag="Access",
     example=Organizations(
-        organizations=[Organization(id=1, name="Surf Rehab", cliniko_id="12345", configured=True)]
+        organizations=[
+            Organization(
+                id=1, name="Surf Rehab", cliniko_id="12345", configured=True, disabled=False
+            )
+        ]
     ),
 )
 def organizations() -> Organizations:
@@ -47,6 +54,7 @@ def organizations() -> Organizations:
                 name=each.name,
                 cliniko_id=each.cliniko_id,
                 configured=each.is_configured,
+                disabled=each.disabled_at is not None,
             )
             for each in visible_to(current_actor())
         ]

@@ -40,7 +40,13 @@ class Schedule(Answer):
             description="By the clinic's own clock; it starts within ten minutes. null: never.",
         ),
     ]
-    next_runs: Annotated[list[Run], Field(description=f"The next {SHOWN_RUNS}.")]
+    next_runs: Annotated[
+        list[Run],
+        Field(
+            description=f"The next {SHOWN_RUNS}; none while the clinic is disabled or has no "
+            "Cliniko API key."
+        ),
+    ]
     last_sync_log_id: Annotated[
         Id | None, Field(description="The newest sync that the schedule has started.")
     ]
@@ -64,7 +70,9 @@ class Schedule(Answer):
 )
 def schedule(organization: Organization) -> Schedule:
     moment, chosen = now(), schedules.of(organization)
-    runs = schedules.next_runs(organization, moment, SHOWN_RUNS)
+    runs = []
+    if organization.is_configured and organization.disabled_at is None:
+        runs = schedules.next_runs(organization, moment, SHOWN_RUNS)
     last, full_at = schedules.last_run(organization), chosen and chosen.full_at
     return Schedule(
         time_zone=organization.time_zone,
