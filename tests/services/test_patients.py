@@ -87,6 +87,9 @@ def test_active_patients_come_by_last_name_first_name_and_id(surf: Organization)
         ("\\", []),
         ("' OR 1=1--", []),
         ("nobody", []),
+        (",", []),
+        (";", []),
+        ("\u0301", []),
     ],
 )
 def test_a_search_matches_names_mail_and_phone(

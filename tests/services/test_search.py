@@ -84,7 +84,11 @@ def test_a_phone_number_is_kept_in_both_forms(number: str, shard: str | None, di
         ("0012", ["0012"]),
         ("(02)", ["02"]),
         ("Smith, John;", ["smith", "john"]),
-        (" , ", []),
+        (" , ", [","]),
+        (";", [";"]),
+        (",; ;", [",;", ";"]),
+        ("\u0301", ["\u0301"]),
+        ("\u0301 smith,", ["smith"]),
     ],
 )
 def test_a_search_is_taken_apart(search: str, words: list[str]) -> None:

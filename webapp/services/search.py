@@ -60,13 +60,15 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
 
 def terms(search: str) -> list[str]:
     """A search taken apart: words folded, each phone number, however grouped, one run of digits.
-    A word with a letter is none of a number: `anna.85.12@example.com` stays as it is."""
+    A word with a letter is none of a number: `anna.85.12@example.com` stays as it is. Where nothing
+    else is left, as of a comma or a lone accent, it is looked for as it stands: no search that says
+    something finds everybody."""
     found: list[str] = []
     for is_text, words in groupby(fold(search).split(), _has_letter):
         run = " ".join(words)
         parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
         found += filter(None, (part.strip(_AROUND) for part in parts))
-    return found
+    return found or fold(search).split() or search.split()
 
 
 def forms(number: str, shard: str | None) -> list[str]:
