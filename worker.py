@@ -1,17 +1,19 @@
-"""Starts a worker: `python worker.py`, on any machine that reaches the database and Redis.
-
-With `--deliver` it starts what sends webhooks and mails in place of one.
-"""
+"""Starts a worker: `python worker.py`, on any machine that reaches the database and Redis."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from config import ConfigError
 
 
 def main() -> int:
-    """Run until told to stop. Exit code 2: the settings cannot be used."""
+    """Run until told to stop. Exit code 2: the settings or the arguments cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    deliver = "start what sends webhooks and mails in place of a worker"
+    parser.add_argument("--deliver", action="store_true", help=deliver)
+    chosen = parser.parse_args()
     try:
         from webapp import create_core
 
@@ -19,7 +21,7 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    if "--deliver" in sys.argv[1:]:
+    if chosen.deliver:
         from webapp.deliverer import start
     else:
         from webapp.worker import start

@@ -49,11 +49,19 @@ def _lines(file: Path) -> set[str]:
 
 
 def main() -> int:
+    """Exit code 2: what was asked for cannot be done here, 1: it did not succeed."""
+    if len(sys.argv) != 2:
+        print("Say which file is to be installed, as requirements.txt.", file=sys.stderr)
+        return 2
+    requirements = ROOT / sys.argv[1]
+    if not requirements.is_file():
+        print(f"There is no file {requirements} that could be installed.", file=sys.stderr)
+        return 2
     if importlib.util.find_spec("ensurepip") is None:
         print("Python's venv is missing; on Debian: apt install python3-venv", file=sys.stderr)
         return 2
     try:
-        install(ROOT / sys.argv[1], ROOT / ".venv")
+        install(requirements, ROOT / ".venv")
     except subprocess.CalledProcessError:
         print("The packages could not be installed; the reason is above.", file=sys.stderr)
         return 1

@@ -122,6 +122,18 @@ def stored_something(sync_log_id: int) -> Callable[[], bool]:
     return lambda: row(sync_log_id).records_success > 0
 
 
+@pytest.mark.parametrize("words", [["--delivr"], ["--deliv"], ["deliver"]])
+def test_an_argument_that_is_not_known_is_refused(
+    words: list[str], environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "worker.py", *words]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"unrecognized arguments: {words[0]}" in done.stderr
+
+
 @on_both
 def test_a_worker_brings_the_clinic_in_step(
     hire: Hire, start: Callable[[], int], cast: Cast, surf_account: ClinikoAccount

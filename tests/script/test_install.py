@@ -81,6 +81,17 @@ def test_another_python_gets_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert run(SMALL) == ["venv", "pip"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [([], "Say which file"), (["a", "b"], "Say which file"), (["none.txt"], "There is no file ")],
+)
+@pytest.mark.parametrize("start", [["script/bootstrap"], [sys.executable, "script/install.py"]])
+def test_whoever_names_no_file_is_told_so(start: list[str], words: list[str], said: str) -> None:
+    done = subprocess.run([*start, *words], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(said)
+
+
 def test_two_at_once_install_once(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("# nothing\n")
     code = f"""

@@ -39,6 +39,20 @@ def test_nonsense_is_answered_with_one_sentence(tmp_path: Path) -> None:
     assert done.stderr == "PORT must be a number from 1 to 65535, not 'many'.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--port", "9000"], 2), (["9000"], 2), (["--help"], 0)]
+)
+def test_arguments_are_not_ignored(words: list[str], code: int) -> None:
+    command = ["script/server", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    said = done.stderr if code else done.stdout
+    assert said == (
+        "script/server takes no arguments: settings stand in the environment, as in "
+        "PORT=9000 script/server\n"
+    )
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
