@@ -81,6 +81,7 @@ def test_a_running_sync_reads_as_in_the_reference(vera: FlaskClient, url: str, c
             "estimated_remaining_seconds": 45,
             "phase": "fetching",
             "waiting_until": None,
+            "waiting_for": None,
         }
         == metadata
     )

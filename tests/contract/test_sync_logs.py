@@ -52,6 +52,7 @@ def test_waiting_for_clinikos_limit_is_told(system: RunningSystem, clinic: Clini
     (waiting, *_) = [log for log in seen if log["metadata"]["phase"] == "waiting"]
     assert waiting["status"] == "running"
     assert waiting["metadata"]["waiting_until"].endswith("Z")
+    assert waiting["metadata"]["waiting_for"] == "rate_limited"
     assert seen[-1]["status"] == "completed"
 
 

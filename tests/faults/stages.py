@@ -167,8 +167,8 @@ def _claimed(*_args: Any, **_options: Any) -> None:
     reach("claimed")
 
 
-def _waiting(_recorder: Any, waiting_until: object = None) -> None:
-    reach("waiting for an answer" if waiting_until is None else "waiting for the limit")
+def _waiting(_recorder: Any, waiting: object = None) -> None:
+    reach("waiting for an answer" if waiting is None else "waiting for the limit")
 
 
 def _before(owner: Any, name: str, do: Callable[..., None]) -> None:

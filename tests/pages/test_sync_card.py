@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.api.rows import make_log
@@ -111,11 +112,24 @@ def test_it_says_when_it_looks_for_changes(card: Card) -> None:
     assert "Looking for what changed meanwhile" in words
 
 
-def test_it_says_until_when_cliniko_makes_it_wait(card: Card) -> None:
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("budget", "Cliniko allows 200 requests a minute; going on at"),
+        ("retry", "Cliniko does not answer; trying again at"),
+        ("rate_limited", "Cliniko asked us to slow down; going on at"),
+        (None, "Cliniko asked us to slow down; going on at"),  # from before this was kept
+    ],
+)
+def test_it_says_until_when_it_waits_and_for_what(
+    card: Card, app: Flask, monkeypatch: pytest.MonkeyPatch, reason: str | None, sentence: str
+) -> None:
+    monkeypatch.setitem(app.config, "CLINIKO_RATE_LIMIT", 200)
     until = now() + timedelta(seconds=30)
-    words = text_of(card(progress={"phase": "waiting", "waiting_until": iso(until)}))
+    waiting = {"phase": "waiting", "waiting_until": iso(until), "waiting_for": reason}
+    words = text_of(card(progress=waiting))
     assert "Waiting" in words
-    assert f"Cliniko asked us to slow down; going on at {until:%H:%M:%S} UTC ." in words
+    assert f"{sentence} {until:%H:%M:%S} UTC ." in words
 
 
 def test_a_completed_sync_says_how_long_it_took(card: Card) -> None:

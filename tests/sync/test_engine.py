@@ -526,17 +526,39 @@ def test_two_clinics_do_not_mix(sync: Sync, cast: Cast) -> None:
     assert patients.find(cast.northside, patients.PatientFilter(None), limit=10).total == 0
 
 
-def test_a_cancelled_sync_stops_within_seconds_even_while_it_waits(
-    begin: Callable[..., SyncLog], app: Flask, cast: Cast, cliniko: Simulator
+@pytest.mark.parametrize(
+    ("per_minute", "fault", "reason"),
+    [
+        (1000, {"kind": "rate_limited", "nth": 4, "retry_after": 60}, "rate_limited"),
+        (
+            1000,
+            {"kind": "status", "status": 503, "headers": {"Retry-After": "60"}, "times": None},
+            "retry",
+        ),
+        (5, None, "budget"),
+    ],
+    ids=["Cliniko asks to", "Cliniko does not answer", "our own minute"],
+)
+def test_a_sync_that_waits_says_for_what_and_stops_within_seconds_once_cancelled(
+    begin: Callable[..., SyncLog],
+    app: Flask,
+    cast: Cast,
+    cliniko: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    per_minute: int,
+    fault: dict[str, Any] | None,
+    reason: str,
 ) -> None:
-    cliniko.faults.add("rate_limited", on="/patients", nth=4, retry_after=60)
+    monkeypatch.setitem(app.config, "CLINIKO_RATE_LIMIT", per_minute)
+    if fault:
+        cliniko.faults.add(on="/patients*", **fault)
     log = begin()
     surf_id = cast.surf.id
 
     def cancel_when_it_waits() -> datetime:
         with app.app_context():
             surf = db.session.get_one(Organization, surf_id)
-            wait_until(lambda: _phase(surf) == "waiting")
+            wait_until(lambda: _waits_for(surf) == reason)
             cancel_sync(surf)
             return now()
 
@@ -548,6 +570,7 @@ def test_a_cancelled_sync_stops_within_seconds_even_while_it_waits(
     assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
     assert log.completed_at is not None
     assert (log.completed_at - cancelled.result()).total_seconds() < 5
+    assert log.progress["waiting_for"] is None
     kept = patients.find(cast.surf, patients.PatientFilter(None), limit=1).total
     assert kept == log.records_success
 
@@ -697,10 +720,10 @@ def test_waiting_for_another_worker_is_no_time_of_a_sync(
     assert in_step()
 
 
-def _phase(organization: Organization) -> str | None:
+def _waits_for(organization: Organization) -> str | None:
     db.session.rollback()
     log = history.latest(organization)
-    return log.progress["phase"] if log else None
+    return log.progress["waiting_for"] if log and log.progress["phase"] == "waiting" else None
 
 
 def _at_request(number: int, act: Callable[[], object]) -> Callable[..., None]:

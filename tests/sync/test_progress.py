@@ -47,7 +47,7 @@ def test_metadata_says_it_in_the_words_of_the_api() -> None:
     assert metadata["estimated_remaining"] == "45 seconds"
     assert metadata["estimated_remaining_seconds"] == 45
     assert metadata["phase"] == "fetching"
-    assert metadata["waiting_until"] is None
+    assert (metadata["waiting_until"], metadata["waiting_for"]) == (None, None)
 
 
 def test_a_phase_was_entered_when_it_was_entered_first() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -14,10 +16,11 @@ from tests.support.processes import wait_until
 from webapp.cliniko import listing
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import PER_PAGE, IdPage, IdRange, RangeStart, read_start
-from webapp.cliniko.throttle import UnlimitedBudget
+from webapp.cliniko.throttle import UnlimitedBudget, WaitReason
+from webapp.clock import now
 from webapp.sync import reader as reader_module
 from webapp.sync.pace import Pace
-from webapp.sync.reader import Reader, StoppableWaiter
+from webapp.sync.reader import Reader, StoppableWaiter, Stopped
 
 KEY = "a-key-au1"
 PAGES = 80
@@ -147,3 +150,35 @@ def test_pages_that_have_to_be_waited_for_are_asked_for_side_by_side() -> None:
     for at_hand in [True, True, False] * 5:
         pace.note(at_hand=at_hand)
         assert not pace.one_is_enough
+
+
+@pytest.mark.parametrize(
+    ("reasons", "told"),
+    [
+        (["budget", "retry"], "budget"),
+        (["retry", "budget"], "retry"),
+        (["budget", "rate_limited"], "rate_limited"),  # those who are held find no room either
+    ],
+)
+def test_who_waits_tells_for_what_the_first_of_all_waits_is(reasons: list[str], told: str) -> None:
+    waiter = StoppableWaiter()
+
+    def wait(seconds: float, reason: str) -> None:
+        with suppress(Stopped):
+            waiter.wait(seconds, WaitReason(reason))
+
+    threads = [
+        threading.Thread(target=wait, args=(60.0 * nth, reason))
+        for nth, reason in enumerate(reasons, start=1)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: waiter.waiting(len(threads)) is not None)
+
+    waiting = waiter.waiting(len(threads))
+    waiter.stop()
+    for thread in threads:
+        thread.join()
+    assert waiting is not None
+    assert waiting.reason == told
+    assert waiting.until - now() < timedelta(seconds=61)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from webapp.api.shapes import Answer, Count, Moment
+from webapp.cliniko.throttle import WaitReason
 from webapp.models import OperationType, RemovalsDecision, SyncPhase
 
 
@@ -79,7 +80,16 @@ class Metadata(Answer):
     phase: SyncPhase = SyncPhase.QUEUED
     waiting_until: Annotated[
         Moment | None,
-        Field(description="In the phase `waiting`: until when Cliniko makes us wait."),
+        Field(description="In the phase `waiting`: until when nothing is asked of Cliniko."),
+    ] = None
+    waiting_for: Annotated[
+        WaitReason | None,
+        Field(
+            description="In the phase `waiting`: `budget`, the requests that Cliniko allows in a "
+            "minute are used up; `rate_limited`, Cliniko has refused one with a 429; `retry`, it "
+            "did not answer, or not so that it could be read. Null for syncs from before this was "
+            "kept."
+        ),
     ] = None
     active_found: Annotated[Count | None, Field(description="Active patients in Cliniko.")] = None
     requests_made: Annotated[Count, Field(description="Requests to Cliniko so far.")] = 0

@@ -24,6 +24,14 @@ class WaitReason(StrEnum):
     RETRY = "retry"
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing is asked before that moment, and why."""
+
+    until: datetime
+    reason: WaitReason
+
+
 class Budget(Protocol):
     """What is left of Cliniko's minute for one of its users."""
 

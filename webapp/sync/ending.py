@@ -76,6 +76,7 @@ def show_failed(
         "estimated_remaining": None,
         "estimated_remaining_seconds": None,
         "waiting_until": None,
+        "waiting_for": None,
         "requests_left": None,
     }
 

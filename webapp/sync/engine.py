@@ -140,7 +140,7 @@ def _read_and_store(work: _Work, waiter: StoppableWaiter) -> None:
 
     def idle() -> None:
         _leave_if_told()
-        recorder.beat(reader.waiting_until)
+        recorder.beat(reader.waiting)
 
     with client:
         recorder.enter(SyncPhase.CONNECTING)

@@ -8,6 +8,7 @@ from datetime import datetime
 from math import floor
 from typing import Any
 
+from webapp.cliniko.throttle import Waiting
 from webapp.clock import iso
 from webapp.durations import remaining_words
 from webapp.models import OperationType, SyncLog, SyncPhase
@@ -33,7 +34,7 @@ class Progress:
     requests_left: int | None = None  # of Cliniko's minute, for whoever shares the key
     percent: float = 0.0
     remaining_seconds: float | None = None
-    waiting_until: datetime | None = None
+    waiting: Waiting | None = None
     entered_after: Mapping[str, float] = field(default_factory=dict)  # seconds, by phase
     changes: ChangeCounts = field(default_factory=ChangeCounts)
 
@@ -90,7 +91,8 @@ class Progress:
             "estimated_remaining": None if seconds is None else remaining_words(seconds),
             "estimated_remaining_seconds": None if seconds is None else max(1, round(seconds)),
             "phase": str(self.phase),
-            "waiting_until": None if self.waiting_until is None else iso(self.waiting_until),
+            "waiting_until": None if self.waiting is None else iso(self.waiting.until),
+            "waiting_for": None if self.waiting is None else str(self.waiting.reason),
             "active_found": self.active_found,
             "changed_since": None if self.changed_since is None else iso(self.changed_since),
             "changes": self.changes.to_json(),

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ from webapp.cliniko.listing import (
     walk_links,
 )
 from webapp.cliniko.page import Page
-from webapp.cliniko.throttle import WaitReason
+from webapp.cliniko.throttle import Waiting, WaitReason
 from webapp.clock import now
 from webapp.sync.pace import Pace
 
@@ -46,20 +47,20 @@ class Stopped(Exception):
 
 
 class StoppableWaiter:
-    """Waits for Cliniko's limit or a retry, tells until when, and stops at once when told to.
+    """Waits for Cliniko's limit or a retry, tells until when and why, and stops when told to.
 
     Fulfils `webapp.cliniko.throttle.Waiter`.
     """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._waits: dict[int, datetime] = {}
+        self._waits: dict[int, Waiting] = {}
 
     def wait(self, seconds: float, reason: WaitReason) -> None:
         """Wait in a thread that asks Cliniko. Raises Stopped when the sync has ended meanwhile."""
         me = threading.get_ident()
         if seconds >= _WORTH_SAYING_SECONDS:
-            self._waits[me] = now() + timedelta(seconds=seconds)
+            self._waits[me] = Waiting(now() + timedelta(seconds=seconds), reason)
         try:
             if self._stop.wait(seconds):
                 raise Stopped
@@ -70,10 +71,15 @@ class StoppableWaiter:
         """End all waiting."""
         self._stop.set()
 
-    def waiting_until(self, in_flight: int) -> datetime | None:
+    def waiting(self, in_flight: int) -> Waiting | None:
         """Until when nothing will happen; None while at least one request is really on its way."""
         waits = list(self._waits.values())
-        return min(waits) if waits and len(waits) >= in_flight else None
+        if not waits or len(waits) < in_flight:
+            return None
+        soonest = min(waits, key=lambda wait: wait.until)
+        # Once Cliniko has refused one request, the others are held as if the minute were used up.
+        refused = any(wait.reason is WaitReason.RATE_LIMITED for wait in waits)
+        return replace(soonest, reason=WaitReason.RATE_LIMITED) if refused else soonest
 
 
 class Reader:
@@ -115,9 +121,9 @@ class Reader:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def waiting_until(self) -> datetime | None:
+    def waiting(self) -> Waiting | None:
         """Until when every request waits; None while one is on its way."""
-        return self._waiter.waiting_until(min(len(self._unanswered), REQUESTS_AT_ONCE))
+        return self._waiter.waiting(min(len(self._unanswered), REQUESTS_AT_ONCE))
 
     def put(self, question: Callable[[], Answer]) -> Future[Answer]:
         """Put a question; its answer comes meanwhile."""

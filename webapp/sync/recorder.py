@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from webapp.cliniko.client import Account
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE
+from webapp.cliniko.throttle import Waiting
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
@@ -135,19 +136,19 @@ class Recorder:
         """What the database answers to a question, asked with the patience of a write."""
         return patiently(question, meanwhile=self._stay_alive)
 
-    def beat(self, waiting_until: datetime | None = None) -> None:
-        """Renew the lease and say until when nothing will happen; at most every two seconds.
+    def beat(self, waiting: Waiting | None = None) -> None:
+        """Renew the lease and say what it waits for, and until when; at most every two seconds.
 
         Raises SyncTimeout when the sync has taken too long.
         """
-        if waiting_until is not None:
+        if waiting is not None:
             self._estimate.not_asked_yet()
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
         self._check_time()
-        shown = self._estimated(self.progress, waiting_until)
-        if waiting_until is not None:
-            shown = replace(shown, phase=SyncPhase.WAITING, waiting_until=waiting_until)
+        shown = self._estimated(self.progress, waiting)
+        if waiting is not None:
+            shown = replace(shown, phase=SyncPhase.WAITING, waiting=waiting)
         self._in_transaction(lambda _: self._write(shown))
 
     def finish(self, removals: Outcome) -> None:
@@ -205,13 +206,13 @@ class Recorder:
         )
         return self._estimated(moved, None)
 
-    def _estimated(self, progress: Progress, waiting_until: datetime | None) -> Progress:
+    def _estimated(self, progress: Progress, waiting: Waiting | None) -> Progress:
         requests_left, per_minute = self._budget.seen_left, self._budget.per_minute
         seconds = self._estimate.remaining(
             progress, requests_left=requests_left, per_minute=per_minute
         )
-        if waiting_until is not None:
-            seconds = max(seconds or 0.0, (waiting_until - now()).total_seconds())
+        if waiting is not None:
+            seconds = max(seconds or 0.0, (waiting.until - now()).total_seconds())
         return replace(
             progress,
             remaining_seconds=seconds,
