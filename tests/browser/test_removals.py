@@ -8,8 +8,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import expect
 
-from tests.api.rows import hold
+from tests.api.rows import hold, make_log
 from tests.browser.conftest import Live, Visitor
+from webapp.clock import now
+from webapp.models import SyncStatus
 
 Visit = Callable[..., Visitor]
 
@@ -44,6 +46,23 @@ def test_an_admin_is_asked_once_before_they_are_marked(visit: Visit, live: Live)
     expect(alice.page.locator("#in-step")).to_contain_text("Deleted in Cliniko60")
     expect(alice.page.get_by_role("button", name="Mark them deleted")).to_have_count(0)
     expect(alice.page.locator("#announcer")).to_have_text("60 patients were marked deleted.")
+    assert alice.complaints == []
+
+
+@pytest.mark.usefixtures("held")
+def test_a_decision_that_comes_too_late_is_refused_in_words_that_stay(
+    visit: Visit, live: Live
+) -> None:
+    alice = alice_at(live, visit())
+    alice.page.locator("#card-sync").click()
+    expect(alice.page.get_by_role("heading", name="Sync #2")).to_be_visible()
+    make_log(live.cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    alice.press("Keep them")
+    alice.sees("Nothing was changed; decide when it has ended.")
+    expect(alice.page.locator("#sync-card")).not_to_contain_text("Running")
+    refused = "A sync of this clinic is running"
+    expect(alice.page.locator("main > .notice.warn")).to_contain_text(refused)
+    expect(alice.page.locator("#announcer")).to_contain_text(refused)
     assert alice.complaints == []
 
 

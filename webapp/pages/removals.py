@@ -60,15 +60,17 @@ def _decide(
 ) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.DECIDE_REMOVALS)
     log = _sync(organization, sync_id)
+    # What became of it stands outside the card, which the next poll draws anew.
     try:
         patients = decide(organization, log, actor=current_actor())
     except SyncAlreadyRunning:
-        return card_or_page(organization, notice=_RUNNING)
+        flash(_RUNNING, "warn")
     except RemovalsNotHeld as refusal:
-        return card_or_page(organization, notice=refusal.message)
-    if patients:
-        words = "1 patient was" if patients == 1 else f"{patients:,} patients were"
-        flash(f"{words} {done}.", "ok")
+        flash(refusal.message, "warn")
+    else:
+        if patients:
+            words = "1 patient was" if patients == 1 else f"{patients:,} patients were"
+            flash(f"{words} {done}.", "ok")
     return card_or_page(organization)
 
 
