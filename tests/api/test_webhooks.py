@@ -223,6 +223,24 @@ def test_tests_and_messages_that_are_sent_again_are_limited(
         assert alice.post(url).status_code == 200
 
 
+def test_changes_that_send_again_what_waits_are_counted_with_messages(
+    bob: FlaskClient, alice: FlaskClient, path: str, added: Json
+) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+    again = f"{path}/deliveries/{alice.post(f'{mine}/test').get_json()['id']}/resend"
+    for left in reversed(range(30)):
+        assert bob.post(again).headers["X-RateLimit-Remaining"] == str(2 * left + 1)
+        state = "paused" if left % 2 else "active"
+        answer = bob.patch(mine, json={"state": state})
+        assert answer.headers["X-RateLimit-Remaining"] == str(2 * left)
+
+    before = audited()
+    for answer in (bob.patch(mine, json={"state": "active"}), bob.post(again)):
+        refused(answer, 429, "RATE_LIMITED")
+    assert audited() == before
+    assert alice.patch(mine, json={"state": "active"}).status_code == 200
+
+
 def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Json) -> None:
     mine = f"{path}/{added['webhook']['id']}"
     bob.post(f"{mine}/test")

@@ -260,23 +260,38 @@ def test_the_eleventh_test_in_a_minute_is_not_sent(alice: Visitor, bob: Visitor,
     assert alice.post(f"{its}/test").status_code == 303
 
 
+RESENDS = {
+    "a message": ("", {}),
+    "resumed": ("/resume", {}),
+    "saved": ("", {"address": "https://another.example/", "events": "sync.failed"}),
+}
+
+
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("last", RESENDS)
 def test_the_sixty_first_message_in_a_minute_is_not_sent_again(
-    alice: Visitor, bob: Visitor, its: str
+    alice: Visitor, bob: Visitor, its: str, last: str
 ) -> None:
+    """Nor is all that waits, which another address and resuming send at once."""
     bob.post(f"{its}/test")
     db.session.rollback()
     message = db.session.scalars(select(WebhookDelivery)).one()
     path = f"{its.partition('/webhooks')[0]}/deliveries/{message.id}/resend"
     for _ in range(60):
         assert bob.post(path).status_code == 303
+    bob.post(f"{its}/pause")
+    before = audited()
 
-    refused = bob.post(path)
+    where, fields = RESENDS[last]
+    url = path if last == "a message" else its + where
+    refused = bob.post(url, **fields)
 
     assert refused.status_code == 429
-    assert "You have sent 60 messages again within a minute" in text_of(refused)
-    assert audited().count("webhook:resent") == 60
-    assert alice.post(path).status_code == 303
+    words = "You have sent messages again, or saved or resumed webhooks, 60 times within a minute"
+    assert words in text_of(refused)
+    assert audited() == before
+    assert before.count("webhook:resent") == 60
+    assert alice.post(url, **fields).status_code == 303
 
 
 def test_nobody_of_another_clinic_comes_near(

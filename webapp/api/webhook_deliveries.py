@@ -123,7 +123,7 @@ def test_webhook(organization: Organization, webhook_id: str) -> Delivery:
 @described(
     summary="Send a message again",
     description="Under the same id, with all of its tries anew; to a paused webhook when it is "
-    "resumed.",
+    "resumed. Changes of webhooks are counted together with it.",
     example=EXAMPLE,
     errors=(ErrorCode.NOT_FOUND,),
 )

@@ -19,7 +19,7 @@ from webapp.durations import remaining_words
 from webapp.errors import RateLimited
 from webapp.queue import redis_connection
 
-# Each is counted for one person, one clinic and one endpoint.
+# Each is counted for one person, one clinic and one endpoint, but for those of COUNTED_AS.
 BY_CALLER = {
     "api.sync_logs": "60 per minute",
     "api.sync_log": "60 per minute",
@@ -30,7 +30,10 @@ BY_CALLER = {
     "api.test_connection": "10 per minute",
     "api.test_webhook": "10 per minute",
     "api.resend_delivery": "60 per minute",
+    "api.change_webhook": "60 per minute",
 }
+# Another address, and resuming, send again what waits.
+COUNTED_AS = {"api.change_webhook": "api.resend_delivery"}
 # These are the clinic's, whoever asks: the database counts them (sync/start.py).
 STARTS = {
     "api.sync_all": "1 per 5 minutes",
@@ -101,11 +104,15 @@ def _rate() -> str:
     return BY_CALLER[request.endpoint or ""]
 
 
+def _counted_as(endpoint: str) -> str:
+    return COUNTED_AS.get(endpoint, endpoint)
+
+
 def _caller_and_clinic() -> str:
     return f"{current_actor().id}:{(request.view_args or {})['org_id']}"
 
 
-@limiter.limit(_rate, key_func=_caller_and_clinic)
+@limiter.shared_limit(_rate, scope=_counted_as, key_func=_caller_and_clinic)
 def _count() -> None:
     """Flask-Limiter counts before this body, which has nothing left to do."""
 

@@ -23,7 +23,7 @@ _WHAT: dict[RateLimitItem, str] = {
     REFUSED_INVITATIONS: "You have named addresses of others {} times within an hour",
     KEYS_TRIED: "You have tested connections or saved keys {} times within a minute",
     TEST_MESSAGES: "You have sent {} test messages within a minute",
-    RESENT: "You have sent {} messages again within a minute",
+    RESENT: "You have sent messages again, or saved or resumed webhooks, {} times within a minute",
 }
 
 
@@ -56,8 +56,8 @@ def count_test_message(person: User) -> None:
 
 
 def count_resent(person: User) -> None:
-    """Count a message of a webhook that is sent again; the API has a count of its own. Raises
-    RateLimited; then it was not counted."""
+    """Count a message of a webhook that is sent again, or a change of the webhook by which those
+    are that wait; the API has a count of its own. Raises RateLimited; then it was not counted."""
     _within(limiter.limiter.hit, RESENT, person)
 
 

@@ -63,6 +63,7 @@ def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     organization, form = _clinic(org_id), request.form
     endpoint = _endpoint(organization, webhook_id)
     address, events = form.get("address", ""), form.getlist("events")
+    per_person.count_resent(current_actor())
     try:
         endpoints.change(endpoint, address=address, events=events, actor=current_actor())
     except ValidationError as error:
@@ -91,7 +92,7 @@ def pause_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/resume")
 @fresh
 def resume_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
-    return _do(org_id, webhook_id, endpoints.resume, "The webhook is active again.")
+    return _do(org_id, webhook_id, _resume, "The webhook is active again.")
 
 
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/test")
@@ -125,6 +126,11 @@ def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
 def _send_test(endpoint: WebhookEndpoint, *, actor: User) -> None:
     per_person.count_test_message(actor)
     endpoints.send_test(endpoint, actor=actor)
+
+
+def _resume(endpoint: WebhookEndpoint, *, actor: User) -> None:
+    per_person.count_resent(actor)
+    endpoints.resume(endpoint, actor=actor)
 
 
 def _do(
