@@ -164,14 +164,50 @@ def test_a_mail_says_what_happened_and_what_to_do(cast: Cast, box: Mailbox) -> N
     assert send_due() == []
     assert box.recipients == [["alice@example.com"], ["bob@example.com"]]
     letter = box.mails[1]
-    assert letter["Subject"] == "Syncs of Surf Rehab are failing"
+    assert letter["Subject"] == "Syncs of “Surf Rehab” are failing"
     assert (letter["From"], letter["To"]) == ("sync@clinic.example", "bob@example.com")
     assert letter["Auto-Submitted"] == "auto-generated"
     text = letter.get_content()
-    assert f"Sync {log.id} of Surf Rehab has failed: CLINIKO_UNAVAILABLE." in text
+    assert f"Sync {log.id} of “Surf Rehab” has failed: CLINIKO_UNAVAILABLE." in text
     assert "Cliniko has trouble. Try again later." in text
     assert "Your account" in text
     assert f"https://sync.clinic.example/clinics/{cast.surf.id}\r\n" in text
+
+
+def falls_behind(clinic: Organization) -> None:
+    schedules.save(clinic, changes_every=15, full_at=None, time_zone="Australia/Sydney", actor=None)
+    with time_machine.travel(now() + timedelta(days=1)):
+        notices.look_for_overdue()
+
+
+def loses_a_webhook(clinic: Organization) -> None:
+    with transaction():
+        notices.webhook_stopped(clinic.id, 1, "it answered 410.")
+
+
+TELLS: dict[str, Callable[[Cast], object]] = {
+    "failing": lambda cast: fails(cast.surf),
+    "recovered": lambda cast: (fails(cast.surf), completes(cast.surf)),
+    "overdue": lambda cast: falls_behind(cast.surf),
+    "webhook": lambda cast: loses_a_webhook(cast.surf),
+}
+
+
+@pytest.mark.parametrize("what", TELLS)
+def test_what_somebody_has_called_a_clinic_is_not_taken_for_our_words(
+    cast: Cast, what: str
+) -> None:
+    """A manager writes it, and all admins get the mail."""
+    name = "X” has failed. Sign in at evil.example to see “" + "why " * 36
+    with transaction():
+        cast.surf.name = name
+    TELLS[what](cast)
+    notice = db.session.scalars(select(Notice).order_by(Notice.id.desc())).first()
+    assert notice is not None
+    quoted = "“X' has failed. Sign in at evil.example to see 'why why why …”"
+    for text in (notice.subject, notice.text):
+        assert quoted in text
+        assert text.count("evil") == 1
 
 
 def test_a_mail_server_in_trouble_is_asked_again_with_the_same_mail(
@@ -254,7 +290,7 @@ def test_what_waits_is_not_told_to_who_may_hear_of_the_clinic_no_more(
     db.session.rollback()
     states = [db.session.get_one(Notice, each).state for each in waiting]
     assert states == [NoticeState.SENT, NoticeState.FAILED]  # to Alice, to Bob
-    assert "Syncs of Surf Rehab are failing" not in [
+    assert "Syncs of “Surf Rehab” are failing" not in [
         letter["Subject"] for letter in box.mails if letter["To"] == "bob@example.com"
     ]
 

@@ -27,11 +27,13 @@ def test_a_key_is_stored_encrypted_with_what_may_be_shown_of_it(cast: Cast) -> N
     assert (cast.surf.shard, cast.surf.api_key_hint) == ("au1", SURF_KEY[-8:-4])
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 201, "bell\x07"])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 201, "bell\x07", "See https://evil.example"])
 def test_a_name_must_be_readable(name: str, cast: Cast) -> None:
     with pytest.raises(ValidationError) as refusal:
         organizations.add(name)
     assert refusal.value.parameter == "name"
+    with pytest.raises(ValidationError):
+        organizations.rename(cast.surf, name)
 
 
 @pytest.mark.parametrize("key", ["abc-evil.com/", "abc-x@evil.com", "abc-AU1", "abc-au1\n\nX: y"])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from webapp.errors import ValidationError
 
+_QUOTES = str.maketrans("“”", "''")
+_MOST_QUOTED = 60  # characters
 
-def checked(name: str, *, of: str, most: int) -> str:
-    """The name with single spaces. `of` says in the error what was to be named.
+
+def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
+    """The name with single spaces. `of` says in the error what was to be named; one that stands
+    `in_mails` must lead nowhere.
 
     Raises ValidationError for one that is empty, longer than `most`, or not printable.
     """
@@ -15,4 +19,17 @@ def checked(name: str, *, of: str, most: int) -> str:
         raise ValidationError(
             f"Give the {of} a name of 1 to {most} printable characters.", parameter="name"
         )
+    if in_mails and "://" in name:
+        raise ValidationError(
+            f"Leave “://” out of the name of the {of}: it stands in mails, which must not lead "
+            "elsewhere.",
+            parameter="name",
+        )
     return name
+
+
+def quoted(name: str) -> str:
+    """The name as it stands in a mail: in quotes and not long, so that whatever somebody has called
+    a thing is not taken for words of ours."""
+    name = name.translate(_QUOTES)
+    return f"“{name if len(name) <= _MOST_QUOTED else name[: _MOST_QUOTED - 1] + '…'}”"

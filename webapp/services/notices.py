@@ -29,7 +29,7 @@ from webapp.models import (
     SyncStatus,
     User,
 )
-from webapp.services import locks, mail, people, schedules
+from webapp.services import locks, mail, names, people, schedules
 from webapp.services.audit_events import Event
 from webapp.services.webhooks import retries
 
@@ -64,7 +64,7 @@ def sync_ended(sync_log: SyncLog) -> None:
     failing = failed or (full_awaited and not is_full)
     if failing == failing_before:
         return
-    clinic = db.session.get_one(Organization, sync_log.organization_id).name
+    clinic = names.quoted(db.session.get_one(Organization, sync_log.organization_id).name)
     if failing:
         subject = f"Syncs of {clinic} are failing"
         which = "a full sync" if is_full else "a sync"
@@ -91,7 +91,7 @@ def look_for_overdue() -> None:
 
 def webhook_stopped(organization_id: int, endpoint_id: int, why: str) -> None:
     """Tell that we send nothing more to a webhook, inside the caller's transaction."""
-    clinic = db.session.get_one(Organization, organization_id).name
+    clinic = names.quoted(db.session.get_one(Organization, organization_id).name)
     text = (
         f"Webhook {endpoint_id} of {clinic} was stopped: {why}\n\n"
         "What happens meanwhile waits for 30 days and is sent as soon as somebody resumes it on "
@@ -182,14 +182,15 @@ def _sent(taken: Taken, recipient: str, subject: str, text: str) -> bool:
 
 
 def _tell_of_overdue(clinic: Organization) -> None:
+    name = names.quoted(clinic.name)
     text = (
-        f"{clinic.name} has not been brought in step with Cliniko for longer than its schedule "
+        f"{name} has not been brought in step with Cliniko for longer than its schedule "
         "allows.\n\nLook at its last syncs, and whether workers run."
     )
     with transaction():
         locks.clinic(clinic.id)  # of two that look at once one tells
         if not _told_of_overdue(clinic):
-            put(clinic.id, NoticeKind.OVERDUE, f"{clinic.name} is not in step", text)
+            put(clinic.id, NoticeKind.OVERDUE, f"{name} is not in step", text)
 
 
 def _told_of_overdue(clinic: Organization) -> bool:

@@ -123,7 +123,7 @@ def add(
 
     Raises ValidationError for a name or key that cannot be used.
     """
-    name = names.checked(name, of="clinic", most=MAX_NAME)
+    name = names.checked(name, of="clinic", most=MAX_NAME, in_mails=True)
     key = _checked_key(api_key) if api_key else None
     with transaction() as session:
         organization = Organization(name=name)
@@ -138,8 +138,8 @@ def add(
 
 
 def rename(organization: Organization, name: str, *, actor: User | None = None) -> None:
-    """Give a clinic another name. Raises ValidationError for an empty or overlong one."""
-    name = names.checked(name, of="clinic", most=MAX_NAME)
+    """Give a clinic another name. Raises ValidationError for one that cannot be used."""
+    name = names.checked(name, of="clinic", most=MAX_NAME, in_mails=True)
     with transaction():
         organization.name = name
         _record(Event.CLINIC_RENAMED, organization, actor)
