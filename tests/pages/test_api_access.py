@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -134,5 +135,19 @@ def test_more_than_a_hundred_are_cut_off_and_it_says_so(bob: Visitor, cast: Cast
 
     page = text_of(bob.get(PATH))
 
-    assert "The newest 100 are shown." in page
+    assert "The newest 100 are shown, those with a name first." in page
     assert "Report Active" in page
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_none_that_lasts_is_lost_behind_a_hundred_of_an_hour(alice: Visitor, cast: Cast) -> None:
+    tokens.issue(cast.bob, name="Report of Bob", lifetime=timedelta(days=365))
+    tokens.issue(cast.charlie, lifetime=timedelta(days=365))
+    for _ in range(100):
+        tokens.issue(cast.vera)
+
+    page = text_of(alice.get(PATH))
+
+    assert "100 are shown, those with a name first, then those that live longest." in page
+    assert "bob@example.com Report of Bob" in page
+    assert "charlie@example.com Got with e-mail and password" in page
