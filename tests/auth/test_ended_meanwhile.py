@@ -11,6 +11,7 @@ from flask import Flask, request
 from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from webapp.extensions import db
@@ -130,6 +131,34 @@ def test_what_was_ended_while_a_change_waited_for_the_trail_counts(
     assert recorded(Event.CLINIC_RENAMED) == []
     db.session.expire_all()
     assert cast.surf.name == "Surf Rehab"
+
+
+@on_both
+@pytest.mark.parametrize("end", AT_ONCE)
+def test_a_code_does_not_follow_a_password_that_was_replaced(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, end: End
+) -> None:
+    """While whoever was signed in at this browser is signed out, and their session written down."""
+    phone, bob_id, end_session = set_up(cast.bob), cast.bob.id, sessions.end
+    thief = Visitor(app).signed_in(cast.vera)
+
+    def somebody_else() -> None:
+        with app.app_context():
+            end(db.session.get_one(User, bob_id))
+
+    def and_then(*said: Any, **more: Any) -> None:
+        other = threading.Thread(target=somebody_else)
+        other.start()
+        other.join()
+        end_session(*said, **more)
+
+    monkeypatch.setattr(sessions, "end", and_then)
+
+    thief.post("/sign-in", email="bob@example.com", password=PASSWORD)
+
+    answer = thief.post("/sign-in/code", code=phone.code())
+    assert answer.headers["Location"].startswith("/sign-in")
+    assert recorded(Event.SIGNED_IN)[-1].actor_id == cast.vera.id
 
 
 @on_both

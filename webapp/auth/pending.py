@@ -22,8 +22,11 @@ _KEY = "awaited"
 def await_code(user: User) -> None:
     """Remember whose code is awaited, and nothing of whatever was there before: whoever was signed
     in at this browser is no more."""
+    # Read before: signing out ends a transaction, and what was ended since the password was looked
+    # at must count.
+    whose = [user.id, user.session_epoch]
     sessions.sign_out()
-    session[_KEY] = [user.id, user.session_epoch, int(now().timestamp())]
+    session[_KEY] = [*whose, int(now().timestamp())]
 
 
 def awaited_user() -> User | None:
