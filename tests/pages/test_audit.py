@@ -20,6 +20,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Patient
+from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit
 from webapp.services.audit import Event, Result
 
@@ -53,6 +54,23 @@ def looks(cast: Cast) -> None:
         asked="VIEW_PATIENTS",
     )
     db.session.rollback()
+
+
+def chain_of_last() -> int:
+    db.session.rollback()
+    last = db.session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc())).first()
+    assert last is not None
+    assert last.event == "audit:exported"
+    return last.chain
+
+
+def test_no_chain_begins_for_a_clinic_that_does_not_exist(alice: Visitor, cast: Cast) -> None:
+    deleted, none = cast.northside.id, 999_999
+    alice.post(f"/clinics/{deleted}/settings/delete", confirmation="Northside Physio")
+    for asked, told in ((cast.surf.id, cast.surf.id), (deleted, deleted), (none, SERVICE_CHAIN)):
+        assert alice.post("/audit/export", clinic=str(asked)).status_code == 200
+        assert chain_of_last() == told
+    assert {chain for chain, _, _ in audit.ends()} <= {SERVICE_CHAIN, cast.surf.id, deleted}
 
 
 def rows_of(answer: TestResponse) -> list[list[str]]:
