@@ -34,6 +34,33 @@ def test_it_tells_of_every_endpoint_and_every_error_code(app: Flask, page: str) 
         assert told in meaning
 
 
+@pytest.mark.parametrize(
+    ("operation", "parameter", "told"),
+    [
+        ("active_patients", "orgId", "integer from 1 to 9,999,999,999,999,999. "),
+        ("active_patients", "limit", "integer from 1, by default <code>50</code>. "),
+        ("active_patients", "offset", "integer from 0 to 1,000,000. "),
+        ("active_patients", "search", "string of at most 100 characters. "),
+        (
+            "sync_all",
+            "Idempotency-Key",
+            "header, string of 1 to 255 characters. 1 to 255 printable",
+        ),
+        ("issue_token", "email", "string of 1 to 320 characters"),
+        ("issue_token", "code", "string of at most 64 characters or null. "),
+        ("change_webhook", "address", "string of at most 2,048 characters or null. "),
+        ("sync_logs", "logs[].id", "integer from 1"),
+        ("sync_logs", "logs[].records_processed", "integer. "),
+        ("sync_logs", "logs[].metadata.progress_percent", "number from 0 to 100. "),
+    ],
+)
+def test_it_tells_how_long_and_how_large_a_value_may_be(
+    operation: str, parameter: str, told: str, page: str
+) -> None:
+    section = page.split(f'<section class="card" id="{operation}"')[1].split("</section>")[0]
+    assert f"<dt><code>{parameter}</code></dt><dd>{told}" in section
+
+
 def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
     example = page.split("&#34;event&#34;: &#34;patients.changed&#34;")[1].split("</code>")[0]
     data = json.loads(unescape(example.split("&#34;data&#34;: ")[1]).rpartition("}")[0])

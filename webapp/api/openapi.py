@@ -166,7 +166,8 @@ def _parameters(path: str, definition: Endpoint) -> Iterator[Json]:
         yield {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "Any text of your own, new for each start that you mean.",
+            "description": "1 to 255 printable ASCII characters of your own, new for each start "
+            "that you mean.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
         }
     if definition.version is not None:

@@ -165,7 +165,21 @@ def _kind(schema: Json, published: Json) -> str:
     if schema.get("type") == "array":
         return "list"
     formats = [schema.get("format"), *(each.get("format") for each in schema.get("anyOf", []))]
-    return " or ".join(filter(None, formats)) or str(schema.get("type", "text"))
+    kind = " or ".join(filter(None, formats)) or str(schema.get("type", "text"))
+    return kind + _bounds(schema)
+
+
+def _bounds(schema: Json) -> str:
+    """How long a text may be, and how large a number, as far as it says more than the type."""
+    least, most = schema.get("minLength", 0), schema.get("maxLength")
+    if most is not None:
+        return (
+            f" of {least} to {most:,} characters" if least else f" of at most {most:,} characters"
+        )
+    lowest, highest = schema.get("minimum"), schema.get("maximum")
+    if highest is not None:
+        return f" from {lowest:,} to {highest:,}"
+    return f" from {lowest:,}" if lowest else ""
 
 
 def _resolved(schema: Json, published: Json) -> Json:
