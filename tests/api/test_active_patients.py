@@ -163,6 +163,16 @@ def test_a_search_takes_every_character_as_it_is(
     assert names(bob, url, search=search) == []
 
 
+def test_a_search_may_be_as_long_as_an_e_mail_address(
+    bob: FlaskClient, url: str, cast: Cast
+) -> None:
+    longest = f"{'a' * 64}@{'b' * 251}.com"
+    assert len(longest) == 320
+    store(cast.surf, JOHN, record(2, "Ada", "Byron", email=longest))
+
+    assert names(bob, url, search=longest) == ["Ada"]
+
+
 def test_an_empty_search_finds_everybody(bob: FlaskClient, url: str, cast: Cast) -> None:
     store(cast.surf, JOHN)
 
@@ -216,7 +226,7 @@ def test_a_patient_that_is_only_seen_again_has_not_changed(
         ("offset=1000001", "offset"),
         ("state=missing", "state"),
         ("state=ALL", "state"),
-        ("search=" + "a" * 101, "search"),
+        ("search=" + "a" * 321, "search"),
         ("search=a%00b", "search"),
         ("search=a&search=b", "search"),
         ("last_synced_after=yesterday", "last_synced_after"),

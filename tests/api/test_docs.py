@@ -40,7 +40,7 @@ def test_it_tells_of_every_endpoint_and_every_error_code(app: Flask, page: str) 
         ("active_patients", "orgId", "integer from 1 to 9,999,999,999,999,999. "),
         ("active_patients", "limit", "integer from 1, by default <code>50</code>. "),
         ("active_patients", "offset", "integer from 0 to 1,000,000. "),
-        ("active_patients", "search", "string of at most 100 characters. "),
+        ("active_patients", "search", "string of at most 320 characters. "),
         (
             "sync_all",
             "Idempotency-Key",

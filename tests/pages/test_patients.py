@@ -74,6 +74,13 @@ def test_a_search_finds_names_addresses_and_numbers(
 
 
 @pytest.mark.usefixtures("four")
+def test_a_search_may_be_as_long_as_an_e_mail_address(bob: Visitor, path: str) -> None:
+    fields = Parsed(bob.get(path).text).having(name="search", type="search")
+    assert [field["maxlength"] for field in fields] == ["320"]
+    assert bob.post(path, search="x" * 320).status_code == 200
+
+
+@pytest.mark.usefixtures("four")
 def test_a_state_and_a_day_narrow_the_list(bob: Visitor, path: str) -> None:
     assert "Synced since (UTC)" in text_of(bob.get(path))  # as all times on the pages are
     assert names(text_of(bob.post(path, state="archived"))) == ["Amelia Patel"]
@@ -138,7 +145,7 @@ def test_whoever_has_no_name_can_be_opened_all_the_same(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"search": "x" * 101},
+        {"search": "x" * 321},
         {"search": "a\0b"},
         {"state": "odd"},
         {"synced_after": "yesterday"},

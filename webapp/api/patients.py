@@ -30,6 +30,7 @@ from webapp.cliniko.records import PatientState
 from webapp.errors import ErrorCode
 from webapp.models import Organization, PatientSyncStatus
 from webapp.services import looks, patients
+from webapp.services.search import LONGEST as LONGEST_SEARCH
 
 
 class AskedState(StrEnum):
@@ -50,7 +51,7 @@ class PatientQuery(Query):
     search: Annotated[
         str,
         Field(
-            max_length=100,
+            max_length=LONGEST_SEARCH,
             json_schema_extra=STORABLE_SCHEMA,
             description=(
                 "Words of a name or an e-mail address, in any order, without regard to case or "

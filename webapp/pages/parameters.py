@@ -10,8 +10,7 @@ from typing import TypeVar
 from werkzeug.datastructures import MultiDict
 
 from webapp.errors import NotFound, ValidationError
-
-MAX_TEXT = 100
+from webapp.services.search import LONGEST as LONGEST_SEARCH
 
 Source = MultiDict[str, str]
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -47,8 +46,9 @@ def choice(source: Source, name: str, kind: type[Choice]) -> Choice | None:
 def search(source: Source, name: str = "search") -> str:
     """Words to look for."""
     text = source.get(name, "")
-    if len(text) > MAX_TEXT or "\0" in text:
-        raise ValidationError(f"Search for at most {MAX_TEXT} characters of text.", parameter=name)
+    if len(text) > LONGEST_SEARCH or "\0" in text:
+        said = f"Search for at most {LONGEST_SEARCH} characters of text."
+        raise ValidationError(said, parameter=name)
     return text
 
 

@@ -22,6 +22,7 @@ _PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
 _INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
 _ZERO_WITHIN = re.compile(r"(?<=\d)[\s)]*\(0\)", re.ASCII)
 _NO_DIGIT = re.compile("[^0-9]")
+LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
 _WHOLE = 10  # digits of a number that is no part of one
 _AROUND = ",;"  # between names that were copied from elsewhere: `Smith, John`
