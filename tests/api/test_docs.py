@@ -15,6 +15,7 @@ from webapp.api.openapi import operations
 from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind
+from webapp.services import retention
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
     data = json.loads(unescape(example.split("&#34;data&#34;: ")[1]).rpartition("}")[0])
     assert list(data["changes"]) == list(ChangeKind)
     assert list(data)[-2:] == ["changes", "cursor"]
+
+
+def test_it_tells_how_long_messages_wait_for_a_webhook_that_is_paused(page: str) -> None:
+    days = retention.DAYS_OF_WHAT_HAS_ENDED
+    assert f"what happens meanwhile waits for {days} days, and is sent when" in page
+    assert f"While it is paused messages wait for {days} days; resumed" in page
+
+
+def test_the_first_rule_tells_which_answers_are_not_ours(page: str) -> None:
+    rule = page.split('id="rule-1"')[1].split("</li>")[0]
+    assert re.findall(r"\d{3}", rule) == ["400", "400", "414", "431", "429", "413", "403"]
 
 
 def test_every_link_of_the_page_leads_somewhere(client: FlaskClient, page: str) -> None:
