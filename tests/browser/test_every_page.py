@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import expect
+from sqlalchemy import update
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.browser.conftest import Live, Visitor
@@ -19,13 +21,17 @@ from webapp.extensions import transaction
 from webapp.models import (
     SUBSCRIBABLE,
     DeliveryState,
+    OperationType,
     Organization,
     PauseReason,
     SyncStatus,
+    UserSession,
     WebhookEvent,
 )
 from webapp.services import invitations, organizations
 from webapp.services.webhooks import endpoints, outbox
+from webapp.sync.changes import ChangeCounts
+from webapp.sync.progress import Progress
 
 PAGES = [
     "/sign-in",
@@ -48,6 +54,7 @@ PAGES = [
     "/clinics/1/syncs",
     "/clinics/1/syncs/1/changes",
     "/clinics/1/syncs/2",
+    "/clinics/1/syncs/3",
     "/clinics/1/webhooks",
     "/clinics/1/webhooks/1",
     "/clinics/2",
@@ -56,6 +63,17 @@ PAGES = [
     "/clinics/3",
 ]
 LONG = "Harbour" * 25
+
+# Values that have no room beside their word, and numbers that do not stand in one line.
+SQUEEZED = """() => [...document.querySelectorAll(".kv dd, .figures dd")].filter((value) => {
+    const text = document.createRange();
+    text.selectNodeContents(value);
+    const number = value.matches(".kv:not(.wide-kv) .num, .figures dd") && !value.textContent.includes(" ");
+    const lines = new Set([...text.getClientRects()].map((line) => Math.round(line.bottom)));
+    const share = value.clientWidth / value.closest("dl").clientWidth;
+    return (value.closest(".kv") && share < 0.3) || (number && lines.size > 1)
+        || value.scrollWidth > value.clientWidth;
+}).map((value) => value.textContent)"""
 
 
 @pytest.fixture
@@ -66,7 +84,16 @@ def filled(live: Live) -> None:
     webhook(surf)
     store(surf, record(1, LONG, LONG, email=f"{LONG}@example.com", phones=((LONG, "0" * 90),)))
     refuse(surf, 40)
-    make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w", records_success=1)
+    many = {"added": 1_234_567, "updated": 28_400, "fields": {"date_of_birth": 1_234_567}}
+    told = {"changes": ChangeCounts().to_json() | many, "requests_made": 12_345}
+    make_log(
+        surf,
+        SyncStatus.RUNNING,
+        started_at=now(),
+        worker="w",
+        records_success=1,
+        progress=Progress(OperationType.FULL_PATIENTS).metadata() | told,
+    )
     hold(live.cast.northside, 60)
     make_log(
         live.cast.northside, SyncStatus.FAILED, error_code="INTERNAL_ERROR", error_message=LONG
@@ -155,12 +182,30 @@ def test_anybody_can_set_up_a_second_factor_and_sign_in_with_it(
 
 
 @pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("width", [360, 768, 1240])
-def test_no_screen_scrolls_sideways(visit: Callable[..., Visitor], live: Live, width: int) -> None:
+@pytest.mark.parametrize("width", [320, 360, 768, 1000, 1240])
+def test_no_screen_scrolls_sideways_or_breaks_values_into_letters(
+    visit: Callable[..., Visitor], live: Live, width: int
+) -> None:
     alice = visit(viewport={"width": width, "height": 700})
     alice.sign_in(live.cast.alice)
     for path in [*PAGES[1:], "/nothing"]:
         alice.open(path)
+        assert alice.page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert alice.page.evaluate(SQUEEZED) == [], path
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("width", [320, 360, 1000])
+def test_a_file_and_the_password_for_it_fit_on_any_screen(
+    visit: Callable[..., Visitor], live: Live, width: int
+) -> None:
+    alice = visit(viewport={"width": width, "height": 700})
+    alice.sign_in(live.cast.alice)
+    with transaction() as session:
+        session.execute(update(UserSession).values(proved_at=now() - timedelta(hours=1)))
+    for path in ("/clinics/1/patients", "/audit", "/clinics/1/audit"):
+        alice.open(path)
+        expect(alice.page.get_by_label("Your password")).to_be_visible()
         assert alice.page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
