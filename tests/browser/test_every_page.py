@@ -68,7 +68,8 @@ LONG = "Harbour" * 25
 SQUEEZED = """() => [...document.querySelectorAll(".kv dd, .figures dd")].filter((value) => {
     const text = document.createRange();
     text.selectNodeContents(value);
-    const number = value.matches(".kv:not(.wide-kv) .num, .figures dd") && !value.textContent.includes(" ");
+    const number = value.matches(".kv:not(.wide-kv) .num, .figures dd")
+        && !value.textContent.includes(" ");
     const lines = new Set([...text.getClientRects()].map((line) => Math.round(line.bottom)));
     const share = value.clientWidth / value.closest("dl").clientWidth;
     return (value.closest(".kv") && share < 0.3) || (number && lines.size > 1)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 
-from tests.api.rows import make_log
+from tests.api.rows import make_log, record, store
 from tests.browser.conftest import Live, Visitor
 from webapp.clock import iso, now
 from webapp.durations import ago_words
@@ -135,6 +135,67 @@ def test_the_history_follows_the_syncs_without_htmx_too(visit: Visit, live: Live
     log = make_log(live.cast.surf)
     alice.page.clock.run_for(10_000)
     expect(alice.page.locator(f"#log-{log.id}")).to_be_visible()
+
+
+def test_all_of_a_clinics_page_keeps_up_with_its_sync(alice: Visitor, live: Live) -> None:
+    surf = live.cast.surf
+    make_log(surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    alice.page.clock.install()
+    alice.open(f"/clinics/{surf.id}")
+    tab = alice.page.get_by_role("link", name="Patients 0")
+    tab.focus()
+    expect(alice.page.locator("#in-step")).to_contain_text("Active0")
+    store(surf, record(1, "Olivia", "Marsh"), seen_at=now() - timedelta(minutes=9))
+    alice.page.clock.run_for(10_000)
+    expect(alice.page.locator("#in-step")).to_contain_text("Active1")
+    expect(alice.page.get_by_role("link", name="Patients 1")).to_be_focused()
+    expect(alice.page.locator("#recent tbody tr")).to_have_count(2)
+    expect(alice.page).to_have_title("0% Surf Rehab · Patient Sync")
+    assert alice.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("path", "link", "asks"),
+    [("/clinics", "#clinic-1", "**/clinics"), ("/clinics/1", "#card-sync", "**/progress")],
+    ids=["the list", "the card"],
+)
+def test_what_is_drawn_anew_keeps_the_focus_and_a_click_on_its_way(
+    alice: Visitor, live: Live, path: str, link: str, asks: str
+) -> None:
+    log = make_log(live.cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    alice.page.clock.install()
+    alice.open(path)
+    alice.page.locator(link).focus()
+    alice.page.evaluate("link => { window.pressed = document.querySelector(link); }", link)
+    box = alice.page.locator(link).bounding_box()
+    assert box
+    alice.page.mouse.move(box["x"] + 3, box["y"] + 3)
+    alice.page.mouse.down()
+    for percent in (12.0, 34.0):  # the second time it is what the first has wired
+        with transaction():
+            log.progress = log.progress | {"progress_percent": percent}
+        with alice.page.expect_response(asks):
+            alice.page.clock.run_for(5_000)
+        expect(alice.page.locator("main")).to_contain_text(f"{percent:.0f}")
+    expect(alice.page.locator(link)).to_be_focused()
+    assert alice.page.evaluate("pressed.isConnected")
+    alice.page.mouse.up()
+    alice.page.wait_for_url("**/clinics/1**")
+    assert alice.complaints == []
+
+
+def test_the_list_asks_more_often_from_when_on_something_runs(alice: Visitor, live: Live) -> None:
+    alice.page.clock.install()
+    alice.open("/clinics")
+    log = make_log(live.cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    alice.page.clock.run_for(15_000)
+    expect(alice.page.locator("#row-1 .pill")).to_have_text("Running")
+    with transaction():
+        log.status, log.completed_at = SyncStatus.COMPLETED, now()
+    alice.page.clock.run_for(5_000)
+    expect(alice.page.locator("#row-1 .pill")).to_have_text("Completed")
+    expect(alice.page.locator("#clinics[hx-trigger='every 15s']")).to_be_visible()
+    assert alice.complaints == []
 
 
 def _pass_ten_seconds(visitor: Visitor) -> None:

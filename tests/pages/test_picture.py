@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.api.rows import MORNING, make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from webapp.extensions import transaction
 from webapp.models import SyncStatus
 from webapp.pages.picture import picture
 from webapp.services import organizations
@@ -22,6 +23,18 @@ def test_each_bar_is_as_high_as_its_sync_took_long(cast: Cast) -> None:
     assert [bar.x for bar in drawn.bars] == [220, 240, 260]
     assert drawn.bars[0].words == f"#{slow.id}: completed, 4m 22s"
     assert drawn.words == "The last 3 syncs: 3 completed. The longest took 4m 22s."
+
+
+def test_a_sync_that_runs_has_taken_no_time_yet(cast: Cast) -> None:
+    running = make_log(cast.surf, SyncStatus.RUNNING)
+    assert picture([running], 14).words == "The only sync until now: running."
+    assert picture([running], 14).bars[0].words == f"#{running.id}: running"
+
+    with transaction():
+        running.status, running.completed_at = SyncStatus.COMPLETED, MORNING + timedelta(seconds=5)
+    later = make_log(cast.surf, SyncStatus.RUNNING)
+    drawn = picture([later, running], 14)
+    assert drawn.words == "The last 2 syncs: 1 running, 1 completed. The longest took 5.0s."
 
 
 def test_nothing_but_the_newest_is_drawn(cast: Cast) -> None:

@@ -54,19 +54,26 @@ def picture(logs: Sequence[SyncLog], places: int) -> Picture:
             x=(first + nth) * _STEP,
             height=round(max(_LOWEST, HEIGHT * taken / longest), 1),
             outcome=outcome(log),
-            words=f"#{log.id}: {outcome(log)}, {took(log)}",
+            words=f"#{log.id}: {_how(log)}",
         )
         for nth, (log, taken) in enumerate(zip(shown, seconds, strict=True))
     ]
-    return Picture(bars, places * _STEP - (_STEP - _WIDTH), _words(shown, seconds))
+    return Picture(bars, places * _STEP - (_STEP - _WIDTH), _words(shown))
 
 
-def _words(shown: Sequence[SyncLog], seconds: Sequence[float]) -> str:
+def _words(shown: Sequence[SyncLog]) -> str:
     if not shown:
         return "No sync yet"
     if len(shown) == 1:
-        return f"The only sync until now: {outcome(shown[0])}, {took(shown[0])}."
+        return f"The only sync until now: {_how(shown[0])}."
     outcomes = Counter(map(outcome, shown))
     counted = ", ".join(f"{outcomes[each]} {each}" for each in Outcome if outcomes[each])
-    longest = shown[max(range(len(shown)), key=seconds.__getitem__)]
-    return f"The last {len(shown)} syncs: {counted}. The longest took {took(longest)}."
+    ended = [log for log in shown if not log.is_running]
+    longest = max(ended, key=lambda log: log.seconds_so_far, default=None)
+    most = f" The longest took {took(longest)}." if longest else ""
+    return f"The last {len(shown)} syncs: {counted}.{most}"
+
+
+def _how(log: SyncLog) -> str:
+    # The words stand still while the card counts on.
+    return str(outcome(log)) if log.is_running else f"{outcome(log)}, {took(log)}"
