@@ -145,7 +145,7 @@ def test_every_form_without_its_own_token_is_refused_and_changes_nothing(
     let_in = []
     for path in paths:
         for name, forgery in FORGERIES.items():
-            # Whoever is signed in already is led on, and nobody is signed in.
+            # Whoever is signed in already is led on.
             refusal = 303 if path.startswith("/sign-in") else 400
             if ask(alice.client, path, **forgery(known)) != refusal:
                 let_in.append((path, name))

@@ -104,19 +104,36 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(
     assert "SameSite=Lax" in cookie
 
 
-def test_it_refuses_a_form_without_its_token(visitor: Visitor, cast: Cast) -> None:
-    forged = visitor.client.post("/sign-in", data={"email": BOB, "password": PASSWORD})
-    assert forged.status_code == 303
-    assert forged.headers["Location"] == "/sign-in"
+@pytest.mark.parametrize(
+    ("with_cookie", "words"),
+    [
+        (False, "Your browser sent no cookie with this form. Send it again; if it stays, allow"),
+        (True, "This form was open for too long. Send it again."),
+    ],
+    ids=["no cookie", "another token"],
+)
+def test_a_form_without_its_token_signs_nobody_in_and_stands_there_again_with_the_reason(
+    visitor: Visitor, cast: Cast, with_cookie: bool, words: str
+) -> None:
+    if with_cookie:
+        visitor.csrf_token()
+    form = {"email": BOB, "password": PASSWORD, "next": "/clinics/1", "csrf_token": "old"}
+    refused = visitor.client.post("/sign-in", data=form)
+    assert refused.status_code == 400
+    assert words in text_of(refused)
+    assert PASSWORD not in refused.text
+    fields = {each.get("name"): each.get("value") for each in Parsed(refused.text).having()}
+    assert (fields["email"], fields["next"]) == (BOB, "/clinics/1")
     assert not is_signed_in(visitor)
 
 
-def test_a_form_without_its_token_leads_to_where_it_would_have_led(
+def test_a_code_without_its_cookie_begins_again_with_the_reason(
     visitor: Visitor, cast: Cast
 ) -> None:
-    form = {"email": BOB, "password": PASSWORD, "next": "/clinics/1"}
-    refused = visitor.client.post("/sign-in", data=form, headers={"Referer": "/sign-in"})
-    assert refused.headers["Location"] == "/sign-in?next=/clinics/1"
+    refused = visitor.client.post("/sign-in/code", data={"code": "123456"})
+    assert refused.status_code == 400
+    assert "Sign in" in text_of(refused)
+    assert "Your browser sent no cookie with this form." in text_of(refused)
 
 
 def test_whoever_signs_out_once_more_leaves_no_page_to_the_next_person(

@@ -33,7 +33,7 @@ from webapp.errors import (
 )
 from webapp.htmx import asked_by_htmx
 from webapp.pages import confirm
-from webapp.pages.sign_in import safe_next
+from webapp.pages.sign_in import form_again, safe_next
 
 log = structlog.get_logger()
 
@@ -127,11 +127,11 @@ def _show(status: int, words: _Words, headers: dict[str, str]) -> ResponseReturn
 
 def _refused_form() -> ResponseReturnValue:
     """A form without its token. Whoever has signed in meanwhile, in another tab, is where the form
-    of the sign-in would have led them; nobody is signed in by it."""
-    user = sessions.signed_in_user()
+    of the sign-in would have led them; who has not gets that form again."""
+    user, signs_in = sessions.signed_in_user(), request.endpoint in _SIGN_IN_FORMS
     if user is None:
-        return _to_sign_in()
-    if request.endpoint in _SIGN_IN_FORMS:
+        return form_again() if signs_in else _to_sign_in()
+    if signs_in:
         flash(f"You were signed in already, as {user.email}.", "warn")
         return redirect(safe_next(request.form.get("next", "")), HTTPStatus.SEE_OTHER)
     return _show(400, _EXPIRED, {})
@@ -140,10 +140,7 @@ def _refused_form() -> ResponseReturnValue:
 def _to_sign_in() -> ResponseReturnValue:
     """Whoever signs in comes back to the page they were at. Whoever signed out was done with it,
     and the next person may be another."""
-    if request.endpoint in _SIGN_IN_FORMS:
-        back = request.form.get("next")
-    else:
-        back = None if request.endpoint == "open.sign_out" else _page_at_hand()
+    back = None if request.endpoint == "open.sign_out" else _page_at_hand()
     return _to("open.sign_in", next=back if back not in ("", "/") else None)
 
 

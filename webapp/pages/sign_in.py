@@ -44,6 +44,11 @@ RETURN_TO = frozenset(
         "second_factor",
     )
 )
+_NO_COOKIE = (
+    "Your browser sent no cookie with this form. Send it again; if it stays, allow cookies for "
+    "this site."
+)
+_LAPSED = "This form was open for too long. Send it again."
 
 
 @open_to_all.get("/sign-in")
@@ -106,6 +111,17 @@ def let_in(user: User, next_path: str) -> ResponseReturnValue:
         return redirect(url_for("open.sign_in_code", next=next_path or None), 303)
     sessions.sign_in(user)
     return redirect(safe_next(next_path), 303)
+
+
+def form_again() -> ResponseReturnValue:
+    """The form anew for whoever sent it without its token, which stands in the cookie; nobody is
+    signed in by it."""
+    came = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
+    problem = _LAPSED if came else _NO_COOKIE
+    next_path = request.form.get("next", "")
+    if request.endpoint == "open.sign_in_code" and awaited_user() is not None:
+        return _code_form(next_path, problem=problem), 400
+    return _form(next_path, email=request.form.get("email", ""), problem=problem), 400
 
 
 @open_to_all.post("/sign-out")
