@@ -27,7 +27,16 @@ def test_a_key_is_stored_encrypted_with_what_may_be_shown_of_it(cast: Cast) -> N
     assert (cast.surf.shard, cast.surf.api_key_hint) == ("au1", SURF_KEY[-8:-4])
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 201, "bell\x07", "See https://evil.example"])
+@pytest.mark.parametrize("name", ["می\u200cرود", "ක්\u200dර", "Family \U0001f469\u200d\U0001f466"])
+def test_a_name_may_be_spelled_with_what_joins_letters(name: str, cast: Cast) -> None:
+    assert organizations.add(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "   ", "x" * 201, "bell\x07", "\u200cx", "x\u200d", "x\u200d y", "x\u200c\u200dy"]
+    + ["See https://evil.example"],
+)
 def test_a_name_must_be_readable(name: str, cast: Cast) -> None:
     with pytest.raises(ValidationError) as refusal:
         organizations.add(name)

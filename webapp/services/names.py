@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from webapp.errors import ValidationError
 
 _QUOTES = str.maketrans("“”", "''")
 _MOST_QUOTED = 60  # characters
+# Between two letters, as Persian and Indic names are spelled, and within some emoji.
+_JOINED = re.compile(r"(?<=[^\s\u200c\u200d])[\u200c\u200d](?=[^\s\u200c\u200d])")
 
 
 def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
@@ -15,7 +19,7 @@ def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
     Raises ValidationError for one that is empty, longer than `most`, or not printable.
     """
     name = " ".join(name.split())
-    if not name or len(name) > most or not name.isprintable():
+    if not name or len(name) > most or not _JOINED.sub("", name).isprintable():
         raise ValidationError(
             f"Give the {of} a name of 1 to {most} printable characters.", parameter="name"
         )
