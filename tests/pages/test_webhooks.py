@@ -147,8 +147,10 @@ def test_a_test_is_sent_and_its_way_can_be_followed(
 
 def test_it_can_be_paused_and_resumed(bob: Visitor, its: str, there: Receiver) -> None:
     bob.post(f"{its}/pause")
+    bob.get(its)  # with a word about what was pressed, which is news
     page = bob.get(its)
     assert "What happens meanwhile waits" in text_of(page)
+    assert "notice" not in [each.get("class") for each in Parsed(page.text).having(role="status")]
     assert f"{its}/test" not in page.text
     bob.post(f"{its}/test")
     assert "Resume the webhook first" in text_of(bob.get(its))
