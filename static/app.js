@@ -23,15 +23,6 @@
   const announcer = document.getElementById("announcer");
   let hiding;
 
-  // Trouble stays until something works again; the refusal of one press passes by itself.
-  const tell = (text, { passing = false } = {}) => {
-    clearTimeout(hiding);
-    toast.textContent = text;
-    toast.hidden = false;
-    toast.dataset.passing = passing;
-    if (passing) hiding = setTimeout(() => { toast.hidden = true; }, REFUSAL_MS);
-  };
-
   // The tab tells how far the sync is that the page shows.
   const running = () => document.querySelector("[data-percent]");
   const words = running() ? document.title.replace(/^\d+% /, "") : document.title;
@@ -43,6 +34,20 @@
   const say = (words) => {
     announcer.textContent = "";
     setTimeout(() => { announcer.textContent = words; }, SAID_MS);
+  };
+
+  // Trouble stays until something works again; the refusal of one press passes by itself, and until
+  // then nothing that was not pressed takes its place. What stands there already is not said again.
+  const tell = (text, { passing = false, pressed = false } = {}) => {
+    if (!toast.hidden && toast.dataset.pressed === "true" && !pressed) return;
+    const stands = !toast.hidden && toast.textContent === text && !pressed;
+    clearTimeout(hiding);
+    if (passing) hiding = setTimeout(() => { toast.hidden = true; }, REFUSAL_MS);
+    Object.assign(toast.dataset, { passing, pressed });
+    if (stands) return;
+    toast.textContent = text;
+    toast.hidden = false;
+    say(text);
   };
 
   const announced = () => document.querySelector("[data-announce]")?.dataset.announce;
@@ -93,7 +98,7 @@
   // it. What somebody pressed does not go on.
   const refused = (status, html, { pressed = false } = {}) => {
     const notice = noticeOf(html);
-    if (pressed) return tell(notice ?? NOT_HEARD, { passing: true });
+    if (pressed) return tell(notice ?? NOT_HEARD, { passing: true, pressed: true });
     if (notice && OVER.includes(status)) return location.reload();
     if (status >= 500 || !notice) return tell(UNREACHABLE);
     return tell(notice, { passing: true });

@@ -82,12 +82,12 @@ def test_what_was_said_in_a_notice_is_not_said_again(alice: Visitor) -> None:
             const time = document.createElement("time");
             Object.assign(time, { dateTime: moment, textContent: "just now" });
             time.dataset.ago = "";
-            toast.replaceChildren(time);
+            announcer.replaceChildren(time);
         }""",
         iso(now() - timedelta(hours=1)),
     )
     alice.page.clock.run_for(15_000)
-    assert alice.page.locator("#toast time").text_content() == "just now"
+    assert alice.page.locator("#announcer time").text_content() == "just now"
 
 
 def test_the_history_follows_the_syncs_and_leaves_focus_and_form_alone(

@@ -60,6 +60,45 @@ def test_a_press_that_failed_is_told_as_one_and_stays_while_the_page_goes_on(
     expect(bob.page.get_by_text("goes on by itself")).to_have_count(0)
 
 
+@pytest.mark.usefixtures("worker", "go_on")
+def test_a_press_that_failed_is_not_outshouted_by_what_fails_by_itself(bob: Visitor) -> None:
+    bob.press("Sync all patients")
+    bob.press("Cancel sync")
+    bob.page.clock.install()
+    refuse_presses(bob, lambda route: route.abort())
+    bob.press("Cancel the sync")
+    bob.sees("That did not work")
+    bob.page.evaluate(
+        """() => {
+            window.said = [];
+            new MutationObserver(() => said.push(announcer.textContent))
+                .observe(announcer, { childList: true });
+            window.drawn = 0;
+            new MutationObserver(() => { drawn += 1; }).observe(toast, { childList: true });
+        }"""
+    )
+    bob.page.route("**/progress", lambda route: route.abort())
+    for _ in range(2):
+        _pass_two_seconds(bob)
+    expect(bob.page.locator("#toast")).to_contain_text("That did not work")
+
+    bob.page.clock.run_for(10_000)  # it has passed; the trouble has not
+    trouble = "Patient Sync cannot be reached just now. This page goes on by itself."
+    for _ in range(3):
+        _pass_two_seconds(bob)
+    expect(bob.page.locator("#toast")).to_have_text(trouble)
+    expect(bob.page.locator("#announcer")).to_have_text(trouble)
+    assert bob.page.evaluate("drawn") == 1
+    assert bob.page.evaluate("said.filter(Boolean)").count(trouble) == 1
+
+
+def _pass_two_seconds(visitor: Visitor) -> None:
+    """Until the card has asked once more, in vain."""
+    with visitor.page.expect_event("requestfailed"):
+        visitor.page.clock.run_for(2_000)
+    visitor.page.clock.run_for(200)
+
+
 @pytest.mark.parametrize(
     "answer",
     [lambda route: route.abort(), lambda route: route.fulfill(status=502, body="Bad")],
