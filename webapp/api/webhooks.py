@@ -185,9 +185,8 @@ def webhook(organization: Organization, webhook_id: str) -> Webhook:
 @guarded.patch("/cliniko/webhooks/<org_id>/<webhook_id>")
 @_described(
     "Change, pause or resume a webhook",
-    "While it is paused messages wait for 30 days. They go to another address, and when it is "
-    "resumed, at once with all of their tries anew; so this is counted together with messages that "
-    "are sent again.",
+    "While it is paused messages wait for 30 days. A new address, or a resumed one, gets them at "
+    "once, with all their tries anew; so this is counted together with what is sent again.",
     EXAMPLE,
     ErrorCode.NOT_FOUND,
     ErrorCode.VALIDATION_ERROR,
