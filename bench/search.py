@@ -1,6 +1,6 @@
 """How long searches take: a million patients over fifty clinics, eight clients at once.
 
-    .venv/bin/python -m bench.search --database postgresql
+    .venv/bin/python -m bench.search --database postgresql --when "vacuumed again"
     .venv/bin/python -m bench.search --database sqlite --http
     .venv/bin/python -m bench.search --indexes
 
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--http", action="store_true", help="ask the web server")
     parser.add_argument("--shared-buffers", default="128MB", help="of PostgreSQL")
     parser.add_argument("--only", default="", help="questions with these letters in their name")
+    parser.add_argument("--when", default="", help="only when PostgreSQL's table is so")
     parser.add_argument("--indexes", action="store_true", help="what each index costs a sync")
     parser.add_argument("--rounds", type=int, default=3, help="of --indexes")
     said = parser.parse_args()
@@ -94,7 +95,8 @@ def main() -> None:
         settings = f"shared_buffers={said.shared_buffers}"
         url = stack.enter_context(postgresql(settings)).create("crowd")
         for condition in _conditions_of_postgres(url, crowd, said.clinics, folder):
-            _table(url, said, folder, f"PostgreSQL, {condition}")
+            if said.when in condition:
+                _table(url, said, folder, f"PostgreSQL, {condition}")
 
 
 def _conditions_of_postgres(url: str, crowd: Path, clinics: int, folder: Path) -> Iterator[str]:
