@@ -72,7 +72,7 @@ def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
 def test_it_tells_how_long_messages_wait_for_a_webhook_that_is_paused(page: str) -> None:
     days = retention.DAYS_OF_WHAT_HAS_ENDED
     assert f"what happens meanwhile waits for {days} days, and is sent when" in page
-    assert f"While it is paused messages wait for {days} days; resumed" in page
+    assert f"While it is paused messages wait for {days} days." in page
 
 
 def test_the_first_rule_tells_which_answers_are_not_ours(page: str) -> None:

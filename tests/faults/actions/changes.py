@@ -142,6 +142,10 @@ def clinic_deleted(it: Injection) -> None:
     here = it.organization_id
 
     def remove() -> None:
+        # First, so that no page is stored in between.
+        db.session.execute(
+            db.select(Organization.id).where(Organization.id == here).with_for_update()
+        )
         logs = db.select(SyncLog.id).where(SyncLog.organization_id == here)
         db.session.execute(delete(SyncFailure).where(SyncFailure.sync_log_id.in_(logs)))
         db.session.execute(delete(PatientChange).where(PatientChange.organization_id == here))
