@@ -67,6 +67,8 @@ class Base(DeclarativeBase):
 
 Base.metadata.naming_convention = NAMING_CONVENTION
 
+_FOR_READING = "for_reading"  # an attribute of PostgreSQL's engine: itself, without transactions
+
 
 class ReadingSession(Session):
     """What is asked outside of `transaction` only reads. On PostgreSQL such questions need no
@@ -75,15 +77,10 @@ class ReadingSession(Session):
     transaction that only read would end, so that every question was parsed and planned anew.
     """
 
-    _reading: Engine | None = None
-
     def get_bind(self, *about: Any, **more: Any) -> Engine | Connection:
         engine = super().get_bind(*about, **more)
-        if engine.dialect.name != "postgresql" or not isinstance(engine, Engine):
-            return engine
-        if self._reading is None:
-            self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
-        return self._reading
+        reading: Engine | Connection = vars(engine).get(_FOR_READING, engine)
+        return reading
 
 
 db = SQLAlchemy(model_class=Base, session_options={"class_": ReadingSession})
@@ -162,6 +159,8 @@ def prepare_engine(engine: Engine) -> None:
     """Give PostgreSQL's connections a test before use, and SQLite's what it does not do by itself:
     write-ahead logging, foreign keys, and transactions that we begin ourselves."""
     if engine.dialect.name == "postgresql":
+        # Once, for making it listens to events of the engine, which nothing would forget again.
+        vars(engine)[_FOR_READING] = engine.execution_options(isolation_level="AUTOCOMMIT")
         _test_idle_connections(engine)
         event.listen(engine, "handle_error", _leave_values_out)
         event.listen(engine, "handle_error", _leave_when_read_only, retval=True)
