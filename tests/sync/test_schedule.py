@@ -143,13 +143,15 @@ def test_a_run_is_skipped_while_a_sync_runs_and_this_is_noted(cast: Cast) -> Non
     assert after.next_changes_at > now()
 
 
-def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
+def full_run_is_due_beside(operation: OperationType, cast: Cast) -> tuple[datetime, SyncLog]:
     choose(cast.surf, full=time(2))
     at = now().replace(microsecond=0) - MINUTE
     make_due(cast.surf, next_full_at=at)
-    running = start_sync(
-        cast.surf, OperationType.ACTIVE_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
-    )
+    return at, start_sync(cast.surf, operation, actor=None, origin=SyncOrigin.COMMAND)
+
+
+def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
+    at, running = full_run_is_due_beside(OperationType.ACTIVE_PATIENTS, cast)
 
     assert start_due_syncs() == []
     assert of(cast.surf).next_full_at == at
@@ -163,12 +165,7 @@ def test_a_full_sync_waits_for_the_end_of_a_smaller_sync(cast: Cast) -> None:
 def test_a_full_sync_is_skipped_once_another_has_completed(
     cast: Cast, completes: bool, started: int
 ) -> None:
-    choose(cast.surf, full=time(2))
-    at = now().replace(microsecond=0) - MINUTE
-    make_due(cast.surf, next_full_at=at)
-    running = start_sync(
-        cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
-    )
+    at, running = full_run_is_due_beside(OperationType.FULL_PATIENTS, cast)
 
     assert start_due_syncs() == []
     assert (of(cast.surf).next_full_at, of(cast.surf).skipped_at) == (at, None)
