@@ -33,6 +33,7 @@ POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
 TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
 
 _READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction
+NOT_MIGRATED = ("no such table", "no such column", "has no column")  # in the words of SQLite
 _ABOUT_VALUES = ("22", "23")  # PostgreSQL's classes: data exceptions, violated constraints
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
@@ -99,7 +100,7 @@ def transaction() -> Iterator[scoped_session[Any]]:
     writer came between, whatever its time-out.
     """
     db.session.rollback()
-    if _on_postgresql():
+    if on_postgresql():
         connection = db.session.connection(execution_options={"isolation_level": "READ COMMITTED"})
         connection.exec_driver_sql(_GIVE_UP_WHEN_IDLE)
     else:
@@ -115,7 +116,7 @@ def transaction() -> Iterator[scoped_session[Any]]:
 def see_one_moment() -> None:
     """Whatever is read from here on, until the next rollback, is as it is now."""
     db.session.rollback()
-    if _on_postgresql():  # SQLite's transactions see one moment by themselves
+    if on_postgresql():  # SQLite's transactions see one moment by themselves
         db.session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
@@ -138,7 +139,8 @@ def in_this_database(item: Any, _name: object, _kind: object, reflected: bool, _
     return reflected or item.info.get("only", db.engine.dialect.name) == db.engine.dialect.name
 
 
-def _on_postgresql() -> bool:
+def on_postgresql() -> bool:
+    """Whether that is the application's database, and not SQLite."""
     return db.engine.dialect.name == "postgresql"
 
 

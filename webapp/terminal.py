@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError
+from webapp.extensions import NOT_MIGRATED
 from webapp.models import User
 from webapp.services import audit, people
 
@@ -24,7 +25,6 @@ R = TypeVar("R")
 ID = click.IntRange(1, 10**16 - 1)
 
 _NOT_MIGRATED_STATES = ("42P01", "42703")  # PostgreSQL's undefined_table and undefined_column
-_NOT_MIGRATED_WORDS = ("no such table", "no such column", "has no column")  # SQLite's
 
 
 class CannotBeDone(click.ClickException):
@@ -101,4 +101,4 @@ def _check_text(given: object) -> None:
 
 def _is_not_migrated(error: OperationalError | ProgrammingError) -> bool:
     by_state = getattr(error.orig, "sqlstate", None) in _NOT_MIGRATED_STATES
-    return by_state or any(words in str(error.orig) for words in _NOT_MIGRATED_WORDS)
+    return by_state or any(words in str(error.orig) for words in NOT_MIGRATED)

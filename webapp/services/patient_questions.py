@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Text, TextClause, bindparam, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientState
-from webapp.extensions import db
+from webapp.extensions import on_postgresql
 from webapp.models import Organization, Patient
 from webapp.services import search
 
@@ -75,7 +75,7 @@ class Question(NamedTuple):
 def question(organization: Organization, criteria: PatientFilter) -> Question:
     """What a clinic's patients are asked about, in places for its values, and they."""
     terms = [(term, _numbers(term, organization.shard)) for term in search.terms(criteria.search)]
-    postgres = _on_postgresql()
+    postgres = on_postgresql()
     kind = Kind(
         postgres,
         criteria.state is not None,
@@ -118,10 +118,6 @@ def asked(kind: Kind) -> Conditions:
     if kind.changed_after:
         conditions.append(Patient.last_changed > bindparam("changed_after"))
     return conditions
-
-
-def _on_postgresql() -> bool:
-    return db.engine.dialect.name == "postgresql"
 
 
 def _numbers(term: str, shard: str | None) -> list[str]:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import bindparam, text, update
 
 from webapp.cliniko.records import PatientRecord, PatientState
-from webapp.extensions import db
+from webapp.extensions import db, on_postgresql
 from webapp.models import ChangeKind, Organization
 from webapp.models.types import UtcDateTime
 from webapp.sync.columns import joined, taken_apart
@@ -125,7 +125,7 @@ def note(
         .execution_options(synchronize_session=False)
     )
     assert last is not None
-    postgresql = db.engine.dialect.name == "postgresql"
+    postgresql = on_postgresql()
     db.session.execute(
         _WRITE[db.engine.dialect.name],
         {

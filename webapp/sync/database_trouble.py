@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
-from webapp.extensions import transaction
+from webapp.extensions import NOT_MIGRATED, transaction
 
 Answer = TypeVar("Answer")
 
@@ -23,7 +23,7 @@ _FULL_STATE = "53100"  # PostgreSQL's disk_full
 _IDLE_STATE = "25P03"  # idle_in_transaction_session_timeout: this process has stood still
 
 # SQLite has one kind of error for a lock, which passes, and for a column that is not there.
-_WRONG_TABLES = ("no such table", "no such column", "has no column", "on conflict clause")
+_WRONG_TABLES = (*NOT_MIGRATED, "on conflict clause")
 
 _KEPT = "What was stored until then is kept."
 _FULL = f"The disk of the database is full. {_KEPT} Make room, then start the sync again."

@@ -75,23 +75,18 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     """How a sync has to be closed at this moment; None while it may live."""
     if log.status != SyncStatus.RUNNING:
         return None
-    if log.cancel_requested_at is not None and not _is_worked_on(log, moment):
+    ends = log.lease_expires_at
+    if log.worker is not None and (ends is None or moment <= ends):
+        return None
+    if log.cancel_requested_at is not None:
         return CANCELLED
     if log.worker is None:
         if log.attempt - log.interruptions > MAX_HAND_OVERS:
             return HANDED_ON_TOO_OFTEN
         return _closing_for_waiting(moment - _waiting_since(log))
-    if log.lease_expires_at is None or moment <= log.lease_expires_at:
-        return None
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
         return POISON
-    return LOST if moment > log.lease_expires_at + ABANDONED_AFTER else None
-
-
-def _is_worked_on(log: SyncLog, moment: datetime) -> bool:
-    return log.worker is not None and (
-        log.lease_expires_at is None or moment <= log.lease_expires_at
-    )
+    return LOST if ends is not None and moment > ends + ABANDONED_AFTER else None
 
 
 def _closing_for_waiting(waited: timedelta) -> Closing | None:

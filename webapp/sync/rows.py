@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import aliased
 
 from webapp.cliniko.records import PatientRecord, PatientState
-from webapp.extensions import db
+from webapp.extensions import db, on_postgresql
 from webapp.models import Patient, PatientSyncStatus
 from webapp.sync.bulk import KEY, Row, rows_of, upsert
 from webapp.sync.failures import Refusal
@@ -34,7 +34,7 @@ def among(target: Target, keys: Sequence[str]) -> ColumnElement[bool]:
     that is so until the first sync is over, it takes a clinic for so small that it would rather
     read all of it.
     """
-    if db.engine.dialect.name == "postgresql":
+    if on_postgresql():
         asked = func.unnest(literal(keys, ARRAY(String))).table_valued("key").render_derived()
         ours = _ONE.organization_id == target.organization_id
         found = select(_ONE.id).where(ours, _ONE.cliniko_patient_id == asked.c.key)
