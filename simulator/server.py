@@ -61,6 +61,7 @@ class Simulator:
         self.tells_retry_after = tells_retry_after
         self.strict = strict
         self.before_request = before_request
+        self.hook_errors: list[BaseException] = []
         self.faults = faults.Faults()
         self.answered: Counter[int] = Counter()
         self._seen: deque[SeenRequest] = deque(maxlen=_REMEMBERED)
@@ -110,8 +111,7 @@ class Simulator:
         request = replace(request, path=path, base=f"{request.base}/v1")
         caller = door.caller_of(self.accounts, request.headers)
         seen = self._remember(request, caller)
-        if self.before_request:
-            self.before_request(seen.path, seen.params, seen.number)
+        self._call_hook(seen)
         met = self.faults.met_by(request, seen.account)
         if self.latency_ms:
             time.sleep(self.latency_ms / 1000)
@@ -120,6 +120,14 @@ class Simulator:
         with self._lock:
             self.answered[answer.status] += 1
         return answer, met
+
+    def _call_hook(self, seen: SeenRequest) -> None:
+        try:
+            if self.before_request:
+                self.before_request(seen.path, seen.params, seen.number)
+        except BaseException as error:  # the caller sees a broken connection, and tries again
+            self.hook_errors.append(error)
+            raise
 
     def _cliniko(self, request: Request, caller: door.Caller | None) -> Answer:
         try:

@@ -146,6 +146,7 @@ def cliniko() -> Iterator[Simulator]:
     northside.add_key(NORTHSIDE_KEY)
     with Simulator(surf, northside) as simulator:
         yield simulator
+    assert simulator.hook_errors == []  # a hook that failed has looked at nothing
 
 
 @pytest.fixture
