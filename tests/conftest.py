@@ -59,6 +59,14 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("steady")
 
 
+# Each process takes whole files: those of minutes first, or at the end all wait for one of them.
+LONG = ("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A real Redis, for the whole run."""

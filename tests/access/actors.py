@@ -20,6 +20,7 @@ from webapp.services import people, tokens
 
 ONLY_THE_PAGES = frozenset({Door.SESSION})
 ONLY_THE_API = frozenset({Door.TOKEN})
+ANYBODY = "anonymous"  # who has never signed in
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def everybody(app: Flask, surf: Clinic) -> list[Actor]:
         Actor("manager", Role.MANAGER, surf, *_credentials(app, bob)),
         Actor("viewer", Role.VIEWER, surf, *_credentials(app, vera)),
         Actor("manager of a clinic that is gone", Role.MANAGER, None, *_credentials(app, astray)),
-        Actor("anonymous", None, None, *_credentials(app, None)),
+        Actor(ANYBODY, None, None, *_credentials(app, None)),
         Actor("deactivated", None, None, *_credentials(app, deactivated)),
         Actor("ended", None, None, *_credentials(app, ended)),
         Actor("gone", None, None, *_credentials(app, gone)),

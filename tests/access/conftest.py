@@ -18,14 +18,18 @@ from tests.access import actors, clinics, table
 from tests.access.walk import GONE, Walk
 from tests.cast import NORTHSIDE_KEY, SURF_KEY
 from tests.conftest import AUDIT_KEY, CREDENTIALS_KEY, SECRET_KEY
+from tests.support.quick_passwords import quick_passwords, quick_passwords_for_all
 from webapp import create_app
 from webapp.extensions import db
+
+__all__ = ["quick_passwords", "quick_passwords_for_all", "walk"]
 
 TOTALS = "access matrix"  # said of a test, so that it comes back from another process
 
 
 @pytest.fixture(scope="module")
 def walk(
+    quick_passwords_for_all: None,
     redis_url: str,
     sqlite_template: Path,
     tmp_path_factory: pytest.TempPathFactory,

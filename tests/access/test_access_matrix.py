@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.access.actors import ANYBODY
 from tests.access.conftest import TOTALS
 from tests.access.table import METHODS, routes
 from tests.access.walk import NO_CHILDREN, NO_IDS, Walk
@@ -31,15 +32,20 @@ def test_no_case_was_left_out(walk: Walk) -> None:
     expected = 0
     for route in walk.routes:
         there = set(route.methods) | ({"HEAD"} if "GET" in route.methods else set())
-        ids = 1
+        ids = for_everybody = len(["own"])
+        no_ids = 0
         if route.names_a_clinic:
-            ids += len(["other", "missing"]) + len(NO_IDS)
+            for_everybody += len(["other"])
+            ids += len(["other", "missing"])
+            no_ids = len(NO_IDS)
         if route.has_child:
             ids += len(["another clinic's"]) + len(NO_CHILDREN)
-        people = sum(route.door in actor.doors for actor in walk.actors)
+        people = [actor for actor in walk.actors if route.door in actor.doors]
+        try_all = sum(actor.role is not None or actor.name == ANYBODY for actor in people)
         ways = len(["plain", "mixed"]) * (1 if route.is_api else len(["page", "fragment"]))
         not_allowed = len({*METHODS} - there - {"OPTIONS"})
-        expected += ((len(there) * ids + len(["OPTIONS"])) * ways + not_allowed) * people
+        asked = (ids * ways + no_ids) * try_all + for_everybody * ways * (len(people) - try_all)
+        expected += len(there) * asked + (len(["OPTIONS"]) * ways + not_allowed) * len(people)
 
     assert walk.tried == expected
 

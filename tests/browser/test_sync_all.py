@@ -235,6 +235,7 @@ def test_what_changed_is_synced_by_the_button_beside_it(
 ) -> None:
     go_on.set()
     start_sync(live.cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    alice.open("/clinics/1")
     alice.sees("All 648 patients are in step")
     surf_account.create(first_name="Noah", last_name="Nowhere-Else")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -35,7 +34,6 @@ def refuse_presses(visitor: Visitor, answer: Callable[[Route], None]) -> None:
     )
 
 
-@pytest.mark.usefixtures("worker", "go_on")
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -60,7 +58,6 @@ def test_a_press_that_failed_is_told_as_one_and_stays_while_the_page_goes_on(
     expect(bob.page.get_by_text("goes on by itself")).to_have_count(0)
 
 
-@pytest.mark.usefixtures("worker", "go_on")
 def test_a_press_that_failed_is_not_outshouted_by_what_fails_by_itself(bob: Visitor) -> None:
     bob.press("Sync all patients")
     bob.press("Cancel sync")
@@ -152,9 +149,8 @@ def test_who_turns_pages_by_keyboard_stays_where_they_were(bob: Visitor, live: L
     expect(turn).to_be_focused()
 
 
-@pytest.mark.usefixtures("worker")
 def test_without_javascript_the_page_of_a_running_sync_can_be_made_to_keep_still(
-    visit: Visit, live: Live, go_on: threading.Event
+    visit: Visit, live: Live
 ) -> None:
     bob = visit(java_script_enabled=False)
     bob.sign_in(live.cast.bob)
@@ -166,4 +162,3 @@ def test_without_javascript_the_page_of_a_running_sync_can_be_made_to_keep_still
     expect(follows).to_have_count(0)
     bob.page.get_by_role("link", name="Follow the sync again").click()
     expect(follows).to_have_count(1)
-    go_on.set()

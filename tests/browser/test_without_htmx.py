@@ -31,7 +31,6 @@ def test_progress_is_live_without_htmx(
     expect(alice.page.get_by_role("link", name="Patients 648")).to_be_visible()
 
 
-@pytest.mark.usefixtures("worker", "go_on")
 def test_the_focus_stays_where_it_was_without_htmx(visit: Visit, live: Live) -> None:
     alice = visit(cdn=None)
     alice.sign_in(live.cast.alice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -17,6 +18,19 @@ _PASSWORD_HASH = QUICK.hash(cast.PASSWORD)
 @pytest.fixture(autouse=True)
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """For every test of the folder whose conftest imports it."""
+    hash_quickly(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def quick_passwords_for_all() -> Iterator[None]:
+    """For what all tests of a module share."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        hash_quickly(monkeypatch)
+        yield
+
+
+def hash_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the patch is undone."""
     monkeypatch.setattr(passwords, "_hasher", QUICK)
     monkeypatch.setattr(passwords, "_nobodys_hash", cache(passwords.nobodys))
     monkeypatch.setattr(cast, "PASSWORD_HASH", _PASSWORD_HASH)

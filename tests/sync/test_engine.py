@@ -15,6 +15,7 @@ from simulator.patient import State
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.support.processes import wait_until
+from tests.sync.conftest import ABOUT_ANSWERS
 from tests.sync.copies import copy_of, truth_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
@@ -245,6 +246,7 @@ def test_active_patients_only_leaves_the_others_alone(sync: Sync, cast: Cast) ->
     assert counts.by_state(cast.surf)[PatientState.ARCHIVED] == 0
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 199, 200])
 def test_small_clinics_are_read_whole(
     count: int, sync: Sync, in_step: InStep, surf_account: ClinikoAccount
@@ -315,6 +317,7 @@ FAILURES = [
 ]
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize(("fault", "error_code"), FAILURES, ids=[code for _, code in FAILURES])
 def test_a_sync_fails_with_the_reason_and_marks_nobody_deleted(
     fault: dict[str, object],
@@ -342,6 +345,7 @@ def test_a_sync_fails_with_the_reason_and_marks_nobody_deleted(
     assert cast.surf.connection_error_code == refused
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize("kind", ["reset_before_headers", "reset_mid_body", "short_body"])
 def test_a_broken_connection_is_tried_again(
     kind: str, sync: Sync, in_step: InStep, cliniko: Simulator
@@ -352,6 +356,7 @@ def test_a_broken_connection_is_tried_again(
     assert in_step()
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_page_that_is_empty_for_a_moment_hides_nobody(
     times: int, sync: Sync, in_step: InStep, cliniko: Simulator, surf_account: ClinikoAccount
@@ -371,6 +376,7 @@ def test_a_page_that_is_empty_for_a_moment_hides_nobody(
     assert in_step()
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_short_trouble_of_cliniko_is_ridden_out(
     status: int, sync: Sync, in_step: InStep, cliniko: Simulator
@@ -395,6 +401,7 @@ def test_cliniko_says_slow_down_and_the_sync_waits_as_long(
     assert in_step()
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize("kind", ["ignore_id_filter", "ignore_sort", "ignore_per_page"])
 def test_a_server_that_keeps_to_no_order_is_read_by_its_links(
     kind: str, sync: Sync, in_step: InStep, cliniko: Simulator
@@ -526,6 +533,7 @@ def test_two_clinics_do_not_mix(sync: Sync, cast: Cast) -> None:
     assert patients.find(cast.northside, patients.PatientFilter(None), limit=10).total == 0
 
 
+@ABOUT_ANSWERS
 @pytest.mark.parametrize(
     ("per_minute", "fault", "reason"),
     [
