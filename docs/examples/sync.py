@@ -16,16 +16,24 @@ session = requests.Session()
 session.headers["Authorization"] = f"Bearer {os.environ['TOKEN']}"
 
 
+def error_of(response: requests.Response) -> dict[str, str]:
+    """What went wrong and what to do: every error has the same shape, but for those of proxies."""
+    try:
+        return response.json()
+    except requests.JSONDecodeError:
+        return {"error_code": f"HTTP {response.status_code}", "message": response.reason}
+
+
 def explain(response: requests.Response) -> None:
-    """End with what went wrong and what to do; every error has the same shape."""
-    error = response.json()
+    """End with what went wrong."""
+    error = error_of(response)
     sys.exit(f"{error['error_code']}: {error['message']}")
 
 
 # Asking again with the same key starts nothing twice: safe after a broken connection.
 key = str(uuid.uuid4())
 started = session.post(f"{cliniko}/sync-all/{org_id}", headers={"Idempotency-Key": key}, timeout=30)
-if started.status_code == 429 and started.json()["error_code"] == "SYNC_ALREADY_RUNNING":
+if error_of(started).get("error_code") == "SYNC_ALREADY_RUNNING":
     print("Somebody else has started one; watching that.")
 elif not started.ok:
     explain(started)

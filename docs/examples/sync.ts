@@ -29,8 +29,14 @@ function calculateProgress(log: SyncLog): number {
   return 0
 }
 
+async function errorOf(response: Response): Promise<ApiError> {
+  // Every error has the same shape, but for those of proxies.
+  const proxys = { error: true, error_code: `HTTP ${response.status}`, message: "no answer of the API" }
+  return response.json().catch(() => proxys) as Promise<ApiError>
+}
+
 async function explain(response: Response): Promise<never> {
-  const error = (await response.json()) as ApiError
+  const error = await errorOf(response)
   throw new Error(`${error.error_code}: ${error.message}`)
 }
 
@@ -40,7 +46,11 @@ async function startSync(orgId: string): Promise<void> {
     // Asking again with the same key starts nothing twice: safe after a broken connection.
     headers: { ...authorization, "Idempotency-Key": crypto.randomUUID() },
   })
-  if (!response.ok) await explain(response)
+  if (response.ok) return
+  const error = await errorOf(response)
+  // One that somebody else has started is watched as well.
+  if (error.error_code === "SYNC_ALREADY_RUNNING") return
+  throw new Error(`${error.error_code}: ${error.message}`)
 }
 
 async function monitorSync(orgId: string): Promise<SyncLog> {
