@@ -73,8 +73,13 @@
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", async () => {
       field.select();
-      await navigator.clipboard.writeText(field.value);
-      button.textContent = "Copied";
+      try {
+        await navigator.clipboard.writeText(field.value);
+        button.textContent = "Copied";
+      } catch { // the browser does not let us; the text is selected
+        button.textContent = "Copy it by hand";
+      }
+      say(button.textContent);
     });
   }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flask import Flask
+
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from tests.api.rows import refuse
 from tests.cast import Cast
-from tests.pages.visitor import Visitor, text_of
+from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
 from webapp.sync import history
@@ -57,6 +59,24 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     assert "Retry of failed records" in text_of(
         bob.get(f"{overview}/syncs?operation_type=retry_failed")
     )
+
+
+def test_which_they_are_is_told_with_the_way_to_where_they_can_be_corrected(
+    app: Flask, bob: Visitor, cast: Cast
+) -> None:
+    log = refuse(cast.surf, 12)
+    overview = f"/clinics/{cast.surf.id}"
+    assert "Cliniko's ids: 900, 901, 902" in text_of(bob.get(overview))
+    assert "909 and 2 more" in text_of(bob.get(overview))
+    assert Parsed(bob.get(overview).text).having(target="_blank") == []
+
+    app.config["CLINIKO_API_URL"] = "https://api.{shard}.cliniko.com/v1"
+    with transaction():
+        cast.surf.cliniko_subdomain = "surf-rehab"
+    for path, count in ((overview, 10), (f"{overview}/syncs/{log.id}", 12 + 10)):
+        links = Parsed(bob.get(path).text).having(target="_blank")
+        assert links[0]["href"] == "https://surf-rehab.au1.cliniko.com/patients/900"
+        assert len(links) == count
 
 
 def test_without_a_failed_record_nothing_is_started(bob: Visitor, cast: Cast) -> None:

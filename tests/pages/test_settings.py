@@ -132,6 +132,7 @@ def test_an_admin_disables_and_enables_a_clinic(
         refused = bob.get(theirs)
         assert refused.status_code == 403
         assert "This clinic is disabled: only admins can see it" in text_of(refused)
+        assert "To the clinics" not in text_of(refused)  # which they cannot see either
 
     alice.post(f"{path}/enable")
     assert bob.get(path).status_code == 200

@@ -85,6 +85,7 @@ def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: C
 
     assert answer.status_code == 200
     assert "synced less than five minutes ago" in text_of(answer)
+    assert "can be started in 5 minutes, at" in text_of(answer)
     assert "UTC" in text_of(answer)
     assert "HX-Trigger" not in answer.headers
     bob.post(path)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from flask import Flask
+
 from tests.api.rows import make_log, refuse
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
@@ -75,7 +78,14 @@ def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -
     assert f"Digest {digest} {digest}" in words
 
 
-def test_what_is_not_the_same_is_said_with_the_reason(vera: Visitor, cast: Cast) -> None:
+@pytest.mark.parametrize(
+    ("environment_name", "command"),
+    [("development", ".venv/bin/flask --app webapp sync"), ("production", "patient-sync sync")],
+)
+def test_what_is_not_the_same_is_said_with_the_reason(
+    app: Flask, vera: Visitor, cast: Cast, environment_name: str, command: str
+) -> None:
+    app.config["ENV"] = environment_name
     apart = certificate(Tally(), Tally(digest=1), failed=0)
 
     def words(failed: int = 0, **removals: int) -> str:
@@ -84,7 +94,7 @@ def test_what_is_not_the_same_is_said_with_the_reason(vera: Visitor, cast: Cast)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
 
     assert "Not equal" in words()
-    assert "--verify" in words()
+    assert f"compare with {command} {cast.surf.id} --verify" in words()
     assert "could not be stored" in words(failed=2)
     assert "Removals are held back" in words(removals_held=40)
     assert "Not all who stand in no list" in words(removals_unasked=30)

@@ -93,6 +93,14 @@ def test_after_half_a_minute_it_says_that_no_worker_is_there(card: Card) -> None
     started_at = now() - timedelta(seconds=31)
     words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
     assert "No worker is running" in words
+    assert "as soon as .venv/bin/python worker.py runs" in words
+
+
+def test_in_production_it_names_no_command_of_developers(app: Flask, card: Card) -> None:
+    app.config["ENV"] = "production"
+    started_at = now() - timedelta(seconds=31)
+    words = text_of(card(started_at=started_at, worker=None, progress={"phase": "queued"}))
+    assert "as soon as a worker runs" in words
 
 
 def test_behind_busy_workers_it_only_waits(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,8 @@ def answer(error: Exception) -> ResponseReturnValue:
     told = (AuditUnavailable, OrganizationDisabled, RateLimited, ValidationError)
     if isinstance(error, told):
         words = words._replace(text=error.message)
-    return _show(status, words, _headers_of(error))
+    leads_on = not isinstance(error, OrganizationDisabled)  # each clinic they have leads here
+    return _show(status, words, _headers_of(error), leads_on=leads_on)
 
 
 def _status_of(error: Exception) -> int:
@@ -115,14 +116,16 @@ def _headers_of(error: Exception) -> dict[str, str]:
     return {}
 
 
-def _show(status: int, words: _Words, headers: dict[str, str]) -> ResponseReturnValue:
+def _show(
+    status: int, words: _Words, headers: dict[str, str], *, leads_on: bool = True
+) -> ResponseReturnValue:
     if asked_by_htmx():
         return render_template("errors/_notice.html", words=words), status, headers
     # In trouble of our own nobody is looked up: the database may be what is down.
     known = status < HTTPStatus.INTERNAL_SERVER_ERROR and sessions.signed_in_user() is not None
     frame = "base.html" if known else "signed_out.html"
-    page = render_template("errors/page.html", frame=frame, status=int(status), words=words)
-    return page, status, headers
+    shown = {"frame": frame, "status": int(status), "words": words, "leads_on": leads_on}
+    return render_template("errors/page.html", **shown), status, headers
 
 
 def _refused_form() -> ResponseReturnValue:

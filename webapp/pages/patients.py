@@ -16,7 +16,6 @@ from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import changes, looks
 from webapp.services import patients as patients_service
-from webapp.services.connection import page_in_cliniko
 from webapp.services.patients import PatientFilter
 from webapp.sync import forgotten
 
@@ -79,7 +78,6 @@ def patient(org_id: str, patient_id: str) -> str:
         organization,
         patient=found,
         survivor=looks.at_survivor(found, actor=current_actor()),
-        in_cliniko=page_in_cliniko(organization, found.cliniko_patient_id),
         history=changes.of_patient(found, limit=per_page, offset=(page - 1) * per_page),
         page=page,
         per_page=per_page,

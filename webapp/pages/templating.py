@@ -13,6 +13,7 @@ from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
 from webapp.services import counts, sessions
+from webapp.services.connection import page_in_cliniko
 from webapp.services.webhooks import endpoints
 
 
@@ -28,6 +29,7 @@ def init_app(app: Flask) -> None:
         may=may,
         may_everywhere=may_everywhere,
         now=now,
+        page_in_cliniko=page_in_cliniko,
         picture=picture,
         seconds_left=seconds_left,
         shows_notices=shows_notices,

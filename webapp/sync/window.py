@@ -9,6 +9,7 @@ from math import ceil
 from sqlalchemy import Select, select
 
 from webapp.clock import iso, now, whole_second
+from webapp.durations import remaining_words
 from webapp.errors import ErrorCode, RateLimited
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
@@ -49,9 +50,11 @@ def refuse_early(
     log, why = blocking
     exactly = log.started_at + START_WINDOW
     retry_at = whole_second(exactly.timestamp())
+    seconds = (exactly - now()).total_seconds()
     raise RateLimited(
-        f"{why} The next sync can be started at {retry_at:%H:%M:%S} UTC.",
-        retry_after=ceil((exactly - now()).total_seconds()),
+        f"{why} The next sync can be started in {remaining_words(seconds)}, "
+        f"at {retry_at:%H:%M:%S} UTC.",
+        retry_after=ceil(seconds),
         retry_at=iso(retry_at),
         **details,
     )
