@@ -28,7 +28,7 @@ RUN_SYNC = "webapp.jobs.run_sync"
 WORKER_SILENCE = timedelta(seconds=20)  # a living worker beats every five
 WORKER_ABSENCE = timedelta(minutes=5)
 _WORKER_SEEN = "sync:worker-seen"
-JOB_TIMEOUT = 3600  # seconds; the engine's own limit ends a sync well before
+JOB_TIMEOUT = 24 * 3600  # seconds; the engine's own limit ends a sync well before
 
 
 def web_connection(url: str) -> Redis:

@@ -66,6 +66,14 @@ def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(
     assert (found["queue_length",], found["workers",]) == (0, 0)
 
 
+def test_a_sync_that_was_handed_over_and_waits_is_no_quiet_one(
+    client: FlaskClient, cast: Cast
+) -> None:
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), lease_expires_at=now())
+
+    assert ("oldest_beat_seconds",) not in samples(ask(client))
+
+
 def test_nobody_is_alarmed_about_a_clinic_that_is_disabled_or_was_deleted(
     client: FlaskClient, cast: Cast
 ) -> None:

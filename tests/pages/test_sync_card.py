@@ -157,6 +157,16 @@ def test_it_does_not_say_all_while_some_could_not_be_asked_about(card: Card) -> 
     assert "30 patients stand in no list of Cliniko and could not be asked about yet" in words
 
 
+def test_it_says_of_nobody_that_they_are_in_step_where_the_certificate_does_not(card: Card) -> None:
+    done = {"progress_percent": 100.0, "certificate": {"in_step": False}}
+    words = text_of(
+        card(SyncStatus.COMPLETED, records_success=648, records_failed=0, progress=done)
+    )
+    assert "in step" not in words
+    assert "100% 648 patients were read" in words
+    assert "not the same as what Cliniko has told" in words
+
+
 def test_failed_records_are_told_apart_from_a_failed_sync(card: Card) -> None:
     words = text_of(card(SyncStatus.COMPLETED, progress={"progress_percent": 100.0}))
     assert "Completed, 2 failed" in words

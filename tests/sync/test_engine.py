@@ -592,6 +592,8 @@ def test_a_worker_that_is_told_to_end_hands_its_sync_over(
     engine.hand_over_requested.clear()
     db.session.expire_all()
     assert (log.status, log.attempt, log.interruptions) == ("running", 2, 0)
+    assert log.progress["phase"] == "queued"
+    assert log.progress["estimated_remaining_seconds"] is None
     stored = log.records_success
     asked_before = len(cliniko.requests)
 
@@ -601,6 +603,46 @@ def test_a_worker_that_is_told_to_end_hands_its_sync_over(
     assert log.status == "completed"
     assert 0 < stored < log.records_success == 648
     assert len(cliniko.requests) - asked_before < 14
+    assert in_step()
+
+
+def test_a_sync_that_fails_after_it_was_cancelled_was_cancelled(
+    begin: Callable[..., SyncLog], app: Flask, cliniko: Simulator
+) -> None:
+    log = begin()
+    log_id = log.id
+
+    def cancel() -> None:
+        with app.app_context(), transaction():
+            db.session.get_one(SyncLog, log_id).cancel_requested_at = now()
+
+    cliniko.before_request = _at_request(3, cancel)
+    cliniko.faults.add("status", status=403, nth=3, times=None)
+    engine.run(log.id, 1, worker="test")
+
+    db.session.expire_all()
+    assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")
+
+
+def test_a_database_that_takes_back_that_the_sync_was_begun_hands_it_on(
+    begin: Callable[..., SyncLog], app: Flask, cliniko: Simulator, in_step: InStep
+) -> None:
+    log = begin()
+    log_id = log.id
+
+    def take_back() -> None:
+        with app.app_context(), transaction():
+            row = db.session.get_one(SyncLog, log_id, with_for_update=True)
+            row.worker = row.lease_expires_at = None
+
+    cliniko.before_request = _at_request(8, take_back)
+    engine.run(log.id, 1, worker="first")
+    db.session.expire_all()
+    assert (log.status, log.attempt) == ("running", 2)
+
+    engine.run(log.id, 2, worker="second")
+    db.session.expire_all()
+    assert log.status == "completed"
     assert in_step()
 
 

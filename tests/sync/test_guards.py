@@ -29,7 +29,8 @@ from webapp import create_app
 from webapp.cliniko import line, listing
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import Patient, SyncLog
+from webapp.models import Organization, Patient, PatientChange, SyncLog
+from webapp.services import changes
 from webapp.sync import engine, lease, reader, recovery, removals
 from webapp.sync.passes import Passes
 
@@ -71,17 +72,17 @@ def world(
 
 def a_replaced_worker_writes_nothing(world: World) -> None:
     log = world.begin()
-    replaced = False
+    log_id, replaced = log.id, False
 
     def replace_the_worker(path: str, _params: object, number: int) -> None:
         nonlocal replaced
         if path == "/patients/archived" and not replaced:
             replaced = True
             with world.app.app_context():
-                lease.expire(log.id, 1)
+                lease.expire(log_id, 1)
                 # It is alive, and may have renewed its lease in between.
-                while not recovery.hand_over(log.id, 1, interrupted=True):
-                    lease.expire(log.id, 1)
+                while not recovery.hand_over(log_id, 1, interrupted=True):
+                    lease.expire(log_id, 1)
 
     world.cliniko.before_request = replace_the_worker
     engine.run(log.id, 1, worker="slow")
@@ -110,14 +111,14 @@ def without_the_fence(patch: Patch) -> None:
 
 def a_database_that_takes_commits_back_loses_nobody(world: World) -> None:
     log = world.begin()
-    clinic_id = log.organization_id
+    log_id, clinic_id = log.id, log.organization_id
     before: list[dict[str, Any]] = []
     taken_back = False
 
     def take_back(_path: str, _params: object, _number: int) -> None:
         nonlocal taken_back
         with world.app.app_context(), transaction() as session:
-            row = session.get_one(SyncLog, log.id, with_for_update=True)
+            row = session.get_one(SyncLog, log_id, with_for_update=True)
             if not row.records_success:
                 before.append(dict(row.checkpoint or {}))
             elif not taken_back:
@@ -133,6 +134,32 @@ def a_database_that_takes_commits_back_loses_nobody(world: World) -> None:
         engine.run(log.id, 2, worker="second")
     assert db.session.get_one(SyncLog, log.id, populate_existing=True).status == "completed"
     assert copy_of(world.cast.surf) == truth_of(world.surf)
+
+
+def test_whoever_follows_the_changes_misses_none_though_commits_were_taken_back(
+    world: World,
+) -> None:
+    log = world.begin()
+    log_id, clinic_id, cursors = log.id, log.organization_id, list[int]()
+
+    def take_back(_path: str, _params: object, _number: int) -> None:
+        """All patients that were stored until now, which somebody has heard of."""
+        with world.app.app_context(), transaction() as session:
+            clinic = session.get_one(Organization, clinic_id, with_for_update=True)
+            row = session.get_one(SyncLog, log_id, with_for_update=True)
+            if row.records_success and not cursors:
+                cursors.append(clinic.changes_recorded)
+                session.execute(delete(Patient).where(Patient.organization_id == clinic_id))
+                session.execute(delete(PatientChange))
+                row.checkpoint, row.records_success, clinic.changes_recorded = {}, 0, 0
+
+    world.cliniko.before_request = take_back
+    engine.run(log.id, 1, worker="first")
+    engine.run(log.id, 2, worker="second")
+
+    surf = db.session.get_one(Organization, clinic_id, populate_existing=True)
+    feed = changes.feed(surf, cursor=cursors[0], limit=1_000)
+    assert {change.cliniko_patient_id for change, _ in feed.rows} == set(truth_of(world.surf))
 
 
 def without_the_count(patch: Patch) -> None:
@@ -181,6 +208,15 @@ def without_the_catch_up(patch: Patch) -> None:
 
 
 # The savepoint: a record that the database refuses does not take its page along.
+
+
+def test_some_records_that_the_database_refuses_fail_alone_however_often(world: World) -> None:
+    _refuse("refused")
+    for key in world.surf.ids(State.ACTIVE)[:2]:
+        world.surf.edit(key, first_name="refused")
+    for _ in range(2):  # the second time they are all that is to be written
+        log = world.sync()
+        assert (log.status, log.records_failed) == ("completed", 2)
 
 
 def a_refused_record_leaves_its_page_alone(world: World) -> None:

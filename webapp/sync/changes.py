@@ -27,6 +27,7 @@ _KIND_OF_STATE = {
 }
 
 _JSON = msgspec.json.Encoder()
+_ROOM = 1_000_000  # positions: more than any database that takes over can lack
 
 # All as few values, as with the patients: SQLAlchemy would take as long as all the rest of a page.
 _INTO = (
@@ -135,6 +136,17 @@ def note(
             "at": at,
             **(_in_columns(changes) if postgresql else _in_json(changes)),
         },
+    )
+
+
+def leave_room(organization_id: int) -> None:
+    """Give the next positions to nobody, inside the caller's transaction: the database has taken
+    back what was committed, and whoever follows may have read those that would be given anew."""
+    db.session.execute(
+        update(Organization)
+        .where(Organization.id == organization_id)
+        .values(changes_recorded=Organization.changes_recorded + _ROOM)
+        .execution_options(synchronize_session=False)
     )
 
 

@@ -23,6 +23,7 @@ from webapp.models import (
 from webapp.services import notices
 from webapp.services.webhooks import outbox
 from webapp.sync import trail
+from webapp.sync.progress import left_alone
 
 
 def complete(log: SyncLog) -> None:
@@ -70,15 +71,7 @@ def show_failed(
     log.completed_at = moment or now()
     log.error_code = str(error_code)
     log.error_message = message
-    log.progress = {
-        **log.progress,
-        "phase": str(SyncPhase.FINISHED),
-        "estimated_remaining": None,
-        "estimated_remaining_seconds": None,
-        "waiting_until": None,
-        "waiting_for": None,
-        "requests_left": None,
-    }
+    log.progress = left_alone(log.progress, SyncPhase.FINISHED)
 
 
 def _tell_of_its_changes(log: SyncLog) -> None:

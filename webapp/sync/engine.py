@@ -16,7 +16,7 @@ from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
-from webapp.sync import ending, lease, recovery
+from webapp.sync import changes, ending, lease, recovery
 from webapp.sync.database_trouble import meaning_of, patiently
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
@@ -83,10 +83,12 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         log.info("sync_completed")
     except lease.LeaseLost:
         log.warning("sync_taken_over")
-    except (HandOver, lease.TakenBack):
-        recovery.hand_over(sync_log_id, attempt, interrupted=False)
-        recovery.settle(sync_log_id)  # if it was cancelled meanwhile, nobody need take it up
-        log.info("sync_handed_over")
+    except HandOver:
+        _hand_on(sync_log_id, attempt)
+    except lease.TakenBack:
+        log.warning("database_took_back")
+        patiently(partial(_tell_followers_again, sync_log_id))
+        _hand_on(sync_log_id, attempt)
     except lease.CancelRequested:
         closing = recovery.CANCELLED
         _fail(sync_log_id, attempt, closing.error_code, closing.message)
@@ -159,6 +161,17 @@ def _leave_if_told() -> None:
         raise HandOver
 
 
+def _hand_on(sync_log_id: int, attempt: int) -> None:
+    recovery.hand_over(sync_log_id, attempt, interrupted=False)
+    recovery.settle(sync_log_id)  # if it was cancelled meanwhile, nobody need take it up
+    log.info("sync_handed_over")
+
+
+def _tell_followers_again(sync_log_id: int) -> None:
+    sync_log = db.session.get_one(SyncLog, sync_log_id)
+    changes.leave_room(sync_log.organization_id)
+
+
 def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None:
     """Close the sync as failed, if it is still this attempt's to close."""
     log.warning("sync_failed", error_code=str(error_code))
@@ -167,7 +180,10 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
         sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
             sync_log.lease_expires_at = None
-            ending.fail(sync_log, error_code, message)
+            if sync_log.cancel_requested_at is None:
+                ending.fail(sync_log, error_code, message)
+            else:  # whatever else has happened meanwhile
+                ending.fail(sync_log, recovery.CANCELLED.error_code, recovery.CANCELLED.message)
 
     patiently(close)
 

@@ -42,7 +42,10 @@ def read() -> Figures:
     for status, code, count in db.session.execute(kept.union_all(deleted)):
         outcomes[status, code or ""] += count
     expires = db.session.scalar(
-        select(func.min(SyncLog.lease_expires_at)).where(SyncLog.status == SyncStatus.RUNNING)
+        select(func.min(SyncLog.lease_expires_at)).where(
+            SyncLog.status == SyncStatus.RUNNING,
+            SyncLog.worker.is_not(None),  # one that was handed over beats when it is taken up
+        )
     )
     completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(_NEWEST))))
     return Figures(

@@ -114,15 +114,15 @@ def prove(sync_log_id: int, attempt: int, confirmed: int) -> Standing:
     ).one_or_none()
     if row is None or row.attempt != attempt or row.status != SyncStatus.RUNNING:
         raise LeaseLost
+    if row.lease_expires_at is None:
+        raise TakenBack  # what had claimed it
     if row.moment > row.lease_expires_at + ABANDONED_AFTER:
         raise LeaseLost  # it was shown as failed by now, though nobody could write that down
     if row.cancel_requested_at is not None:
         raise CancelRequested
     checkpoint = row.checkpoint or {}
-    if checkpoint.get("writes", 0) - confirmed not in (
-        0,
-        1,
-    ):  # one more if only the answer was lost
+    # One more if only the answer was lost.
+    if checkpoint.get("writes", 0) - confirmed not in (0, 1):
         raise TakenBack
     return Standing(row.records_success, row.records_failed, checkpoint)
 

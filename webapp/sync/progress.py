@@ -15,6 +15,11 @@ from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
+# What is true only while somebody works on a sync.
+_OF_THE_MOMENT = (
+    *("estimated_remaining", "estimated_remaining_seconds"),
+    *("waiting_until", "waiting_for", "requests_left"),
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,11 @@ class Progress:
             "requests_left": self.requests_left,
             "phases_entered_after": dict(self.entered_after),
         }
+
+
+def left_alone(told: Mapping[str, Any], phase: SyncPhase) -> dict[str, Any]:
+    """What was told of a sync, as it is once nobody works on it any more."""
+    return {**told, **dict.fromkeys(_OF_THE_MOMENT), "phase": str(phase)}
 
 
 def percent(processed: int, found: int, *, before: float) -> float:

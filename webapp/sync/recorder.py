@@ -38,6 +38,8 @@ TIME_LIMIT = timedelta(minutes=15)
 
 # Half of the records malformed, among so many or more, is not their fault: the format has changed.
 _MANY = 20
+# What these read has failed before, or is little: neither tells of the form of all records.
+_OF_FEW = (OperationType.RETRY_FAILED, OperationType.CHANGED_PATIENTS)
 
 Answer = TypeVar("Answer")
 
@@ -107,8 +109,8 @@ class Recorder:
     def store(self, pages: Sequence[RecordPage]) -> Stored:
         """Store the pages that follow, in one transaction.
 
-        Raises BadResponse if half of the records that came so far are malformed, SyncTimeout when
-        the sync has taken too long.
+        Raises BadResponse if half of a clinic's records that came so far are malformed, SyncTimeout
+        when the sync has taken too long.
         """
         self._check_time()
         pages = [self._forgotten.left_out_of(page) for page in pages]
@@ -123,8 +125,8 @@ class Recorder:
 
         stored, self.progress, self._told = self._in_transaction(write)
         processed = self.progress.success + self.progress.failed
-        if self.progress.sync_type is OperationType.RETRY_FAILED:
-            return stored  # of records that have failed before, most may fail again
+        if self.progress.sync_type in _OF_FEW:
+            return stored
         if processed >= _MANY and self.progress.failed * 2 >= processed:
             raise BadResponse(
                 "Half of the patient records from Cliniko or more could not be read, so their form "

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
-from webapp.models import SyncLog, SyncStatus
+from webapp.models import SyncLog, SyncPhase, SyncStatus
 from webapp.queue import enqueue_sync, is_queued, worker_seen_lately, workers_connected
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
+from webapp.sync.progress import left_alone
 
 logger = structlog.get_logger()
 
@@ -157,20 +158,15 @@ def hand_over(
             conditions.append(SyncLog.lease_expires_at <= moment)
         if unclaimed:
             conditions.append(SyncLog.worker.is_(None))
-        handed = session.execute(
-            update(SyncLog)
-            .where(*conditions)
-            .values(
-                attempt=attempt + 1,
-                interruptions=SyncLog.interruptions + int(interrupted),
-                worker=None,
-                lease_expires_at=moment,
-            )
-            .returning(SyncLog.organization_id, SyncLog.checkpoint)
-            .execution_options(synchronize_session=False)
-        ).one_or_none()
+        theirs = select(SyncLog).where(*conditions).with_for_update()
+        handed = session.scalar(theirs.execution_options(populate_existing=True))
         if handed is None:
             return False
+        handed.attempt = attempt + 1
+        handed.interruptions += int(interrupted)
+        handed.worker, handed.lease_expires_at = None, moment
+        handed.progress = left_alone(handed.progress, SyncPhase.QUEUED)
+        begun = bool(handed.checkpoint)
         trail.record(
             Event.SYNC_HANDED_OVER,
             sync_log_id,
@@ -179,7 +175,7 @@ def hand_over(
             interrupted=interrupted,
         )
     # What was begun goes on before what nobody has begun.
-    enqueue_sync(sync_log_id, attempt + 1, at_front=bool(handed.checkpoint))
+    enqueue_sync(sync_log_id, attempt + 1, at_front=begun)
     return True
 
 

@@ -20,6 +20,7 @@ from webapp.sync.failures import Refusal
 from webapp.sync.target import Target
 
 _REFUSED = "the database refused a value of this record"
+_ALL_REFUSED = 20  # so many at once, and no other stored: it is not these records
 
 # Made once, for making it takes a millisecond.
 _ONE = aliased(Patient)
@@ -103,7 +104,7 @@ def write_records(
         return []
     except (IntegrityError, DataError) as error:
         refusals = [refusal for row in rows if (refusal := _write_one(row)) is not None]
-        if len(refusals) == len(rows) > 1:
+        if len(refusals) == len(rows) >= _ALL_REFUSED:
             raise error
         return refusals
 

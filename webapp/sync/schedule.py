@@ -29,7 +29,7 @@ from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
 from webapp.sync import history
 from webapp.sync.recovery import Look
-from webapp.sync.start import admitted, running_sync
+from webapp.sync.start import admitted
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
 # behind these few, and not behind a thousand clinics that chose the same hour.
@@ -48,8 +48,8 @@ class _Due:
 def start_due_syncs() -> list[int]:
     """Start what is due, the longest due first; returns the ids of the syncs that were started.
 
-    A clinic that is synced already skips a run of changes, if that sync reads them too. Any other
-    run waits for its end, and a full one is skipped then, if what has ended was one that completed.
+    Where a sync runs already a run waits for its end, and is skipped then, if what has ended has
+    completed and read all that this one would.
     """
     moment = now()
     room = MOST_WAITING - _waiting()
@@ -62,7 +62,6 @@ def start_due_syncs() -> list[int]:
             try:
                 log = _start(due, moment)
             except SyncAlreadyRunning:
-                _skip(due, moment)
                 continue
             if log is not None:
                 started.append(log.id)
@@ -78,7 +77,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         organization = locks.clinic(due.organization_id)
         if not _may_run(organization):
             return None
-        if due.full and _has_been_read(organization, due.at):
+        if _has_been_read(organization, due):
             _moved_on(organization, due, moment, skipped_at=due.at)
             return None
         if not _moved_on(organization, due, moment):
@@ -92,24 +91,14 @@ def _may_run(organization: Organization) -> bool:
     return organization.is_configured and ended is None
 
 
-def _has_been_read(organization: Organization, at: datetime) -> bool:
-    last = history.last_completed(organization, OperationType.FULL_PATIENTS)
-    return last is not None and last.completed_at is not None and last.completed_at >= at
-
-
-def _skip(due: _Due, moment: datetime) -> None:
-    """A full sync waits for the end of whatever runs: a night is too long to wait for the next, if
-    that one fails."""
-    with transaction():
-        organization = locks.clinic(due.organization_id)
-        running = running_sync(due.organization_id)
-        if (
-            due.full
-            or running is None
-            or not OperationType(running.operation_type).sees_all_changes
-        ):
-            return
-        _moved_on(organization, due, moment, skipped_at=due.at)
+def _has_been_read(organization: Organization, due: _Due) -> bool:
+    """Whether a sync that was under way has brought what this run would. Whichever failed has not,
+    and until the next run it may be hours."""
+    enough = [OperationType.FULL_PATIENTS]
+    if not due.full:
+        enough.append(OperationType.CHANGED_PATIENTS)
+    ended = [history.last_completed(organization, operation) for operation in enough]
+    return any(log and log.completed_at and log.completed_at >= due.at for log in ended)
 
 
 def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:
