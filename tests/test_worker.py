@@ -11,10 +11,12 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
@@ -32,6 +34,7 @@ from webapp.models import OperationType, Schedule, SyncLog, SyncOrigin, SyncStat
 from webapp.services import organizations, schedules
 from webapp.sync import history
 from webapp.sync.start import start_sync
+from webapp.worker import SyncWorker
 
 DUE_CLINICS = 8
 ROOT = Path(__file__).resolve().parent.parent
@@ -388,3 +391,15 @@ def clinic_that_is_due(cliniko: Simulator, number: int) -> int:
 def _works_on(sync_log_id: int, attempt: int) -> bool:
     log = row(sync_log_id)
     return log.attempt == attempt and log.worker is not None
+
+
+def test_a_redis_that_stays_away_does_not_end_a_running_sync(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SyncWorker(app)
+    away = Mock(side_effect=RedisConnectionError("away for more than a minute"))
+    monkeypatch.setattr("rq.Worker.maintain_heartbeats", away)
+
+    worker.maintain_heartbeats(Mock(), Mock())
+
+    away.assert_called_once()

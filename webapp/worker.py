@@ -21,8 +21,11 @@ from typing import Any
 
 import structlog
 from flask import Flask
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, Worker, worker_registration
 from rq.exceptions import DeserializationError, StopRequested
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
@@ -111,12 +114,20 @@ class SyncWorker(Worker):
         super().heartbeat(*args, **kwargs)
         if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
             self._looked_at = time.monotonic()
-            worker_registration.register(self)  # a Redis that lost its data knows of nobody
-            note_worker(self.connection)
             self._recover()
             self._start_due()
             with self._in_database():
                 retention.look()
+            # Last, for a Redis that is away is tried for more than a minute.
+            worker_registration.register(self)  # one that lost its data knows of nobody
+            note_worker(self.connection)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Beside a running sync: it does not need Redis, and would end with this process."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            log.warning("could_not_reach_redis", error=type(error).__name__)
 
     def handle_work_horse_killed(self, job: Job, *args: Any) -> None:
         """The work-horse died alone: nobody needs to wait for its lease to run out."""
