@@ -42,7 +42,7 @@ OTHERWISE = {
     # By the person whose account it is.
     "services/account_notices.py": {"_was_told_enough"},
     # Whatever is due, of all clinics, for the process that sends.
-    "services/notices.py": {"_take", "send", "take_due"},
+    "services/notice_sending.py": {"_take", "send", "take_due"},
     "services/webhooks/sending.py": {"_take", "_write_down", "send"},
     # For the figures of all clinics together.
     "services/webhooks/deliveries.py": {"count_by_state"},

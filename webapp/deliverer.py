@@ -18,7 +18,7 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.services import alive, audit_anchors, notices
+from webapp.services import alive, audit_anchors, notice_sending, notices
 from webapp.services.webhooks import sending
 
 log = structlog.get_logger()
@@ -74,8 +74,8 @@ class Deliverer:
                 turns = sending.take_turns(min(free, WEBHOOKS_AT_ONCE - len(self._webhooks)))
                 webhooks = self._begin(pool, [partial(sending.send, turn) for turn in turns])
                 self._webhooks |= webhooks
-                taken = notices.take_due(free - len(webhooks))
-                mails = self._begin(pool, [partial(notices.send, mail) for mail in taken])
+                taken = notice_sending.take_due(free - len(webhooks))
+                mails = self._begin(pool, [partial(notice_sending.send, mail) for mail in taken])
                 self._mails |= mails
             except SQLAlchemyError as error:  # what was taken runs out, and the next look is soon
                 log.warning("could_not_look_for_deliveries", error=type(error).__name__)

@@ -21,6 +21,7 @@ from webapp.services import (
     audit,
     emergency,
     invitations,
+    notice_sending,
     notices,
     people,
     retention,
@@ -136,7 +137,7 @@ def test_a_mail_says_what_when_and_what_to_do_and_has_nothing_to_click_on(
 ) -> None:
     notices.want(cast.bob, False)  # it is not up to them
     people.set_password(cast.bob, ANOTHER, actor=cast.bob)
-    assert [notices.send(taken) for taken in notices.take_due(10)] == [True]
+    assert [notice_sending.send(taken) for taken in notice_sending.take_due(10)] == [True]
     (letter,) = box.mails
     assert (letter["To"], letter["Subject"]) == ("bob@example.com", told()[0].subject)
     text = " ".join(letter.get_content().split())

@@ -30,7 +30,7 @@ from webapp.models import (
     SyncLog,
     SyncStatus,
 )
-from webapp.services import mail, notices, people, roles, schedules
+from webapp.services import mail, notice_sending, notices, people, roles, schedules
 from webapp.sync import ending, suspension
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -73,7 +73,7 @@ def kinds(recipient: str) -> list[str]:
 
 
 def send_due() -> list[bool]:
-    return [notices.send(taken) for taken in notices.take_due(10)]
+    return [notice_sending.send(taken) for taken in notice_sending.take_due(10)]
 
 
 @on_both
@@ -300,13 +300,13 @@ def test_a_mail_is_taken_by_one_and_goes_again_if_they_die(cast: Cast, box: Mail
     notices.want(cast.alice, False)
     with time_machine.travel(now(), tick=False) as clock:
         fails(cast.surf)
-        (taken,) = notices.take_due(10)
-        assert notices.take_due(10) == []
-        clock.shift(notices.TURN + timedelta(seconds=1))
+        (taken,) = notice_sending.take_due(10)
+        assert notice_sending.take_due(10) == []
+        clock.shift(notice_sending.TURN + timedelta(seconds=1))
         box.refusals = 1
         assert send_due() == [False]
         box.refusals = 1
-        assert not notices.send(taken)  # it was only asleep: its failure is not written down
+        assert not notice_sending.send(taken)  # it was only asleep: its failure is not written down
     assert db.session.scalars(select(Notice.tries)).one() == 2
 
 
@@ -315,13 +315,13 @@ def test_a_mail_that_took_too_long_was_sent_all_the_same(cast: Cast, box: Mailbo
     notices.want(cast.alice, False)
     with time_machine.travel(now(), tick=False) as clock:
         fails(cast.surf)
-        (slow,) = notices.take_due(10)
-        clock.shift(notices.TURN + timedelta(seconds=1))
-        (late,) = notices.take_due(10)
-        assert notices.send(slow)
+        (slow,) = notice_sending.take_due(10)
+        clock.shift(notice_sending.TURN + timedelta(seconds=1))
+        (late,) = notice_sending.take_due(10)
+        assert notice_sending.send(slow)
         assert db.session.scalars(select(Notice.state)).one() == NoticeState.SENT
         box.refusals = 1
-        assert not notices.send(late)  # which does not make it one to be sent again
+        assert not notice_sending.send(late)  # which does not make it one to be sent again
         clock.shift(timedelta(days=2))
         assert send_due() == []
     assert db.session.scalars(select(Notice.state)).one() == NoticeState.SENT
@@ -351,7 +351,7 @@ def test_a_turn_is_longer_than_all_answers_of_a_slow_server_together(
     monkeypatch.setattr(smtplib.SMTP, "getreply", counted)
     mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
     beside = 10  # the name, the connection, TLS and what is said again behind it, the password
-    assert notices.TURN.total_seconds() > 2 * (len(answers) + beside) * mail.SECONDS
+    assert notice_sending.TURN.total_seconds() > 2 * (len(answers) + beside) * mail.SECONDS
 
 
 def test_without_a_mail_server_nothing_is_written_down(app: Flask, cast: Cast) -> None:
