@@ -68,25 +68,52 @@ def test_mails_that_wait_outlive_the_way_to_those_about_no_clinic_and_back(cast:
         assert "fk_notices_organization_id" in words
 
 
+def kept(clinic_id: int, key: int, number: str, **fields: str) -> Patient:
+    return Patient(
+        organization_id=clinic_id,
+        cliniko_patient_id=str(key),
+        state="active",
+        phones=[{"type": "Mobile", "number": number}],
+        last_synced=datetime(2026, 11, 1, tzinfo=UTC),
+        last_changed=datetime(2026, 11, 1, tzinfo=UTC),
+        last_sync_id=1,
+        **fields,
+    )
+
+
 @on_both
 def test_phone_numbers_that_were_kept_wrongly_are_found_afterwards(cast: Cast) -> None:
     numbers = ["+61 (0)412 345 678", "0011 61 412 345 678", "(+61) 412 345 678", "0412 345 678"]
     with transaction() as session:
-        for name, number in enumerate(numbers):
-            session.add(
-                Patient(
-                    organization_id=cast.surf.id,
-                    cliniko_patient_id=str(name),
-                    state="active",
-                    phones=[{"type": "Mobile", "number": number}],
-                    search_digits="as it was",
-                    last_synced=datetime(2026, 11, 1, tzinfo=UTC),
-                    last_changed=datetime(2026, 11, 1, tzinfo=UTC),
-                    last_sync_id=1,
-                )
-            )
+        for key, number in enumerate(numbers):
+            session.add(kept(cast.surf.id, key, number, search_digits="as it was"))
     db.session.remove()
     downgrade(revision="0023")
-    upgrade()
+    upgrade(revision="0024")
     found = db.session.scalars(select(Patient.search_digits).order_by(Patient.id))
     assert list(found) == ["61412345678 0412345678"] * 3 + ["as it was"]
+    db.session.remove()
+    upgrade()
+
+
+@on_both
+def test_whoever_was_hidden_by_what_nobody_sees_is_found_afterwards(cast: Cast) -> None:
+    crowd = 1001  # more than are read at once
+    names = {"first_name": "Zo\u00eb\u200b", "last_name": "O\u02bcBrien", "email": "Z@example.com"}
+    as_made = {"search_text": "as it was", "search_digits": "as it was", "sort_key": "as it was"}
+    with transaction() as session:
+        cast.northside.shard = "us1"
+        session.merge(cast.northside)
+        for key in range(crowd):
+            session.add(kept(cast.surf.id, key, "\u202a61 412 345 678\u202c", **names, **as_made))
+        session.add(kept(cast.northside.id, 1, "(415) 555-0123", last_name="D`Arcy", **as_made))
+        session.add(kept(cast.northside.id, 2, "none", **as_made))
+    db.session.remove()
+    downgrade(revision="0028")
+    upgrade()
+    made = select(Patient.search_text, Patient.search_digits, Patient.sort_key)
+    *many, darcy, nameless = db.session.execute(made.order_by(Patient.id)).all()
+    zoe = ("zoe o'brien z@example.com", "61412345678 0412345678", "o'brien\tzoe")
+    assert many == [zoe] * crowd
+    assert darcy == ("d'arcy", "4155550123 14155550123", "d`arcy\t")
+    assert nameless == ("", "", "\uffff")

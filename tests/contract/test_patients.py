@@ -82,6 +82,8 @@ def test_a_search_finds_by_words_and_by_numbers(clinic: Clinic) -> None:
 
     for search in ("john", "NEIL john", "o'ne", "100%@", "0412 345", "+61412345678", "5678"):
         assert ids(clinic, search=search) == [john], search
+    for search in ("O\u02bcNeil", "Neil - <john.100%@example.com>", "\u202a+61 412\u2011345\u202c"):
+        assert ids(clinic, search=search) == [john], search
     for search in ("%", "_", "john ada", "567", "' OR 1=1--"):
         expected = [john] if search == "%" else []
         assert ids(clinic, search=search) == expected, search

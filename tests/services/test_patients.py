@@ -91,6 +91,11 @@ def test_active_patients_come_by_last_name_first_name_and_id(surf: Organization)
         (",", []),
         (";", []),
         ("\u0301", []),
+        ("\u200b", []),
+        ("\u202a+61 412 345 678\u202c", ["Zoë O\u2019Brien"]),
+        ("0412\u2013345\u2013678.", ["Zoë O\u2019Brien"]),
+        ("0412-", ["Zoë O\u2019Brien"]),
+        ("O\u00b4Brien, Zoë <zoe@example.com>", ["Zoë O\u2019Brien"]),
     ],
 )
 def test_a_search_matches_names_mail_and_phone(
@@ -157,6 +162,7 @@ def test_a_count_that_rests_too_high_promises_no_further_page(
 def test_a_number_without_its_plus_is_found_as_people_dial_it(cast: Cast) -> None:
     put(cast.surf, record(1, "Ivy", "Ng", phones=(("Mobile", "61412345678"),)))
     assert names(cast.surf, PatientFilter(search="0412 345 678")) == ["Ivy Ng"]
+    assert names(cast.surf, PatientFilter(search="0412 345")) == ["Ivy Ng"]
     assert names(cast.surf, PatientFilter(search="Ng, Ivy")) == ["Ivy Ng"]
 
 

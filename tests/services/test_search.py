@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webapp.services.search import (
     fold,
@@ -14,6 +19,8 @@ from webapp.services.search import (
     terms,
 )
 
+FULL_WIDTH = "0412 345 678".translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
+
 
 @pytest.mark.parametrize(
     ("text", "folded"),
@@ -24,11 +31,30 @@ from webapp.services.search import (
         ("Nguyễn", "nguyen"),
         ("Søren Łuk", "soren luk"),
         ("王小明", "王小明"),
+        ("Ħelen Ŧor", "helen tor"),
+        ("Anna\u200b \ufeffSmith\u200e", "anna smith"),
+        ("Jo\u00adanna", "joanna"),
+        ("\u0646\u06cc\u200c\u06a9", "\u0646\u06cc\u06a9"),
+        ("O\u2018Brien O\u00b4Brien O\uff07Brien", "o'brien o'brien o'brien"),
+        ("Hawai\u02bbi Sa\u02bcid", "hawai'i sa'id"),
+        ("Smith\u2011Jones\u2013Lee\u2212Ng\ufe58Wu", "smith-jones-lee-ng-wu"),
         ("", ""),
     ],
 )
 def test_text_is_folded(text: str, folded: str) -> None:
     assert fold(text) == folded
+
+
+def test_what_nobody_sees_is_nowhere_in_folded_text() -> None:
+    letters = map(chr, range(sys.maxunicode + 1))
+    unseen = [letter for letter in letters if unicodedata.category(letter) == "Cf"]
+    assert len(unseen) > 100
+    assert [letter for letter in unseen if fold(f"a{letter}b") != "ab"] == []
+
+
+def test_a_backtick_is_found_as_an_apostrophe() -> None:
+    assert search_text("d`arcy", "o`brien") == "d'arcy o'brien"
+    assert terms("O`Brien") == ["o'brien"]
 
 
 def test_empty_parts_leave_no_trace_in_the_search_text() -> None:
@@ -57,6 +83,17 @@ def test_the_nameless_come_last() -> None:
         ("0011 61 412 345 678", "au1", "61412345678 0412345678"),
         ("0044(0)20 7946 0000", "au1", "442079460000"),
         ("(0)412 345 678", "au1", "0412345678 61412345678"),
+        ("\u202a+61 412 345 678\u202c", "au1", "61412345678 0412345678"),
+        ("\uff0b\uff16\uff11 412 345 678", "au1", "61412345678 0412345678"),
+        (FULL_WIDTH, "au1", "0412345678 61412345678"),
+        ("61412345678", "au1", "61412345678 0412345678"),
+        ("6123 4567", "au1", "61234567"),  # without its area code
+        ("442079460000", "uk1", "442079460000 02079460000"),
+        ("61412345678", "eu1", "61412345678"),
+        ("(415) 555-0123", "us1", "4155550123 14155550123"),
+        ("+1 415 555 0123", "us1", "14155550123 4155550123"),
+        ("1-416-555-0199", "ca1", "14165550199 4165550199"),
+        ("555-0123", "us1", "5550123"),
         ("12", None, "12"),
         ("none", "au1", ""),
     ],
@@ -72,7 +109,20 @@ def test_a_phone_number_is_kept_in_both_forms(number: str, shard: str | None, di
         ("0412 345 678", ["0412345678"]),
         ("(02) 9999-0000 smith", ["0299990000", "smith"]),
         ("+61412", ["61412"]),
-        ("100%", ["100", "%"]),
+        ("100%", ["100"]),
+        ("100 % _", ["100"]),
+        ("% _", ["%", "_"]),
+        ("\u202a+61 412 345 678\u202c", ["61412345678"]),
+        ("0412\u2013345\u2013678", ["0412345678"]),
+        ("0412\u2011345\u2011678", ["0412345678"]),
+        (FULL_WIDTH, ["0412345678"]),
+        ("0412 345 678.", ["0412345678"]),
+        ("0412-", ["0412"]),
+        ("Smith - Jones", ["smith", "jones"]),
+        ("smith-", ["smith-"]),
+        ("Anna Smith <anna@example.com>", ["anna", "smith", "anna@example.com"]),
+        ("Anna (0412 345 678)", ["anna", "0412345678"]),
+        ("'anna@example.com'; “Smith”", ["anna@example.com", "smith"]),
         ("   ", []),
         ("anna.85.12@example.com", ["anna.85.12@example.com"]),
         ("anna.lee-12-03@gmail.com 0412 345 678", ["anna.lee-12-03@gmail.com", "0412345678"]),
@@ -87,12 +137,42 @@ def test_a_phone_number_is_kept_in_both_forms(number: str, shard: str | None, di
         (" , ", [","]),
         (";", [";"]),
         (",; ;", [",;", ";"]),
+        ("-", ["-"]),
+        ("()", ["()"]),
+        ("\u200b", ["\u200b"]),
         ("\u0301", ["\u0301"]),
         ("\u0301 smith,", ["smith"]),
     ],
 )
 def test_a_search_is_taken_apart(search: str, words: list[str]) -> None:
     assert terms(search) == words
+
+
+@given(st.text(max_size=20), st.sampled_from("\u200b\u200e\u202a\u2060\ufeff"))
+def test_what_nobody_sees_changes_no_search(search: str, mark: str) -> None:
+    if fold(search).strip():
+        assert terms(mark.join(f" {search} ")) == terms(f" {search} ")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Nd", "No"]), max_size=40))
+def test_whoever_is_searched_for_by_the_whole_name_is_there(name: str) -> None:
+    stored = search_text(fold(name))
+    assert not fold(name).strip() or all(term in stored for term in terms(name))
+
+
+@given(
+    st.sampled_from(["0412345678", "+61412345678", "61412345678"]),
+    st.lists(st.sampled_from(["", " ", "-", ".", "\u2011", "\u2013", "\u200e"]), min_size=9),
+    st.integers(4, 10),
+)
+def test_a_mobile_is_found_however_it_was_typed(
+    number: str, between: list[str], length: int
+) -> None:
+    typed = "".join(map("".join, zip(number, [*between, *[""] * 12], strict=False)))
+    stored = search_digits([typed], "au1")
+    for said in ("0412345678", "61412345678"):
+        assert said[:length] in stored
+        assert terms(typed)[0] in stored
 
 
 @pytest.mark.parametrize(
@@ -102,6 +182,7 @@ def test_a_search_is_taken_apart(search: str, words: list[str]) -> None:
         ("61412345678", "au1", ["61412345678", "0412345678"]),
         ("14165550199", "ca1", ["14165550199", "4165550199"]),
         ("4165550199", "ca1", ["4165550199"]),  # which the longer one contains
+        ("4155550123", "us1", ["4155550123"]),
         ("0412", "au1", ["0412"]),
         ("31200000000", "eu1", ["31200000000"]),
     ],

@@ -54,8 +54,9 @@ class PatientQuery(Query):
             max_length=LONGEST_SEARCH,
             json_schema_extra=STORABLE_SCHEMA,
             description=(
-                "Words of a name or an e-mail address, in any order, without regard to case or "
-                "accents; four digits or more also match phone numbers, however written."
+                "Words of a name or an e-mail address, in any order, without regard to case, "
+                "accents or punctuation around them; four digits or more also match phone numbers, "
+                "however written."
             ),
         ),
         STORABLE,

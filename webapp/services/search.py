@@ -6,14 +6,35 @@ import re
 import unicodedata
 from itertools import filterfalse, groupby
 
-# Letters that Unicode does not take apart into a base letter and an accent.
+# What nobody sees, and what copied names and numbers come with: marks of direction, joiners, soft
+# hyphens. They are those of Unicode's category Cf, which takes long to look for at each start.
+_UNSEEN = [
+    (0xAD, 0xAD), (0x600, 0x605), (0x61C, 0x61C), (0x6DD, 0x6DD), (0x70F, 0x70F), (0x890, 0x891),
+    (0x8E2, 0x8E2), (0x180E, 0x180E), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F),
+    (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x13430, 0x1343F),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0001, 0xE0001), (0xE0020, 0xE007F),
+]  # fmt: skip
+_ACUTE = "\u00b4"  # typed as an apostrophe; Unicode takes it apart into a space and an accent
+_APOSTROPHES = "\u2018\u2019\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u02be\u02bf"
+_HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+# With the letters that Unicode does not take apart into a base letter and an accent.
 _PLAIN = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "\u0131": "i"}
+    | {"ħ": "h", "ŧ": "t"}
+    | dict.fromkeys(_APOSTROPHES, "'")
+    | dict.fromkeys(_HYPHENS, "-")
+    | {chr(code): "" for first, last in _UNSEEN for code in range(first, last + 1)}
 )
 
-# The calling code of the region that a shard serves, and the prefix that national numbers there
-# begin with. "eu" spans countries, so national numbers of that shard are kept as they are.
-_CALLING_CODES = {"au": ("61", "0"), "uk": ("44", "0"), "ca": ("1", ""), "us": ("1", "")}
+# The calling code of the region that a shard serves, the prefix that national numbers there begin
+# with, and how many digits a whole international one has. "eu" spans countries, so national numbers
+# of that shard are kept as they are.
+_CALLING_CODES = {
+    "au": ("61", "0", 11),
+    "uk": ("44", "0", 12),
+    "ca": ("1", "", 11),
+    "us": ("1", "", 11),
+}
 
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
 _PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
@@ -25,20 +46,23 @@ _NO_DIGIT = re.compile("[^0-9]")
 LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
 _WHOLE = 10  # digits of a number that is no part of one
-_AROUND = ",;"  # between names that were copied from elsewhere: `Smith, John`
+# Around words that were copied from elsewhere: `Smith, John <john@example.com>`.
+_AROUND = ",;:.!?'\"()[]{}<>\u201c\u201d\u201e\u00ab\u00bb"
 
 
 def fold(text: str) -> str:
-    """Text without case and accents: `Müller-O'Brien` is `muller-o'brien`."""
+    """Text without case, accents and what nobody sees, its apostrophes and hyphens plain:
+    `Müller-O'Brien` is `muller-o'brien`."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("\u2019", "'"))
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace(_ACUTE, "'"))
     return "".join(filterfalse(unicodedata.combining, decomposed)).translate(_PLAIN)
 
 
 def search_text(*folded: str) -> str:
     """What the words of a search are looked for in, of names and an address that were folded."""
-    return " ".join(filter(None, folded))
+    # Typed as an apostrophe. Not in `fold`, which would take a tenth longer for each plain name.
+    return " ".join(filter(None, folded)).replace("`", "'")
 
 
 def sort_key(last_name: str, first_name: str) -> str:
@@ -53,7 +77,7 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     """Each phone number as digits, in its international and in its national form."""
     forms: list[str] = []
     for number in numbers:
-        international, digits = _dialled(number)
+        international, digits = _dialled(number if number.isascii() else fold(number))
         if digits:
             forms.extend(_both_forms(digits, international, shard))
     return " ".join(dict.fromkeys(forms))
@@ -63,13 +87,15 @@ def terms(search: str) -> list[str]:
     """A search taken apart: words folded, each phone number, however grouped, one run of digits.
     A word with a letter is none of a number: `anna.85.12@example.com` stays as it is. Where nothing
     else is left, as of a comma or a lone accent, it is looked for as it stands: no search that says
-    something finds everybody."""
+    something finds everybody. Beside other words, one without a letter or a digit says nothing."""
     found: list[str] = []
-    for is_text, words in groupby(fold(search).split(), _has_letter):
+    folded = fold(search).replace("`", "'").split()
+    for is_text, words in groupby(folded, _has_letter):
         run = " ".join(words)
         parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
         found += filter(None, (part.strip(_AROUND) for part in parts))
-    return found or fold(search).split() or search.split()
+    telling = [term for term in found if any(map(str.isalnum, term))]
+    return telling or found or folded or search.split()
 
 
 def forms(number: str, shard: str | None) -> list[str]:
@@ -77,8 +103,10 @@ def forms(number: str, shard: str | None) -> list[str]:
     with the calling code, and the other way round. Part of a number stands for itself alone."""
     if len(number) < _WHOLE:
         return [number]
-    code, _ = _calling_code(shard)
-    return _both_forms(number, number.startswith(code), shard)
+    code, *_ = _calling_code(shard)
+    both = _both_forms(number, number.startswith(code), shard)
+    # Where the longer one stands, the shorter one that it contains has been found already.
+    return [number, *(form for form in both if number not in form)]
 
 
 def is_number(term: str) -> bool:
@@ -104,16 +132,17 @@ def _dialled(number: str) -> tuple[bool, str]:
     return prefix is not None, _NO_DIGIT.sub("", number)
 
 
-def _calling_code(shard: str | None) -> tuple[str, str]:
-    return _CALLING_CODES.get((shard or "au1")[:2], ("", ""))
+def _calling_code(shard: str | None) -> tuple[str, str, int]:
+    return _CALLING_CODES.get((shard or "au1")[:2], ("", "", 0))
 
 
 def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
-    code, trunk = _calling_code(shard)
-    if international:
-        if code and digits.startswith(code):
-            return [digits, trunk + digits.removeprefix(code)]
-        return [digits]
-    if code and trunk and digits.startswith(trunk):
+    code, trunk, whole = _calling_code(shard)
+    # A whole number tells by its length that it begins with the calling code: a plus may be lost.
+    if code and digits.startswith(code) and (international or len(digits) == whole):
+        return [digits, trunk + digits.removeprefix(code)]
+    if trunk and digits.startswith(trunk) and not international:
         return [digits, code + digits.removeprefix(trunk)]
+    if code and not trunk and not international and len(code + digits) == whole:
+        return [digits, code + digits]
     return [digits]
