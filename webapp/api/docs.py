@@ -7,6 +7,7 @@ from flask import Response, current_app, jsonify, render_template
 from webapp.api.blueprints import documents
 from webapp.api.error_codes import MEANINGS, ONLY_IN_SYNC_LOGS
 from webapp.api.reference import follower, programs, reference, verifiers, with_code
+from webapp.api.webhook_messages import EXAMPLES
 
 
 @documents.get("/v1/openapi.json")
@@ -25,6 +26,7 @@ def docs() -> str:
         programs=programs(),
         follower=follower(),
         verifiers=verifiers(),
+        messages={each.event: each.model_dump_json(indent=2) for each in EXAMPLES},
         meanings=MEANINGS,
         only_in_sync_logs=ONLY_IN_SYNC_LOGS,
         with_code=with_code,

@@ -17,7 +17,8 @@ from webapp.api.blueprints import documents
 from webapp.api.endpoint import JSON, Endpoint, definition_of
 from webapp.api.error_codes import MEANINGS
 from webapp.api.errors import Error
-from webapp.api.shapes import Query
+from webapp.api.shapes import Answer, Query
+from webapp.api.webhook_messages import EXAMPLES, PARAMETERS, RECEIVED, Message
 from webapp.errors import ErrorCode
 from webapp.limits import RATES
 
@@ -66,7 +67,8 @@ def document(app: Flask) -> Json:
     Raises LookupError for an address under /api/v1 whose endpoint was never described.
     """
     paths: dict[str, Json] = {}
-    models: dict[type[BaseModel], JsonSchemaMode] = {Error: "serialization"}
+    goes_out: list[type[BaseModel]] = [Error, *map(type, EXAMPLES)]
+    models: dict[type[BaseModel], JsonSchemaMode] = dict.fromkeys(goes_out, "serialization")
     for path, method, endpoint, definition in operations(app):
         paths.setdefault(path, {})[method.lower()] = _operation(path, endpoint, definition)
         models[type(definition.example)] = "serialization"
@@ -78,6 +80,7 @@ def document(app: Flask) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
+        "webhooks": {each.event: {"post": _message(each)} for each in EXAMPLES},
         "components": {
             "schemas": _schemas(tuple(models.items())),
             "securitySchemes": {
@@ -136,6 +139,19 @@ def _operation(path: str, endpoint: str, definition: Endpoint) -> Json:
     if definition.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(definition.body)}
     return operation
+
+
+def _message(example: Message) -> Json:
+    return {
+        "operationId": example.event.replace(".", "_"),
+        "tags": ["Webhooks"],
+        "summary": example.event,
+        "description": " ".join((type(example).__doc__ or "").split()),
+        "parameters": PARAMETERS,
+        "requestBody": {"required": True, "content": _shown(example)},
+        "responses": {"2XX": {"description": RECEIVED}},
+        "security": [],
+    }
 
 
 @cache
@@ -205,11 +221,8 @@ def _responses(endpoint: str, definition: Endpoint) -> Json:
     good = rate | (_ETAG if definition.version else {})
     good |= _REPLAYED if definition.takes_idempotency_key else {}
     good |= _MOVED if definition.status == HTTPStatus.PERMANENT_REDIRECT else {}
-    answer = _content(type(definition.example))
-    answer[JSON]["example"] = definition.example.model_dump(mode="json")
-    responses: Json = {
-        str(definition.status): _response(definition.summary, good, answer),
-    }
+    shown = _shown(definition.example)
+    responses: Json = {str(definition.status): _response(definition.summary, good, shown)}
     if definition.version is not None:
         responses["304"] = _response("Nothing has changed since the answer that you have.", good)
     for status, codes in sorted(_by_status(errors_of(endpoint, definition), definition).items()):
@@ -240,3 +253,8 @@ def _response(description: str, headers: dict[str, str], content: Json | None = 
 
 def _content(model: type[BaseModel]) -> Json:
     return {JSON: {"schema": {"$ref": _COMPONENT.format(model=model.__name__)}}}
+
+
+def _shown(example: Answer) -> Json:
+    (content,) = _content(type(example)).values()
+    return {JSON: content | {"example": example.model_dump(mode="json")}}
