@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import Answer, Count, Moment, Offset, Pagination, Query, UpTo500, pagination
 from webapp.api.sync_logs import EXAMPLE, SyncLog, fields_of
 from webapp.auth.access import Action
+from webapp.auth.guards import id_of
 from webapp.errors import ErrorCode, NotFound
 from webapp.models import Organization
 from webapp.sync import history
@@ -69,9 +69,7 @@ class SyncLogWithFailures(SyncLog):
 def sync_log(
     organization: Organization, sync_log_id: str, query: FailureQuery
 ) -> SyncLogWithFailures:
-    log = None
-    if re.fullmatch("[1-9][0-9]{0,15}", sync_log_id):
-        log = history.get(organization, int(sync_log_id))
+    log = history.get(organization, id_of(sync_log_id))
     if log is None:
         raise NotFound(
             "This organization has no sync with this id.", organization_id=organization.id

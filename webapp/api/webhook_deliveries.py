@@ -22,9 +22,10 @@ from webapp.api.shapes import (
     UpTo100,
     pagination,
 )
-from webapp.api.webhooks import found, id_of
+from webapp.api.webhooks import found
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
+from webapp.auth.guards import id_of
 from webapp.errors import ErrorCode
 from webapp.models import DeliveryState, Organization, WebhookEvent
 from webapp.services.webhooks import deliveries, endpoints

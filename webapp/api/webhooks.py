@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -15,7 +14,8 @@ from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import Answer, Body, Id, Moment
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
-from webapp.errors import ErrorCode, NotFound
+from webapp.auth.guards import id_of
+from webapp.errors import ErrorCode
 from webapp.models import SUBSCRIBABLE, Organization, PauseReason, WebhookEndpoint
 from webapp.services.webhooks import endpoints
 from webapp.services.webhooks.addresses import LONGEST
@@ -230,13 +230,6 @@ def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSe
 def found(organization: Organization, webhook_id: str) -> WebhookEndpoint:
     """The webhook of an address. Raises NotFound."""
     return endpoints.get(organization, id_of(webhook_id))
-
-
-def id_of(text: str) -> int:
-    """The id of a child in an address. Raises NotFound for what is none."""
-    if not re.fullmatch("[1-9][0-9]{0,15}", text, re.ASCII):
-        raise NotFound()
-    return int(text)
 
 
 def shaped(endpoint: models.WebhookEndpoint) -> Webhook:

@@ -28,7 +28,8 @@ R = TypeVar("R")
 _CLINIC = select(Organization).where(
     Organization.id == bindparam("id"), Organization.deleted_at.is_(None)
 )
-_ORGANIZATION_ID = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+ID = "[1-9][0-9]{0,15}"  # what an id in an address is
+_ID = re.compile(ID)
 
 
 def organization_for(user: User, org_id: str, action: Action) -> Organization:
@@ -60,9 +61,16 @@ def person_for(user: User, user_id: int) -> User:
 
 def organization_id_of(org_id: str) -> int:
     """The number in an address. Raises InvalidOrganizationId."""
-    if not _ORGANIZATION_ID.fullmatch(org_id):
+    if not _ID.fullmatch(org_id):
         raise InvalidOrganizationId()
     return int(org_id)
+
+
+def id_of(text: str) -> int:
+    """The id of anything else in an address. Raises NotFound for what is none."""
+    if not _ID.fullmatch(text):
+        raise NotFound()
+    return int(text)
 
 
 def require(user: User, action: Action) -> None:

@@ -8,10 +8,9 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action, may
-from webapp.auth.guards import fresh
+from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
-from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.services import tokens
 
@@ -48,7 +47,7 @@ def create_token() -> ResponseReturnValue:
 def revoke_token(token_id: str) -> ResponseReturnValue:
     actor = current_actor()
     owner = None if may(actor, Action.MANAGE_TOKENS) else actor
-    tokens.revoke(parameters.id_of(token_id), owner=owner, actor=actor)
+    tokens.revoke(id_of(token_id), owner=owner, actor=actor)
     flash("The token was revoked: it opens nothing any more.", "ok")
     return redirect(url_for("pages.api_access"), 303)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import NotFound
 from webapp.models import ChangeKind
@@ -21,7 +21,7 @@ PER_PAGE = 50
 @signed_in.get("/clinics/<org_id>/syncs/<sync_id>/changes")
 def changes(org_id: str, sync_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    log = history.get(organization, parameters.id_of(sync_id))
+    log = history.get(organization, id_of(sync_id))
     if log is None:
         raise NotFound()
     page = parameters.page_number(request.args)

@@ -22,6 +22,7 @@ from werkzeug import Response
 
 from webapp import request_ids
 from webapp.auth.access import Action, allows
+from webapp.auth.guards import ID
 from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import read_alone
@@ -33,7 +34,7 @@ from webapp.services.second_factor import is_missing
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_PATH = re.compile(r"/clinics/([1-9][0-9]{0,15})/syncs/([1-9][0-9]{0,15})/progress", re.ASCII)
+_PATH = re.compile(f"/clinics/({ID})/syncs/({ID})/progress")
 _OF_ONE_ANSWER = {request_ids.HEADER, "Set-Cookie"}  # headers that nobody else may get
 _MOST = 1000  # drawings; they are few kilobytes each
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from werkzeug.datastructures import MultiDict
 
-from webapp.errors import NotFound, ValidationError
+from webapp.errors import ValidationError
 from webapp.services.search import LONGEST as LONGEST_SEARCH
 
 Source = MultiDict[str, str]
@@ -70,10 +70,3 @@ def end_of_day(source: Source, name: str) -> datetime | None:
     if chosen is None or chosen.date() == date.max:
         return None
     return chosen + timedelta(days=1)
-
-
-def id_of(text: str) -> int:
-    """The id of a sync or a patient in an address. Raises NotFound for what is no id."""
-    if not re.fullmatch("[1-9][0-9]{0,15}", text, re.ASCII):
-        raise NotFound()
-    return int(text)

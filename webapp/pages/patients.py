@@ -6,7 +6,7 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import fresh, organization_for
+from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import NotFound, SyncAlreadyRunning
@@ -69,7 +69,7 @@ def page_of(
 @signed_in.get("/clinics/<org_id>/patients/<patient_id>")
 def patient(org_id: str, patient_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    found = looks.at_patient(organization, parameters.id_of(patient_id), actor=current_actor())
+    found = looks.at_patient(organization, id_of(patient_id), actor=current_actor())
     if found is None:
         raise NotFound()
     page, per_page = parameters.page_number(request.args), HISTORY_PER_PAGE
@@ -99,7 +99,7 @@ def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
 
 
 def _patient(organization: Organization, patient_id: str) -> Patient:
-    found = patients_service.get(organization, parameters.id_of(patient_id))
+    found = patients_service.get(organization, id_of(patient_id))
     if found is None:
         raise NotFound()
     return found

@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import GRANTS, Action
-from webapp.auth.guards import fresh, organization_for, person_for, require
+from webapp.auth.guards import fresh, id_of, organization_for, person_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import AddressTaken, InsufficientPermissions, ValidationError
 from webapp.limits import per_person
@@ -123,7 +123,7 @@ def _change(user_id: str, change: Callable[..., None], told: str) -> ResponseRet
 
 def _somebody_else(user_id: str) -> User:
     actor = current_actor()
-    person = person_for(actor, parameters.id_of(user_id))
+    person = person_for(actor, id_of(user_id))
     if person.id == actor.id:
         raise ValidationError("Ask somebody else to change what you may do.", parameter="person")
     return person

@@ -8,7 +8,7 @@ from flask import flash, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import fresh, organization_for
+from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import NotFound, RemovalsNotHeld, SyncAlreadyRunning
 from webapp.models import Organization, SyncLog
@@ -75,7 +75,7 @@ def _decide(
 
 
 def _sync(organization: Organization, sync_id: str) -> SyncLog:
-    log = history.get(organization, parameters.id_of(sync_id))
+    log = history.get(organization, id_of(sync_id))
     if log is None:
         raise NotFound()
     return log

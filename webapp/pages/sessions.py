@@ -5,10 +5,9 @@ from __future__ import annotations
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp.auth.guards import fresh
+from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor, current_session
 from webapp.htmx import asked_by_htmx
-from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.services import sessions
 
@@ -27,6 +26,6 @@ def session() -> ResponseReturnValue:
 @signed_in.post("/account/sessions/<session_id>/end")
 @fresh
 def end_session(session_id: str) -> ResponseReturnValue:
-    sessions.end(parameters.id_of(session_id), owner=current_actor())
+    sessions.end(id_of(session_id), owner=current_actor())
     flash("The session was ended: that browser has to sign in again.", "ok")
     return redirect(url_for("pages.account"), 303)

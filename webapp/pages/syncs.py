@@ -8,7 +8,7 @@ from flask import make_response, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
-from webapp.auth.guards import organization_for
+from webapp.auth.guards import id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import (
     ClinikoNotConfigured,
@@ -138,7 +138,7 @@ def sync(org_id: str, sync_id: str) -> str:
 
 
 def _sync(organization: Organization, sync_id: str) -> SyncLog:
-    log = history.get(organization, parameters.id_of(sync_id))
+    log = history.get(organization, id_of(sync_id))
     if log is None:
         raise NotFound()
     return log

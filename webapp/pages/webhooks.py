@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from webapp.auth.access import Action
-from webapp.auth.guards import fresh, organization_for
+from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.limits import per_person
@@ -115,7 +115,7 @@ def delete_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @fresh
 def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
     """Leads back to the messages among which the button stood."""
-    delivery = deliveries.get(_clinic(org_id), parameters.id_of(delivery_id))
+    delivery = deliveries.get(_clinic(org_id), id_of(delivery_id))
     asked = _asked(request.form)
     per_person.count_resent(current_actor())
     deliveries.resend(delivery, actor=current_actor())
@@ -151,7 +151,7 @@ def _clinic(org_id: str) -> Organization:
 
 
 def _endpoint(organization: Organization, webhook_id: str) -> WebhookEndpoint:
-    return endpoints.get(organization, parameters.id_of(webhook_id))
+    return endpoints.get(organization, id_of(webhook_id))
 
 
 def _back_to(endpoint: WebhookEndpoint, **asked: Any) -> ResponseReturnValue:
