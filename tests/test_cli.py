@@ -305,6 +305,17 @@ def test_a_sync_that_fails_ends_with_its_reason_and_code_1(
     assert "CLINIKO_AUTH_FAILED" in result.output
 
 
+def test_a_sync_that_is_deleted_while_it_is_watched_is_said_to_be_gone(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = SyncLog(id=77, operation_type="full_patients")
+    monkeypatch.setattr("webapp.cli.start_sync", lambda *_, **__: deleted)
+
+    result = run(app, "sync", str(cast.surf.id), "--wait")
+
+    assert (result.exit_code, "Sync 77 is gone." in result.output) == (2, True)
+
+
 def test_a_copy_is_compared_without_starting_anything(
     app: Flask, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,9 +284,7 @@ def test_without_any_worker_left_the_sync_is_shown_as_failed_within_a_minute(
 
     def shown() -> str:
         db.session.rollback()
-        log = history.get(cast.surf, log_id)
-        assert log is not None
-        return log.status
+        return history.get(cast.surf, log_id).status
 
     wait_until(lambda: shown() == "failed", seconds=20)
     assert row(log_id).error_code == "SYNC_INTERRUPTED"

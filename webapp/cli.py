@@ -12,7 +12,7 @@ from flask import Flask
 from flask_migrate import Migrate
 
 from webapp import people_commands
-from webapp.errors import OrganizationNotFound, ValidationError
+from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
@@ -119,9 +119,10 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
     with click.progressbar(length=1000, label="Patients", show_pos=False) as bar:
         while True:
             db.session.rollback()
-            log = history.get(organization, sync_log_id)
-            if log is None:
-                raise CannotBeDone(f"Sync {sync_log_id} is gone.")
+            try:
+                log = history.get(organization, sync_log_id)
+            except NotFound as error:
+                raise CannotBeDone(f"Sync {sync_log_id} is gone.") from error
             bar.update(int(log.progress.get("progress_percent", 0.0) * 10) - bar.pos)
             if not log.is_running:
                 break

@@ -264,7 +264,8 @@ def test_one_sync_is_the_same_as_in_the_list(vera: FlaskClient, url: str, cast: 
 def test_a_sync_of_another_clinic_is_not_there(vera: FlaskClient, url: str, cast: Cast) -> None:
     log = make_log(cast.northside)
 
-    details_of(vera.get(f"{url}/{log.id}"), 404, "NOT_FOUND")
+    details = details_of(vera.get(f"{url}/{log.id}"), 404, "NOT_FOUND")
+    assert details == {"organization_id": cast.surf.id}
     assert vera.get(url).get_json() == {"logs": [], "total_count": 0, "has_more": False}
 
 

@@ -33,6 +33,7 @@ from simulator.account import ClinikoAccount
 from tests.cast import make_user
 from tests.faults.parts import Parts
 from tests.sync.copies import Copy, copy_of, truth_of
+from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, Role, SyncLog, SyncOrigin
 from webapp.services import organizations, tokens
@@ -393,9 +394,8 @@ class Injection:
         try:
             with self.parts.inside():
                 organization = db.session.get(Organization, self.organization_id)
-                log = history.get(organization, sync_id) if organization else None
-                return _look_of(log) if log else None
-        except SQLAlchemyError:
+                return _look_of(history.get(organization, sync_id)) if organization else None
+        except (NotFound, SQLAlchemyError):
             return None  # the database is what was hit
 
     def look_again(self) -> Look | None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cast import Cast
 from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.errors import NotFound
 from webapp.extensions import transaction
 from webapp.models import Organization
 from webapp.services import counts, patients
@@ -132,7 +133,8 @@ def test_a_patient_of_another_clinic_is_not_there(surf: Organization, cast: Cast
     (theirs,) = patients.find(cast.northside, PatientFilter(), limit=5).patients
 
     assert patients.get(cast.northside, theirs.id) is theirs
-    assert patients.get(surf, theirs.id) is None
+    with pytest.raises(NotFound):
+        patients.get(surf, theirs.id)
 
 
 def test_a_count_that_rests_while_a_sync_runs_hides_no_page(

@@ -13,7 +13,7 @@ from webapp.api.shapes import Answer, Count, Moment, Offset, Pagination, Query, 
 from webapp.api.sync_logs import EXAMPLE, SyncLog, fields_of
 from webapp.auth.access import Action
 from webapp.auth.guards import id_of
-from webapp.errors import ErrorCode, NotFound
+from webapp.errors import ErrorCode
 from webapp.models import Organization
 from webapp.sync import history
 
@@ -70,10 +70,6 @@ def sync_log(
     organization: Organization, sync_log_id: str, query: FailureQuery
 ) -> SyncLogWithFailures:
     log = history.get(organization, id_of(sync_log_id))
-    if log is None:
-        raise NotFound(
-            "This organization has no sync with this id.", organization_id=organization.id
-        )
     failures = history.failures(log, limit=query.limit, offset=query.offset)
     return SyncLogWithFailures(
         **fields_of(log),

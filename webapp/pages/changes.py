@@ -7,7 +7,6 @@ from flask import request
 from webapp.auth.access import Action
 from webapp.auth.guards import id_of, organization_for
 from webapp.auth.sessions import current_actor
-from webapp.errors import NotFound
 from webapp.models import ChangeKind
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
@@ -22,8 +21,6 @@ PER_PAGE = 50
 def changes(org_id: str, sync_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     log = history.get(organization, id_of(sync_id))
-    if log is None:
-        raise NotFound()
     page = parameters.page_number(request.args)
     kind = parameters.choice(request.args, "kind", ChangeKind)
     found = looks.at_changes(

@@ -9,8 +9,8 @@ from webapp.auth.access import Action
 from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
-from webapp.errors import NotFound, SyncAlreadyRunning
-from webapp.models import Organization, Patient
+from webapp.errors import SyncAlreadyRunning
+from webapp.models import Organization
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
@@ -70,8 +70,6 @@ def page_of(
 def patient(org_id: str, patient_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     found = looks.at_patient(organization, id_of(patient_id), actor=current_actor())
-    if found is None:
-        raise NotFound()
     page, per_page = parameters.page_number(request.args), HISTORY_PER_PAGE
     return render_clinic(
         "patients/show.html",
@@ -88,7 +86,7 @@ def patient(org_id: str, patient_id: str) -> str:
 @fresh
 def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.FORGET_PATIENT)
-    found = _patient(organization, patient_id)
+    found = patients_service.get(organization, id_of(patient_id))
     try:
         forgotten.forget(organization, found, actor=current_actor())
     except SyncAlreadyRunning:
@@ -96,10 +94,3 @@ def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
         return redirect(url_for("pages.patient", org_id=org_id, patient_id=patient_id), 303)
     flash("The patient was forgotten. No sync brings them back.", "ok")
     return redirect(url_for("pages.patients", org_id=org_id), 303)
-
-
-def _patient(organization: Organization, patient_id: str) -> Patient:
-    found = patients_service.get(organization, id_of(patient_id))
-    if found is None:
-        raise NotFound()
-    return found

@@ -10,8 +10,7 @@ from flask.typing import ResponseReturnValue
 from webapp.auth.access import Action
 from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
-from webapp.errors import NotFound, RemovalsNotHeld, SyncAlreadyRunning
-from webapp.models import Organization, SyncLog
+from webapp.errors import RemovalsNotHeld, SyncAlreadyRunning
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_or_page
@@ -28,7 +27,7 @@ _RUNNING = (
 @signed_in.get("/clinics/<org_id>/syncs/<sync_id>/removals")
 def removals(org_id: str, sync_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    log = _sync(organization, sync_id)
+    log = history.get(organization, id_of(sync_id))
     page = parameters.page_number(request.args)
     found = held.look(log, actor=current_actor(), limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
     batches = held.batches(organization.id)
@@ -59,7 +58,7 @@ def _decide(
     org_id: str, sync_id: str, decide: Callable[..., int], done: str
 ) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.DECIDE_REMOVALS)
-    log = _sync(organization, sync_id)
+    log = history.get(organization, id_of(sync_id))
     # What became of it stands outside the card, which the next poll draws anew.
     try:
         patients = decide(organization, log, actor=current_actor())
@@ -72,10 +71,3 @@ def _decide(
             words = "1 patient was" if patients == 1 else f"{patients:,} patients were"
             flash(f"{words} {done}.", "ok")
     return card_or_page(organization)
-
-
-def _sync(organization: Organization, sync_id: str) -> SyncLog:
-    log = history.get(organization, id_of(sync_id))
-    if log is None:
-        raise NotFound()
-    return log

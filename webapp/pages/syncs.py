@@ -12,7 +12,6 @@ from webapp.auth.guards import id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.errors import (
     ClinikoNotConfigured,
-    NotFound,
     OrganizationDisabled,
     QueueUnavailable,
     RateLimited,
@@ -20,7 +19,7 @@ from webapp.errors import (
     SyncNotRunning,
 )
 from webapp.limits import refusals
-from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.models import OperationType, Organization, SyncOrigin, SyncStatus
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
@@ -65,7 +64,7 @@ def _start(organization: Organization, operation_type: OperationType) -> Respons
 def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CANCEL_SYNC)
     # An old page must not cancel a newer sync; one that has ended meanwhile is shown as it is.
-    if _sync(organization, sync_id).is_running:
+    if history.get(organization, id_of(sync_id)).is_running:
         with suppress(SyncNotRunning):
             cancel_sync(organization, actor=current_actor())
     return card_or_page(organization)
@@ -74,7 +73,7 @@ def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
 @signed_in.get("/clinics/<org_id>/syncs/<sync_id>/progress")
 def progress(org_id: str, sync_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
-    log = _sync(organization, sync_id)
+    log = history.get(organization, id_of(sync_id))
     answer = make_response(card(organization, log))
     if not log.is_running:
         answer.headers["HX-Trigger"] = "sync-finished"
@@ -121,7 +120,7 @@ def syncs(org_id: str) -> str:
 @signed_in.get("/clinics/<org_id>/syncs/<sync_id>")
 def sync(org_id: str, sync_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
-    log = _sync(organization, sync_id)
+    log = history.get(organization, id_of(sync_id))
     page = parameters.page_number(request.args)
     failures = history.failures(log, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
     return render_clinic(
@@ -135,10 +134,3 @@ def sync(org_id: str, sync_id: str) -> str:
         per_page=PER_PAGE,
         **card_context(log),
     )
-
-
-def _sync(organization: Organization, sync_id: str) -> SyncLog:
-    log = history.get(organization, id_of(sync_id))
-    if log is None:
-        raise NotFound()
-    return log

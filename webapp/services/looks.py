@@ -33,11 +33,10 @@ def at_list(
     return page
 
 
-def at_patient(organization: Organization, patient_id: int, *, actor: User) -> Patient | None:
-    """What `patients.get` gets, for somebody to see. Raises what `audit.note` does."""
+def at_patient(organization: Organization, patient_id: int, *, actor: User) -> Patient:
+    """What `patients.get` gets, for somebody to see. Raises what that and `audit.note` do."""
     patient = patients.get(organization, patient_id)
-    if patient is not None:
-        _note_view(patient, actor)
+    _note_view(patient, actor)
     return patient
 
 

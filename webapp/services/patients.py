@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.services import counts, patient_pages
@@ -50,11 +51,14 @@ def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> l
     return patient_pages.ids(question(organization, criteria), limit)
 
 
-def get(organization: Organization, patient_id: int) -> Patient | None:
-    """One patient of this clinic; None if there is none, or if the patient is another clinic's."""
-    return db.session.scalar(
+def get(organization: Organization, patient_id: int) -> Patient:
+    """One patient of this clinic. Raises NotFound for one that is none of the clinic's."""
+    patient = db.session.scalar(
         select(Patient).where(Patient.organization_id == organization.id, Patient.id == patient_id)
     )
+    if patient is None:
+        raise NotFound()
+    return patient
 
 
 def survivor(patient: Patient) -> Patient | None:

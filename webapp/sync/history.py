@@ -16,7 +16,7 @@ from sqlalchemy.orm import joinedload, make_transient
 from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
-from webapp.errors import AuditUnavailable
+from webapp.errors import AuditUnavailable, NotFound
 from webapp.extensions import db
 from webapp.models import (
     BRINGS_IN_STEP,
@@ -89,11 +89,15 @@ def find(
     return SyncPage(logs, total, has_more=offset + len(logs) < total)
 
 
-def get(organization: Organization, sync_log_id: int) -> SyncLog | None:
-    """One sync of this clinic; None if there is none, or if the sync is another clinic's."""
+def get(organization: Organization, sync_log_id: int) -> SyncLog:
+    """One sync of this clinic. Raises NotFound for one that is none of the clinic's."""
     asked = {"organization_id": organization.id, "id": sync_log_id}
     log: SyncLog | None = db.session.scalar(_ONE, asked)
-    return log and _as_it_is(log)
+    if log is None:
+        raise NotFound(
+            "This organization has no sync with this id.", organization_id=organization.id
+        )
+    return _as_it_is(log)
 
 
 def latest(organization: Organization) -> SyncLog | None:
