@@ -12,6 +12,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
+from webapp.pages.refused import refusal
 from webapp.services import mail, notices, people
 from webapp.services import sessions as sessions_service
 
@@ -28,11 +29,9 @@ def change_password() -> ResponseReturnValue:
     try:
         check_password(user, request.form.get("current", ""))
         people.set_password(user, request.form.get("password", ""), actor=user)
-    except RateLimited as error:
-        again = {"Retry-After": str(error.retry_after)}
-        return _page(errors={"current": error.message}), 429, again
-    except ValidationError as error:
-        return _page(errors={error.parameter: error.message}), 422
+    except (RateLimited, ValidationError) as error:
+        field = error.parameter if isinstance(error, ValidationError) else "current"
+        return refusal(_page(errors={field: error.message}), error)
     return stay(user, "Your new password was saved. Everywhere else you are signed out.")
 
 

@@ -17,6 +17,7 @@ from webapp.clock import iso
 from webapp.errors import RateLimited, ValidationError
 from webapp.pages import audit_words, confirm, csv_file, parameters
 from webapp.pages.blueprints import signed_in
+from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services import audit_trail, organizations
 from webapp.services.audit import Event, Result
@@ -85,7 +86,7 @@ def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue
     try:
         confirm.prove(request.form.get("current", ""))
     except (RateLimited, ValidationError) as error:
-        return confirm.refusal(_page(render, asked, error.message), error)
+        return refusal(_page(render, asked, error.message), error)
     rows = audit_trail.export(asked, actor=current_actor())
     return csv_file.attachment("audit", HEADS, map(_cells, rows))
 

@@ -11,6 +11,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
+from webapp.pages.refused import refusal
 from webapp.pages.sign_in import safe_next
 
 
@@ -41,13 +42,6 @@ def prove(password: str) -> None:
         raise ValidationError("Enter your password first.", parameter="current")
     check_password(current_actor(), password)
     sessions.prove()
-
-
-def refusal(page: str, error: RateLimited | ValidationError) -> ResponseReturnValue:
-    """The answer that a page is which tells of an error beside a password."""
-    if isinstance(error, RateLimited):
-        return page, 429, {"Retry-After": str(error.retry_after)}
-    return page, 422
 
 
 def form(back: str, *, problem: str | None = None, refused: bool = False) -> str:

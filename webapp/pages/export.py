@@ -16,6 +16,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.limits import per_person
 from webapp.pages import confirm, csv_file, patients
 from webapp.pages.blueprints import signed_in
+from webapp.pages.refused import refusal
 from webapp.services import patient_export
 
 HEADS = (
@@ -37,7 +38,7 @@ def export_patients(org_id: str) -> ResponseReturnValue:
         export = patient_export.choose(organization, criteria)
     except (RateLimited, ValidationError) as error:
         page = patients.page_of(organization, criteria, problem=error.message)
-        return confirm.refusal(page, error)
+        return refusal(page, error)
     per_person.count_export(current_actor())
     patient_export.begin(export, actor=current_actor())
     return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))

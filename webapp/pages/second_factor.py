@@ -15,6 +15,7 @@ from webapp.errors import NotFound, RateLimited, ValidationError
 from webapp.pages.account import stay
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
+from webapp.pages.refused import refusal
 from webapp.services import second_factor as factor
 
 
@@ -85,10 +86,8 @@ def remove_second_factor() -> ResponseReturnValue:
 
 def _refused(error: RateLimited | ValidationError, field: str | None = None) -> ResponseReturnValue:
     """The page again; the words stand at the field that the error names, or at this one."""
-    if isinstance(error, RateLimited):
-        again = {"Retry-After": str(error.retry_after)}
-        return _page(errors={field or "current": error.message}), 429, again
-    return _page(errors={field or error.parameter: error.message}), 422
+    names = error.parameter if isinstance(error, ValidationError) else "current"
+    return refusal(_page(errors={field or names: error.message}), error)
 
 
 def _page(codes: list[str] | None = None, errors: dict[str, str] | None = None) -> str:

@@ -15,6 +15,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import open_to_all
+from webapp.pages.refused import refusal
 from webapp.services import second_factor
 from webapp.services.second_factor import Proof
 
@@ -63,11 +64,8 @@ def sign_in() -> ResponseReturnValue:
     email, next_path = request.form.get("email", ""), request.form.get("next", "")
     try:
         user = attempts.by_password(email, request.form.get("password", ""))
-    except RateLimited as error:
-        refusal = _form(next_path, email=email, problem=error.message)
-        return refusal, 429, {"Retry-After": str(error.retry_after)}
-    except ValidationError as error:
-        return _form(next_path, email=email, problem=error.message), 422
+    except (RateLimited, ValidationError) as error:
+        return refusal(_form(next_path, email=email, problem=error.message), error)
     if user is None:
         wrong = "The e-mail address or the password is wrong."
         return _form(next_path, email=email, problem=wrong), 401
@@ -92,8 +90,7 @@ def sign_in_code() -> ResponseReturnValue:
     try:
         proof = attempts.by_code(user, request.form.get("code", ""))
     except RateLimited as error:
-        refusal = _code_form(next_path, problem=error.message)
-        return refusal, 429, {"Retry-After": str(error.retry_after)}
+        return refusal(_code_form(next_path, problem=error.message), error)
     if proof is None:
         return _code_form(next_path, problem="This code is wrong, or was used before."), 401
     sessions.sign_in(user)
