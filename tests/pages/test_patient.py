@@ -132,12 +132,21 @@ def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
 def test_a_name_that_runs_from_right_to_left_turns_nothing_else_around(
     bob: Visitor, cast: Cast
 ) -> None:
-    store(cast.surf, record(1, "דוד", "לוי"))
-    page = bob.get(path_of(1)).text
-    assert "<h1><bdi>דוד לוי</bdi></h1>" in page
-    listed = Parsed(bob.get(f"/clinics/{cast.surf.id}/patients").text)
-    (link,) = listed.having(dir="auto")
-    assert link["href"] == path_of(1)
+    merged = record(2, "Liv", "Levi", state=PatientState.MERGED, merged_into="1")
+    log = store(cast.surf, record(1, "דוד", "לוי"), merged)
+    assert "<h1><bdi>דוד לוי</bdi></h1>" in bob.get(path_of(1)).text
+    link = f'<a href="{path_of(1)}"><bdi>דוד לוי</bdi></a>'
+    for listed in ("patients", f"syncs/{log.id}/changes", "patients/2"):
+        assert link in bob.get(f"/clinics/{cast.surf.id}/{listed}").text, listed
+
+
+def test_one_without_a_name_is_called_by_cliniko_s_id_everywhere(bob: Visitor, cast: Cast) -> None:
+    merged = record(2, "Liv", "Levi", state=PatientState.MERGED, merged_into="1")
+    log = store(cast.surf, record(1, "", ""), merged)
+    assert "<h1><bdi>Patient 1</bdi></h1>" in bob.get(path_of(1)).text
+    link = f'<a href="{path_of(1)}"><bdi>Patient 1</bdi></a>'
+    for listed in ("patients", f"syncs/{log.id}/changes", "patients/2"):
+        assert link in bob.get(f"/clinics/{cast.surf.id}/{listed}").text, listed
 
 
 def test_a_patient_is_forgotten_after_a_question(bob: Visitor, cast: Cast) -> None:
