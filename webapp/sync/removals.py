@@ -33,7 +33,6 @@ HOLD_ABOVE_SHARE = 0.05
 # Each needs a request of its own, so a sync asks about so many and leaves the rest to the next one.
 MOST_SINGLE_QUESTIONS = 100
 _IDS_IN_A_QUESTION = 100
-_KEYS_IN_A_QUERY = 1000
 
 
 class Outcome(NamedTuple):
@@ -133,32 +132,20 @@ class Removals:
         keys = kept_keys(self._target.organization_id)
         kept = [record for key, record in self._marks.items() if key in keys]
         found = [record for key, record in self._marks.items() if key not in keys]
-        marks: list[PatientRecord] = []
-        for begin in range(0, len(found), _KEYS_IN_A_QUERY):
-            marks += superseding(self._target, found[begin : begin + _KEYS_IN_A_QUERY])
         waiting = {} if of_all else waiting_records(self._target.organization_id)
-        marks = [record for record in marks if record.cliniko_patient_id not in waiting]
+        changing = superseding(self._target, found)
+        marks = [record for record in changing if record.cliniko_patient_id not in waiting]
         gone = len(marks) + len(waiting) + self._gone_unasked
-        if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._held():
+        if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._count_living():
             held = [*waiting.values(), *marks] if marks else []
             return Outcome([], held, kept, self._unasked)
         return Outcome(marks, [], kept, self._unasked)
 
     def _living(self, keys: list[str]) -> set[str]:
-        living: set[str] = set()
-        for begin in range(0, len(keys), _KEYS_IN_A_QUERY):
-            some = keys[begin : begin + _KEYS_IN_A_QUERY]
-            living.update(
-                db.session.scalars(
-                    select(Patient.cliniko_patient_id).where(
-                        among(self._target, some),
-                        Patient.state != PatientState.DELETED,
-                    )
-                )
-            )
-        return living
+        theirs = (among(self._target, keys), Patient.state != PatientState.DELETED)
+        return set(db.session.scalars(select(Patient.cliniko_patient_id).where(*theirs)))
 
-    def _held(self) -> int:
+    def _count_living(self) -> int:
         return (
             db.session.scalar(
                 select(func.count())
