@@ -50,6 +50,7 @@ def test_so_many_pass_and_the_next_is_told_when(
             "organization_id": cast.surf.id,
             "retry_at": iso(start + timedelta(seconds=60)),
         }
+        assert answer.get_json()["message"] == "Too many requests. Try again in 40 seconds."
         assert answer.headers["Retry-After"] == "40"
         assert answer.headers["X-RateLimit-Remaining"] == "0"
         assert int(answer.headers["X-RateLimit-Reset"]) == start.timestamp() + 60

@@ -68,14 +68,9 @@ def count() -> None:
         _count()
     current = limiter.current_limit
     assert current is not None
-    resets_at = whole_second(current.window.reset_time)
-    tell(current.limit.amount, current.remaining, resets_at)
+    tell(current.limit.amount, current.remaining, whole_second(current.window.reset_time))
     if current.breached:
-        raise RateLimited(
-            "Too many requests. Wait for as many seconds as the header Retry-After says.",
-            retry_after=ceil(current.window.reset_time - time.time()),
-            retry_at=iso(resets_at),
-        )
+        raise refusal(RateLimited, "Too many requests.", resets=current.window.reset_time)
 
 
 def refusal(kind: type[RateLimited], words: str, *, resets: float) -> RateLimited:
@@ -94,10 +89,7 @@ def tell(limit: int, remaining: int, resets_at: datetime) -> None:
 
     @after_this_request
     def add_headers(response: Response) -> Response:
-        response.headers["X-RateLimit-Limit"] = str(limit)
-        response.headers["X-RateLimit-Remaining"] = str(remaining)
-        response.headers["X-RateLimit-Reset"] = str(ceil(resets_at.timestamp()))
-        return response
+        return _told(response, limit, remaining, resets_at.timestamp())
 
 
 def _rate() -> str:
@@ -122,7 +114,12 @@ def _tell_of_uncounted(response: Response) -> Response:
     rate = RATES.get(request.endpoint or "")
     if rate is not None and "X-RateLimit-Limit" not in response.headers:
         item = parse(rate)
-        response.headers["X-RateLimit-Limit"] = str(item.amount)
-        response.headers["X-RateLimit-Remaining"] = str(item.amount)
-        response.headers["X-RateLimit-Reset"] = str(ceil(time.time() + item.get_expiry()))
+        _told(response, item.amount, item.amount, time.time() + item.get_expiry())
+    return response
+
+
+def _told(response: Response, limit: int, remaining: int, resets: float) -> Response:
+    response.headers["X-RateLimit-Limit"] = str(limit)
+    response.headers["X-RateLimit-Remaining"] = str(remaining)
+    response.headers["X-RateLimit-Reset"] = str(ceil(resets))
     return response
