@@ -49,7 +49,7 @@ def enqueue_sync(sync_log_id: int, attempt: int, *, at_front: bool = False) -> N
     Raises QueueUnavailable if Redis cannot be reached or refuses the write.
     """
     with suppress(DuplicateJobError), _queue_trouble():
-        _queue(SYNC_QUEUE).enqueue(
+        _queue().enqueue(
             RUN_SYNC,
             sync_log_id,
             attempt,
@@ -65,21 +65,21 @@ def enqueue_sync(sync_log_id: int, attempt: int, *, at_front: bool = False) -> N
 def is_queued(sync_log_id: int, attempt: int) -> bool:
     """Whether this attempt still waits in the queue. Raises QueueUnavailable."""
     with _queue_trouble():
-        return _job_id(sync_log_id, attempt) in _queue(SYNC_QUEUE).get_job_ids()
+        return _job_id(sync_log_id, attempt) in _queue().get_job_ids()
 
 
 def forget_sync(sync_log_id: int, attempt: int) -> None:
     """Take a sync that is over out of the queue; if Redis is away, a worker finds nothing to do."""
     job_id = _job_id(sync_log_id, attempt)
     with suppress(RedisError):
-        if _queue(SYNC_QUEUE).remove(job_id):  # else a worker has it, and ends it
+        if _queue().remove(job_id):  # else a worker has it, and ends it
             redis_connection().delete(Job.key_for(job_id))
 
 
 def length() -> int | None:
     """How many syncs wait in the queue; None if Redis cannot be asked."""
     try:
-        return _queue(SYNC_QUEUE).count
+        return _queue().count
     except RedisError:
         return None
 
@@ -143,5 +143,5 @@ def _job_id(sync_log_id: int, attempt: int) -> str:
     return f"sync-{sync_log_id}-{attempt}"
 
 
-def _queue(name: str) -> Queue:
-    return Queue(name, connection=redis_connection(), serializer=JSONSerializer)
+def _queue() -> Queue:
+    return Queue(SYNC_QUEUE, connection=redis_connection(), serializer=JSONSerializer)

@@ -26,7 +26,8 @@ from tests.cast import Cast
 from tests.conftest import as_user
 from tests.sync.copies import copy_of, truth_of
 from webapp import create_app
-from webapp.cliniko import line, listing
+from webapp.cliniko import listing
+from webapp.cliniko.deadline import DirectSession
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Organization, Patient, PatientChange, SyncLog
@@ -256,8 +257,8 @@ def without_the_block(patch: Patch) -> None:
     def follow(self: requests.Session, *args: Any, **options: Any) -> requests.Response:
         return send(self, *args, **(options | {"allow_redirects": True, "timeout": 1}))
 
-    patch.setattr(line._Session, "get_redirect_target", requests.Session.get_redirect_target)
-    patch.setattr(line._Session, "send", follow)
+    patch.setattr(DirectSession, "get_redirect_target", requests.Session.get_redirect_target)
+    patch.setattr(DirectSession, "send", follow)
 
 
 # The tenant filter: a manager sees one clinic.

@@ -176,7 +176,7 @@ def test_a_sync_that_was_handed_over_goes_on_before_those_that_wait(
 
     assert recovery.hand_over(log.id, 1, interrupted=False)
 
-    waiting = queue._queue(queue.SYNC_QUEUE).get_job_ids()
+    waiting = queue._queue().get_job_ids()
     assert waiting.index(f"sync-{log.id}-2") < waiting.index(f"sync-{sync_log_of_northside.id}-1")
 
 
@@ -188,7 +188,7 @@ def test_what_redis_lost_comes_in_its_old_order(
 
     recovery.recover_stale_syncs()
 
-    waiting = queue._queue(queue.SYNC_QUEUE).get_job_ids()
+    waiting = queue._queue().get_job_ids()
     assert waiting == [f"sync-{log.id}-2" for log in logs]
 
 

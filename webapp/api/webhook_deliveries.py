@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from webapp import models
 from webapp.api.blueprints import guarded
-from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
     Answer,
     Count,
@@ -22,8 +20,7 @@ from webapp.api.shapes import (
     UpTo100,
     pagination,
 )
-from webapp.api.webhooks import found
-from webapp.auth.access import Action
+from webapp.api.webhooks import described, found
 from webapp.auth.bearer import current_actor
 from webapp.auth.guards import id_of
 from webapp.errors import ErrorCode
@@ -87,7 +84,6 @@ EXAMPLE = Delivery(
     body='{"event":"sync.completed","organization_id":123,"data":{"patients_synced":648,'
     '"duration":"4m 22s","success_rate":100.0}}',
 )
-described = partial(Endpoint, tag="Webhooks", action=Action.MANAGE_WEBHOOKS)
 
 
 @guarded.get("/cliniko/webhooks/<org_id>/<webhook_id>/deliveries")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -133,41 +134,26 @@ WITH_SECRET = WebhookWithSecret(
     secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     old_secret_until=None,
 )
-
-
-def _described(
-    summary: str,
-    description: str,
-    example: Answer,
-    *errors: ErrorCode,
-    body: type[Body] | None = None,
-    status: int = 200,
-) -> Endpoint:
-    return Endpoint(
-        summary=summary,
-        description=description,
-        tag="Webhooks",
-        action=Action.MANAGE_WEBHOOKS,
-        example=example,
-        body=body,
-        errors=errors,
-        status=status,
-    )
+described = partial(Endpoint, tag="Webhooks", action=Action.MANAGE_WEBHOOKS)
 
 
 @guarded.get("/cliniko/webhooks/<org_id>")
-@_described("List webhooks", "Those of one clinic.", Webhooks(webhooks=[EXAMPLE]))
+@described(
+    summary="List webhooks",
+    description="Those of one clinic.",
+    example=Webhooks(webhooks=[EXAMPLE]),
+)
 def webhooks(organization: Organization) -> Webhooks:
     return Webhooks(webhooks=[shaped(each) for each in endpoints.of(organization)])
 
 
 @guarded.post("/cliniko/webhooks/<org_id>")
-@_described(
-    "Add a webhook",
-    "Its address gets a signed POST for each of the events. The answer holds the secret of the "
-    f"signatures, this once. A clinic has {endpoints.MOST} at most.",
-    WITH_SECRET,
-    ErrorCode.VALIDATION_ERROR,
+@described(
+    summary="Add a webhook",
+    description="Its address gets a signed POST for each of the events. The answer holds the "
+    f"secret of the signatures, this once. A clinic has {endpoints.MOST} at most.",
+    example=WITH_SECRET,
+    errors=(ErrorCode.VALIDATION_ERROR,),
     body=NewWebhook,
     status=201,
 )
@@ -177,19 +163,24 @@ def add_webhook(organization: Organization, body: NewWebhook) -> WebhookWithSecr
 
 
 @guarded.get("/cliniko/webhooks/<org_id>/<webhook_id>")
-@_described("Read a webhook", "One of a clinic.", EXAMPLE, ErrorCode.NOT_FOUND)
+@described(
+    summary="Read a webhook",
+    description="One of a clinic.",
+    example=EXAMPLE,
+    errors=(ErrorCode.NOT_FOUND,),
+)
 def webhook(organization: Organization, webhook_id: str) -> Webhook:
     return shaped(found(organization, webhook_id))
 
 
 @guarded.patch("/cliniko/webhooks/<org_id>/<webhook_id>")
-@_described(
-    "Change, pause or resume a webhook",
-    "While it is paused messages wait for 30 days. A new address, or a resumed one, gets them at "
-    "once, with all their tries anew; so this is counted together with what is sent again.",
-    EXAMPLE,
-    ErrorCode.NOT_FOUND,
-    ErrorCode.VALIDATION_ERROR,
+@described(
+    summary="Change, pause or resume a webhook",
+    description="While it is paused messages wait for 30 days. A new address, or a resumed one, "
+    "gets them at once, with all their tries anew; so this is counted together with what is sent "
+    "again.",
+    example=EXAMPLE,
+    errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
     body=WebhookChange,
 )
 def change_webhook(organization: Organization, webhook_id: str, body: WebhookChange) -> Webhook:
@@ -202,11 +193,11 @@ def change_webhook(organization: Organization, webhook_id: str, body: WebhookCha
 
 
 @guarded.delete("/cliniko/webhooks/<org_id>/<webhook_id>")
-@_described(
-    "Delete a webhook",
-    "With all of its messages, those that wait included.",
-    Deleted(message="Webhook 7 was deleted"),
-    ErrorCode.NOT_FOUND,
+@described(
+    summary="Delete a webhook",
+    description="With all of its messages, those that wait included.",
+    example=Deleted(message="Webhook 7 was deleted"),
+    errors=(ErrorCode.NOT_FOUND,),
 )
 def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
     endpoint = found(organization, webhook_id)
@@ -216,11 +207,12 @@ def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
 
 
 @guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/rotate")
-@_described(
-    "Make a new secret",
-    "The answer holds it, this once. For 24 hours messages are signed with both secrets.",
-    WITH_SECRET,
-    ErrorCode.NOT_FOUND,
+@described(
+    summary="Make a new secret",
+    description="The answer holds it, this once. For 24 hours messages are signed with both "
+    "secrets.",
+    example=WITH_SECRET,
+    errors=(ErrorCode.NOT_FOUND,),
 )
 def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSecret:
     endpoint = found(organization, webhook_id)

@@ -1,4 +1,5 @@
-"""Connections on which an answer has one deadline, from its first header to its last byte.
+"""Sessions that go straight to one place, and connections on which an answer has one deadline,
+from its first header to its last byte.
 
 A read time-out begins anew with every byte, so an answer that comes in drops would outlive it. And
 a packed answer gives nothing to look at between its drops: the clock has to stand at the socket.
@@ -14,12 +15,25 @@ from contextvars import ContextVar
 from http.client import HTTPResponse
 from typing import Any
 
+from requests import Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 # The deadline of the request that this thread makes; a time of `time.monotonic`.
 answer_by: ContextVar[float] = ContextVar("answer_by", default=math.inf)
+
+
+class DirectSession(Session):
+    """A session that goes nowhere else: by no proxy of whoever runs this, with no password of
+    theirs, and after no redirect, whose body `requests` would read even if told not to follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+    def get_redirect_target(self, resp: Response) -> None:
+        return None
 
 
 class TimelyAdapter(HTTPAdapter):

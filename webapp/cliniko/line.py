@@ -10,19 +10,12 @@ import requests
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from webapp.cliniko.answer import Answer, body_of
-from webapp.cliniko.deadline import TimelyAdapter, answer_by
+from webapp.cliniko.deadline import DirectSession, TimelyAdapter, answer_by
 from webapp.cliniko.errors import BadResponse, TimedOut, Unavailable
 from webapp.cliniko.throttle import RetryPolicy
 
 # The bodies of others tell nothing. That of a 404 is read so that its connection can be used again.
 _STATUSES_WITH_BODY = (200, 404)
-
-
-class _Session(requests.Session):
-    """A session that follows no redirect: not even its body is read, as `requests` would do."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
 
 
 class Line:
@@ -76,8 +69,7 @@ class Line:
         known: tuple[requests.Session, requests.PreparedRequest] | None
         known = getattr(self._local, "session", None)
         if known is None:
-            session = _Session()
-            session.trust_env = False  # no proxy and no .netrc of whoever runs this
+            session = DirectSession()
             for scheme in ("https://", "http://"):
                 session.mount(scheme, TimelyAdapter(pool_connections=1, pool_maxsize=1))
             request = requests.Request(

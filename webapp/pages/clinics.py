@@ -17,7 +17,7 @@ from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
 from webapp.services.organizations import ClinicFigures
-from webapp.sync import forgotten, history
+from webapp.sync import failures, forgotten, history
 
 RECENT = 5  # in the table
 PICTURED = 30
@@ -31,8 +31,8 @@ def home() -> ResponseReturnValue:
 @signed_in.get("/clinics")
 def clinics() -> str:
     figures = organizations.figures(organizations.visible_to(current_actor()))
-    active = [row.organization for row in figures if row.organization.disabled_at is None]
-    left_out = history.with_open_failures(active)
+    active = [row.organization.id for row in figures if row.organization.disabled_at is None]
+    left_out = failures.with_some_open(active)
     attention = sum(_needs_attention(row) or row.organization.id in left_out for row in figures)
     places = organizations.SHOWN_SYNCS
     return render_template(
@@ -79,7 +79,7 @@ def clinic(org_id: str) -> str:
         pictured=picture(logs, PICTURED),
         last_completed=history.last_completed(organization),
         forgotten=forgotten.count(organization),
-        open_failures=history.open_failures(organization),
+        open_failures=failures.open_keys(organization.id),
         last_full_sync=history.last_completed(organization, OperationType.FULL_PATIENTS),
         **card_context(logs[0] if logs else None),
     )

@@ -26,6 +26,7 @@ from webapp.pages.card import card, card_context, card_or_page
 from webapp.pages.templating import render_clinic
 from webapp.pages.timeline import timeline
 from webapp.sync import history
+from webapp.sync.failures import open_keys
 from webapp.sync.start import cancel_sync, start_sync
 
 PER_PAGE = 25
@@ -43,7 +44,7 @@ def start(org_id: str) -> ResponseReturnValue:
 @signed_in.post("/clinics/<org_id>/retries")
 def retry_failed(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
-    if not history.open_failures(organization):
+    if not open_keys(organization.id):
         return card_or_page(organization, notice="There is no failed record to try again.")
     return _start(organization, OperationType.RETRY_FAILED)
 
@@ -128,7 +129,7 @@ def sync(org_id: str, sync_id: str) -> str:
         organization,
         failures=failures,
         failure_count=history.failure_count(log),
-        open_failures=history.open_failures(organization) if failures else [],
+        open_failures=open_keys(organization.id) if failures else [],
         stretches=timeline(log),
         page=page,
         per_page=PER_PAGE,

@@ -7,6 +7,7 @@ import structlog
 from flask import current_app
 
 from webapp import queue
+from webapp.cliniko.deadline import DirectSession
 
 log = structlog.get_logger()
 
@@ -22,8 +23,7 @@ def tell() -> bool:
     if url is None or not queue.workers_connected():
         return False
     try:
-        with requests.Session() as session:
-            session.trust_env = False
+        with DirectSession() as session:
             session.get(url, timeout=SECONDS, allow_redirects=False, stream=True).close()
     except requests.RequestException as error:
         log.warning("no_sign_of_life", error=type(error).__name__)

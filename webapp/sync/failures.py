@@ -88,13 +88,13 @@ _WITH_SOME_OPEN = select(Organization.id).where(
 
 
 def open_keys(organization_id: int) -> list[str]:
-    """Cliniko's ids of the patients of a clinic whose failed records are open."""
+    """Cliniko's ids of the clinic's patients whose newest version could not be stored until now."""
     keys = db.session.scalars(_still_open(organization_id).distinct())
     return sorted(filter(str.isdigit, keys), key=int)
 
 
 def with_some_open(organization_ids: list[int]) -> set[int]:
-    """Which of these clinics have failed records that are open."""
+    """Which of these clinics have such patients, by one question for all."""
     return set(db.session.scalars(_WITH_SOME_OPEN, {"ids": organization_ids}))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -28,7 +27,6 @@ from webapp.models import (
 )
 from webapp.services import counts
 from webapp.sync import ending, lease, recovery
-from webapp.sync import failures as failures_of
 
 UNKNOWN_DURATION = "30-120 seconds"
 REQUESTS_BESIDE_PAGES = 7  # whose account it is, counts, archived and deleted patients, catch-up
@@ -142,16 +140,6 @@ def failure_count(log: SyncLog) -> int:
     """How many of them are told of: fewer than have failed, where a patient was forgotten since."""
     theirs = select(func.count()).where(SyncFailure.sync_log_id == log.id)
     return db.session.scalar(theirs) or 0
-
-
-def open_failures(organization: Organization) -> list[str]:
-    """Cliniko's ids of the clinic's patients whose newest version could not be stored until now."""
-    return failures_of.open_keys(organization.id)
-
-
-def with_open_failures(organizations: Sequence[Organization]) -> set[int]:
-    """The ids of those clinics that have such patients, by one question for all."""
-    return failures_of.with_some_open([organization.id for organization in organizations])
 
 
 def summary(organization: Organization) -> StatusSummary:

@@ -23,7 +23,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
 
-from webapp.cliniko.deadline import TimelyAdapter, answer_by
+from webapp.cliniko.deadline import DirectSession, TimelyAdapter, answer_by
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.services.webhooks import addresses
@@ -95,13 +95,6 @@ class _Guarded(TimelyAdapter, IPFilterAdapter):  # type: ignore[misc]
         return host, pool
 
 
-class _Session(requests.Session):
-    """Follows no redirect: not even its body is read, as `requests` would do."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 def post(address: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
     """Send a message once. Raises nothing: whatever goes wrong is an outcome."""
     begun = time.monotonic()
@@ -121,8 +114,7 @@ def _session_for(address: str) -> requests.Session:
     """A session for this one call, in which only this kind of address can be called."""
     addresses.checked(address)
     name = urlsplit(address).hostname or ""
-    session = _Session()
-    session.trust_env = False  # no proxy and no .netrc of whoever runs this
+    session = DirectSession()
     session.adapters.clear()
     if addresses.is_allowed_inside(name):
         for scheme in ("https://", "http://"):
