@@ -390,10 +390,21 @@ def _tls_is_checked(url: SplitResult) -> bool:
     return bool(modes) and modes[-1] in ("verify-ca", "verify-full")
 
 
+def _listed(value: str) -> tuple[str, ...]:
+    """The keys of a list; a comma too many adds none."""
+    return tuple(key.strip() for key in value.split(",") if key.strip())
+
+
+def _keys(name: str, value: str) -> tuple[str, ...]:
+    keys = _listed(value)
+    if not keys:
+        raise ConfigError(f"{name} holds no key.")
+    return keys
+
+
 def _fallbacks(read: _Reader, *, production: bool) -> tuple[str, ...]:
     """Earlier secret keys: what they have signed holds until it expires."""
-    value = read.secret("SECRET_KEY_FALLBACKS") or ""
-    keys = tuple(key.strip() for key in value.split(",") if key.strip())
+    keys = _listed(read.secret("SECRET_KEY_FALLBACKS") or "")
     if production and any(_is_guessable(key) for key in keys):
         raise ConfigError("A key of SECRET_KEY_FALLBACKS can be guessed; leave it out.")
     return keys
@@ -406,7 +417,7 @@ def _credentials_keys(read: _Reader, instance: Path, *, production: bool) -> tup
         raise ConfigError(f"CREDENTIALS_KEYS is missing; make one with: python3 -c '{make}'")
     if value is None:
         value = _kept(instance / "credentials_keys", lambda: Fernet.generate_key().decode())
-    keys = tuple(key.strip() for key in value.split(","))
+    keys = _keys("CREDENTIALS_KEYS", value)
     for number, key in enumerate(keys, start=1):
         try:
             Fernet(key)
@@ -427,7 +438,7 @@ def _audit_keys(read: _Reader, instance: Path, *, production: bool) -> tuple[str
         raise ConfigError(f"AUDIT_KEYS is missing; {_MAKE_A_SECRET}")
     if value is None:
         value = _kept(instance / "audit_keys", secrets.token_urlsafe)
-    keys = tuple(key.strip() for key in value.split(","))
+    keys = _keys("AUDIT_KEYS", value)
     if production and any(_is_guessable(key) for key in keys):
         raise ConfigError(f"A key of AUDIT_KEYS can be guessed; {_MAKE_A_SECRET}")
     return keys

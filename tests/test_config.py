@@ -295,7 +295,8 @@ NONSENSE = [
     ("TRUSTED_PROXIES", "-1"),
     ("TRUSTED_PROXIES", "10.0.0.1"),
     ("CREDENTIALS_KEYS", "not-a-key"),
-    ("CREDENTIALS_KEYS", f"{FERNET_KEY},"),
+    ("CREDENTIALS_KEYS", ","),
+    ("AUDIT_KEYS", " , "),
     ("WEBHOOK_PORTS", "0"),
     ("WEBHOOK_PORTS", "443;8443"),
     ("WEBHOOK_PORTS", "65536"),
@@ -365,6 +366,19 @@ def test_earlier_secret_keys_are_kept_for_what_they_have_signed(tmp_path: Path) 
     settings = load_in(tmp_path, **PRODUCTION, SECRET_KEY_FALLBACKS=f"{one}, {two}")
     assert settings.flask()["SECRET_KEY_FALLBACKS"] == [one, two]
     assert load_in(tmp_path, **PRODUCTION).secret_key_fallbacks == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("SECRET_KEY_FALLBACKS", PRODUCTION["SECRET_KEY"][::-1]),
+        ("CREDENTIALS_KEYS", FERNET_KEY),
+        ("AUDIT_KEYS", PRODUCTION["AUDIT_KEYS"]),
+    ],
+)
+def test_a_comma_too_many_adds_no_key(tmp_path: Path, name: str, key: str) -> None:
+    settings = load_in(tmp_path, **PRODUCTION | {name: f",{key}, ,"})
+    assert getattr(settings, name.lower()) == (key,)
 
 
 def test_production_refuses_a_weak_earlier_key(tmp_path: Path) -> None:
