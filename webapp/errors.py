@@ -60,7 +60,6 @@ class AppError(Exception):
 
 class ValidationError(AppError):
     error_code = ErrorCode.VALIDATION_ERROR
-    default_message = "The request is not valid."
 
     def __init__(self, message: str, /, *, parameter: str, **details: object) -> None:
         super().__init__(message, parameter=parameter, **details)
@@ -149,7 +148,6 @@ class CursorExpired(AppError):
 
 class RateLimited(AppError):
     error_code = ErrorCode.RATE_LIMITED
-    default_message = "Too many requests. Wait until the time in the header Retry-After has passed."
 
     def __init__(self, message: str, /, *, retry_after: int, **details: object) -> None:
         super().__init__(message, **details)
@@ -157,7 +155,7 @@ class RateLimited(AppError):
 
 
 class SignInLimited(RateLimited):
-    default_message = "Too many failed attempts to sign in."
+    """Passwords or codes were guessed too often."""
 
 
 class QueueUnavailable(AppError):

@@ -52,6 +52,16 @@ class NotingBudget:
         self.held.append(seconds)
 
 
+class UnlimitedBudget:
+    """A budget that never ends."""
+
+    def acquire(self) -> float:
+        return 0.0
+
+    def hold(self, seconds: float) -> None:
+        pass
+
+
 class Watched:
     """A client together with what it was handed."""
 

@@ -10,11 +10,11 @@ import pytest
 import responses
 from responses import matchers
 
-from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, Watched
+from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, UnlimitedBudget, Watched
 from webapp.cliniko.client import Account, Cliniko, Listing
 from webapp.cliniko.errors import BadResponse, InvalidKey
 from webapp.cliniko.records import Malformed, PatientRecord, PatientState
-from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
+from webapp.cliniko.throttle import SleepingWaiter
 
 PATIENTS = f"{BASE}/patients"
 SETTINGS = f"{BASE}/settings/public"

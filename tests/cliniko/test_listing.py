@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
+from tests.cliniko.stand_ins import UnlimitedBudget
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import (
@@ -27,7 +28,7 @@ from webapp.cliniko.listing import (
     walk_links,
 )
 from webapp.cliniko.records import read_patient
-from webapp.cliniko.throttle import SleepingWaiter, UnlimitedBudget
+from webapp.cliniko.throttle import SleepingWaiter
 
 KEY = "a-key-au1"
 

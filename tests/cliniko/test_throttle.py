@@ -15,7 +15,6 @@ from webapp.cliniko.throttle import (
     AT_ONCE,
     PATIENT,
     SleepingWaiter,
-    UnlimitedBudget,
     WaitReason,
     backoff,
     date_of,
@@ -148,13 +147,6 @@ def test_a_sync_is_patient_and_a_connection_test_is_not() -> None:
     assert (PATIENT.connect_timeout, PATIENT.read_timeout, PATIENT.total_timeout) == (5, 35, 40)
     assert (AT_ONCE.tries, AT_ONCE.bad_response_tries, AT_ONCE.wait_limit) == (1, 1, 0)
     assert AT_ONCE.total_timeout == 5
-
-
-def test_an_unlimited_budget_never_makes_wait() -> None:
-    budget = UnlimitedBudget()
-    budget.hold(60)
-
-    assert budget.acquire() == 0.0
 
 
 def test_a_sleeping_waiter_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_every_request_of_the_page_is_understood(
     assert len(operations) >= 10
     for operation in operations:
         request = operation.request.replace("curl ", "curl -s -w '\\n%{http_code}' ")
-        if operation.tag == "Webhooks":
+        if operation.definition.tag == "Webhooks":
             webhook, message = webhook_of(clinic)
             request = request.replace("webhooks/1/1", f"webhooks/1/{webhook}")
             request = request.replace("deliveries/1", f"deliveries/{message}")

@@ -12,11 +12,12 @@ import pytest
 
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
+from tests.cliniko.stand_ins import UnlimitedBudget
 from tests.support.processes import wait_until
 from webapp.cliniko import listing
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.listing import PER_PAGE, IdPage, IdRange, RangeStart, read_start
-from webapp.cliniko.throttle import UnlimitedBudget, WaitReason
+from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 from webapp.sync import reader as reader_module
 from webapp.sync.pace import Pace

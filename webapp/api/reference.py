@@ -36,7 +36,6 @@ class Operation:
     """One endpoint, as people read of it."""
 
     name: str
-    tag: str
     method: str
     path: str
     definition: Endpoint
@@ -58,7 +57,6 @@ def reference(app: Flask) -> dict[str, list[Operation]]:
         chapters[definition.tag].append(
             Operation(
                 name=described["operationId"],
-                tag=definition.tag,
                 method=method,
                 path=path,
                 definition=definition,

@@ -49,17 +49,6 @@ class Waiter(Protocol):
         """Return after so many seconds."""
 
 
-class UnlimitedBudget:
-    """A budget that never ends."""
-
-    def acquire(self) -> float:
-        """Always now."""
-        return 0.0
-
-    def hold(self, seconds: float) -> None:
-        """Nothing is shared, so nobody is held."""
-
-
 class SleepingWaiter:
     """Waits by sleeping."""
 
