@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
@@ -21,7 +22,7 @@ from webapp.clock import now
 from webapp.extensions import db
 from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
-from webapp.queue import SYNC_QUEUE, redis_connection
+from webapp.queue import SYNC_QUEUE, redis_connection, web_connection
 from webapp.services import invitations, notices, people, tokens
 from webapp.services.audit import Event
 from webapp.sync import recovery
@@ -141,6 +142,14 @@ def _broken_connection(stage: Stage) -> object:
 def _refused_key(stage: Stage) -> object:
     stage.cliniko.accounts[0].users[0].keys[SURF_KEY] = KeyState.REVOKED
     return stage.start()
+
+
+def _abandoned(stage: Stage) -> object:
+    return stage.sync(worker="w", lease_expires_at=now() - timedelta(hours=1))
+
+
+def _without_redis(stage: Stage) -> None:
+    stage.app.extensions["redis"] = web_connection("unix:///nowhere/redis.sock")
 
 
 def _forged(stage: Stage) -> object:
@@ -513,6 +522,14 @@ CASES = [
         subject="sync",
     ),
     Case(
+        Event.SYNC_CANCELLED,
+        _page("alice", "/settings/disable"),
+        actor="alice",
+        subject="sync",
+        prepare=lambda stage: stage.sync(worker="w"),
+        beside=(Event.CLINIC_DISABLED,),
+    ),
+    Case(
         Event.SYNC_COMPLETED,
         lambda stage: stage.work(),
         via="worker",
@@ -528,6 +545,61 @@ CASES = [
         subject="sync",
         details={"error_code": "CLINIKO_AUTH_FAILED"},
         prepare=_refused_key,
+    ),
+    Case(
+        Event.SYNC_FAILED,
+        _page("alice", "/settings/delete", confirmation="Surf Rehab"),
+        actor="alice",
+        result="failed",
+        subject="sync",
+        details={"error_code": "ORGANIZATION_NOT_FOUND"},
+        prepare=lambda stage: stage.sync(worker="w"),
+        beside=(Event.CLINIC_DELETED, *(Event.PERSON_DEACTIVATED,) * 2),
+    ),
+    Case(
+        Event.SYNC_FAILED,
+        lambda stage: stage.at("vera").get(stage.surf),
+        via="worker",  # whoever looks at what is abandoned has not ended it
+        result="failed",
+        subject="sync",
+        details={"error_code": "SYNC_INTERRUPTED"},
+        prepare=_abandoned,
+    ),
+    Case(
+        Event.SYNC_FAILED,
+        _api("vera", "sync-logs/{surf}"),
+        via="worker",
+        result="failed",
+        subject="sync",
+        prepare=_abandoned,
+        beside=(Event.TOKEN_ISSUED,),
+    ),
+    Case(
+        Event.SYNC_FAILED,
+        _start,
+        via="worker",
+        result="failed",
+        subject="sync",
+        prepare=_abandoned,
+        beside=(Event.SYNC_STARTED,),
+    ),
+    Case(
+        Event.SYNC_STARTED,
+        _start,
+        actor="bob",
+        subject="sync",
+        prepare=_abandoned,
+        beside=(Event.SYNC_FAILED,),
+    ),
+    Case(
+        Event.SYNC_FAILED,
+        _start,
+        actor="bob",
+        result="failed",
+        subject="sync",
+        details={"error_code": "QUEUE_UNAVAILABLE"},
+        prepare=_without_redis,
+        beside=(Event.SYNC_STARTED,),
     ),
     Case(
         Event.SYNC_HANDED_OVER,

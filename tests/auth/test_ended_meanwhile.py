@@ -14,10 +14,12 @@ from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
+from webapp.errors import QueueUnavailable
 from webapp.extensions import db
-from webapp.models import ApiToken, AuditEvent, User, UserSession
+from webapp.models import ApiToken, AuditEvent, SyncLog, SyncStatus, User, UserSession
 from webapp.services import audit, people, sessions, tokens
 from webapp.services.audit import Event
+from webapp.sync import start
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 ANOTHER = "four words that a thief lacks"
@@ -103,6 +105,31 @@ def test_a_session_changes_nothing(
     assert answer.status_code == 403 or answer.headers["Location"].startswith("/sign-in")
     assert recorded(event) == []
     assert thief.get("/clinics").headers["Location"].startswith("/sign-in")
+
+
+@on_both
+@pytest.mark.parametrize("end", [sign_out, people.deactivate])
+def test_a_sync_that_no_worker_can_be_told_of_is_closed_all_the_same(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, end: End
+) -> None:
+    bob_id = cast.bob.id
+
+    def somebody_else() -> None:
+        with app.app_context():
+            end(db.session.get_one(User, bob_id))
+
+    def away(*said: Any, **more: Any) -> None:
+        other = threading.Thread(target=somebody_else)
+        other.start()
+        other.join()
+        raise QueueUnavailable()
+
+    monkeypatch.setattr(start, "enqueue_sync", away)
+
+    Visitor(app).signed_in(cast.bob).post(f"/clinics/{cast.surf.id}/syncs")
+
+    assert [row.actor_id for row in recorded(Event.SYNC_FAILED)] == [bob_id]
+    assert [log.status for log in db.session.scalars(select(SyncLog))] == [SyncStatus.FAILED]
 
 
 @pytest.mark.parametrize("database", ["postgresql"])

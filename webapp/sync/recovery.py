@@ -188,11 +188,12 @@ def settle(sync_log_id: int) -> Closing | None:
 
 def close_if_due(log: SyncLog) -> Closing | None:
     """Close a sync that the caller's transaction has locked, if it has to be closed; says how it
-    was."""
+    was. In the trail that is nobody's doing who only looks at it, or starts the next one."""
     moment = database_now()
     closing = closing_for(log, moment)
     if closing is not None:
-        ending.fail(log, closing.error_code, closing.message, moment)
+        with trail.coming_by(trail.SYSTEM):
+            ending.fail(log, closing.error_code, closing.message, moment)
     return closing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -27,7 +28,7 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync, forget_sync
-from webapp.services import locks
+from webapp.services import audit, locks
 from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
 from webapp.sync.lease import database_now
@@ -89,7 +90,7 @@ def start_once(
     try:
         enqueue_sync(log.id, log.attempt)
     except QueueUnavailable as error:
-        _close_unqueued(log, error)
+        _close_unqueued(log, error, actor)
         raise QueueUnavailable(**details) from error
     return log, True
 
@@ -216,8 +217,10 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
     )
 
 
-def _close_unqueued(log: SyncLog, error: QueueUnavailable) -> None:
-    with transaction():
+def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -> None:
+    # Nothing is left running, even if whoever started it was signed out since.
+    unchecked = replace(audit.origin.get(), let_in=None)
+    with trail.coming_by(unchecked), transaction():
         if log.is_running and log.worker is None:
             log.idempotency_key = None  # nothing was started: the key is good for another try
-            ending.fail(log, error.error_code, error.message)
+            ending.fail(log, error.error_code, error.message, actor=actor)

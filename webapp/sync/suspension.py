@@ -32,7 +32,7 @@ def disable(organization: Organization, *, actor: User) -> None:
     """
     with _changing(organization, Event.CLINIC_DISABLED, actor) as clinic:
         clinic.disabled_at = clinic.disabled_at or now()
-        _end_sync(clinic, ErrorCode.SYNC_CANCELLED, _DISABLED)
+        _end_sync(clinic, ErrorCode.SYNC_CANCELLED, _DISABLED, actor)
 
 
 def enable(organization: Organization, *, actor: User) -> None:
@@ -64,7 +64,7 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         for user in some:
             user.active = False
             people.end_everything_of(user)
-        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED)
+        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED, actor)
         for user in some:
             people.record(Event.PERSON_DEACTIVATED, user, actor=actor)
 
@@ -83,8 +83,8 @@ def _changing(organization: Organization, event: Event, actor: User) -> Iterator
         audit.record(event, actor=actor, organization_id=organization_id, subject=subject)
 
 
-def _end_sync(organization: Organization, error_code: ErrorCode, message: str) -> None:
+def _end_sync(organization: Organization, error_code: ErrorCode, message: str, actor: User) -> None:
     sync_log = running_sync(organization.id, lock=True)
     if sync_log is not None:
         sync_log.lease_expires_at = None
-        ending.fail(sync_log, error_code, message)
+        ending.fail(sync_log, error_code, message, actor=actor)
