@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 import time_machine
 from flask import Flask
+from sqlalchemy import create_engine
 
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.read_only import only_to_be_read
 from webapp.clock import now
-from webapp.extensions import transaction
+from webapp.extensions import db, transaction
 from webapp.models import Role
 from webapp.services import people
 
@@ -216,6 +218,26 @@ def test_signing_out_ends_the_session_and_leaves_nothing_in_the_browser(bob: Vis
     answer = bob.post("/sign-out")
     assert answer.headers["Location"] == "/sign-in"
     assert answer.headers["Clear-Site-Data"] == '"cache", "cookies", "storage"'
+    assert not is_signed_in(bob)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_who_signs_out_is_signed_out_here_though_it_cannot_be_written_down(bob: Visitor) -> None:
+    with only_to_be_read():
+        answer = bob.post("/sign-out")
+    assert answer.status_code == 503
+    assert answer.headers["Clear-Site-Data"] == '"cache", "cookies", "storage"'
+    assert not is_signed_in(bob)
+
+
+def test_who_signs_out_is_signed_out_here_though_the_database_is_away(
+    bob: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bob.csrf_token()
+    with monkeypatch.context() as away:
+        away.setitem(db.engines, None, create_engine("sqlite:////nowhere/at/all.db"))
+        answer = bob.client.post("/sign-out", data={"csrf_token": token})
+    assert answer.status_code == 503
     assert not is_signed_in(bob)
 
 

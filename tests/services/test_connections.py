@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from tests.support.read_only import only_to_be_read
 from webapp import extensions
 from webapp.errors import ErrorCode
 from webapp.extensions import db, read_alone, transaction
@@ -119,18 +120,10 @@ def test_a_server_that_went_without_a_word_is_given_up(app: Flask) -> None:
 
 def test_a_server_that_may_only_be_read_is_one_that_is_away(app: Flask) -> None:
     """As the one before a failover, to which the connections still lead."""
-    with read_alone() as connection:
-        name = connection.engine.url.database
-        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
-    db.engine.dispose()
-    with pytest.raises(OperationalError) as raised, transaction() as session:
-        session.execute(text("CREATE TABLE nothing (id int)"))
-    assert meaning_of(raised.value)[0] is ErrorCode.DATABASE_UNAVAILABLE
-
-    with read_alone() as connection:
-        connection.execute(text("SET default_transaction_read_only = off"))
-        connection.execute(text(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'))
-    db.engine.dispose()
+    with only_to_be_read():
+        with pytest.raises(OperationalError) as raised, transaction() as session:
+            session.execute(text("CREATE TABLE nothing (id int)"))
+        assert meaning_of(raised.value)[0] is ErrorCode.DATABASE_UNAVAILABLE
 
 
 def test_its_connection_is_not_used_again(app: Flask) -> None:

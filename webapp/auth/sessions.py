@@ -48,11 +48,14 @@ def sign_in(user: User) -> None:
 
 
 def sign_out() -> None:
-    """End the session at hand, so that nobody can use a copy of its cookie."""
-    if (row := current_session()) is not None:
-        sessions.end(row.id, owner=row.user)
-    logout_user()
-    session.clear()
+    """End the session at hand, so that nobody can use a copy of its cookie. This browser forgets it
+    even if the database cannot be asked or written to, which raises OperationalError."""
+    try:
+        if (row := current_session()) is not None:
+            sessions.end(row.id, owner=row.user)
+        logout_user()
+    finally:
+        session.clear()
 
 
 def sign_out_elsewhere() -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import (
+    Response,
+    after_this_request,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
@@ -123,9 +132,13 @@ def form_again() -> ResponseReturnValue:
 
 @open_to_all.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
+    @after_this_request  # also with an answer that tells of trouble
+    def leave_nothing_behind(response: Response) -> Response:
+        response.headers["Clear-Site-Data"] = '"cache", "cookies", "storage"'
+        return response
+
     sessions.sign_out()
-    left_behind = {"Clear-Site-Data": '"cache", "cookies", "storage"'}
-    return redirect(url_for("open.sign_in"), 303), left_behind
+    return redirect(url_for("open.sign_in"), 303)
 
 
 def safe_next(path: str) -> str:
