@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextvars import Context
 from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
 from webapp.cliniko.records import PatientState
+from webapp.clock import iso, now
 from webapp.extensions import db
-from webapp.models import OperationType, SyncStatus
+from webapp.models import OperationType, SyncLog, SyncStatus
 
 
 @pytest.fixture
@@ -97,6 +99,37 @@ def test_while_a_sync_runs(bob: FlaskClient, url: str, cast: Cast) -> None:
     assert status["sync_status"] == "running"
     assert status["last_sync"] == "2026-03-02T09:34:22Z"
     assert status["sync_duration"] is None
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_sync_that_completes_between_two_questions_is_told_of_whole_or_not_at_all(
+    vera: FlaskClient, url: str, cast: Cast, before: bool, number: int
+) -> None:
+    """On PostgreSQL each question sees its own moment."""
+    earlier = make_log(cast.surf) if before else None
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    done = update(SyncLog).where(SyncLog.id == log.id)
+    asked: list[str] = []
+
+    def complete(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM sync_logs" not in statement:
+            return
+        asked.append(statement)
+        if len(asked) == number:
+            with db.engine.begin() as theirs:
+                theirs.execute(done.values(status=SyncStatus.COMPLETED, completed_at=now()))
+
+    event.listen(db.engine, "after_cursor_execute", complete)
+    status = Context().run(vera.get, url).get_json()  # what this test holds must not be found again
+    event.remove(db.engine, "after_cursor_execute", complete)
+
+    db.session.rollback()
+    assert log.status == SyncStatus.COMPLETED
+    so_far = iso(earlier.completed_at) if earlier and earlier.completed_at else None
+    whole = ("completed", iso(log.completed_at)) if log.completed_at else None
+    assert (status["sync_status"], status["last_sync"]) in [("running", so_far), whole]
 
 
 def test_one_clinic_says_nothing_of_another(vera: FlaskClient, url: str, cast: Cast) -> None:

@@ -144,9 +144,10 @@ def failure_count(log: SyncLog) -> int:
 
 def summary(organization: Organization) -> StatusSummary:
     """Where a clinic stands with Cliniko."""
-    completed = last_completed(organization)
+    latest = latest_in_step(organization)
+    completed = _completed_until(organization, latest) if latest else None
     return StatusSummary(
-        latest_in_step(organization),
+        latest,
         completed,
         completed.progress.get("active_found") if completed else organization.cliniko_patients,
         counts.by_state(organization)[PatientState.ACTIVE],
@@ -191,6 +192,15 @@ def settle_abandoned(organization: Organization) -> SyncLog | None:
     log = db.session.scalar(_newest(organization, SyncLog.status == SyncStatus.RUNNING))
     shown = log and _as_it_is(log)
     return shown if shown is not None and inspect(shown).transient else None
+
+
+def _completed_until(organization: Organization, latest: SyncLog) -> SyncLog | None:
+    """The last completed one beside the latest of those that bring a clinic in step. Both belong to
+    one moment: the latest, if it is that, and else one before it, whatever has ended meanwhile."""
+    if latest.status == SyncStatus.COMPLETED:
+        return latest
+    before = BRINGS_IN_STEP, SyncLog.status == SyncStatus.COMPLETED, SyncLog.id < latest.id
+    return db.session.scalar(_newest(organization, *before))
 
 
 def _status(unsettled: SyncLog | None) -> ColumnElement[str]:
