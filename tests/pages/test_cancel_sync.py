@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncStatus
+from webapp.pages import syncs
+from webapp.sync.start import cancel_sync
 
 
 @pytest.fixture
@@ -78,3 +81,21 @@ def test_an_old_page_does_not_cancel_a_newer_sync(bob: Visitor, path: str, cast:
     db.session.rollback()
     assert newer.is_running
     assert newer.cancel_requested_at is None
+
+
+def test_a_sync_that_begins_as_the_old_one_ends_goes_on(
+    bob: Visitor, path: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, newer = running(cast, worker="w").id, []
+
+    def a_moment_later(*said: Any, **more: Any) -> SyncLog:
+        with transaction() as session:
+            session.execute(update(SyncLog).values(status=SyncStatus.COMPLETED))
+        newer.append(running(cast))
+        return cancel_sync(*said, **more)
+
+    monkeypatch.setattr(syncs, "cancel_sync", a_moment_later)
+
+    assert bob.post_fragment(f"{path}/syncs/{old}/cancel").status_code == 200
+    db.session.rollback()
+    assert [(log.status, log.cancel_requested_at) for log in newer] == [(SyncStatus.RUNNING, None)]

@@ -247,6 +247,16 @@ def test_there_is_nothing_to_cancel(cast: Cast) -> None:
         cancel_sync(cast.surf)
 
 
+def test_another_sync_than_the_one_that_is_meant_is_not_cancelled(cast: Cast) -> None:
+    log = press(cast)
+    with pytest.raises(SyncNotRunning):
+        cancel_sync(cast.surf, sync_log_id=log.id + 1)
+    assert log.is_running
+
+    assert cancel_sync(cast.surf, sync_log_id=log.id) == log
+    assert not log.is_running
+
+
 def test_a_sync_whose_worker_is_long_gone_does_not_block_the_button(cast: Cast) -> None:
     lost = press(cast)
     with transaction():

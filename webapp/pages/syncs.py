@@ -65,9 +65,10 @@ def _start(organization: Organization, operation_type: OperationType) -> Respons
 def cancel(org_id: str, sync_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CANCEL_SYNC)
     # An old page must not cancel a newer sync; one that has ended meanwhile is shown as it is.
-    if history.get(organization, id_of(sync_id)).is_running:
+    log = history.get(organization, id_of(sync_id))
+    if log.is_running:
         with suppress(SyncNotRunning):
-            cancel_sync(organization, actor=current_actor())
+            cancel_sync(organization, actor=current_actor(), sync_log_id=log.id)
     return card_or_page(organization)
 
 

@@ -148,14 +148,16 @@ def admitted(
     return log
 
 
-def cancel_sync(organization: Organization, *, actor: User | None = None) -> SyncLog:
+def cancel_sync(
+    organization: Organization, *, actor: User | None = None, sync_log_id: int | None = None
+) -> SyncLog:
     """Ask the running sync to stop; one that no worker has begun is closed at once.
 
-    Raises SyncNotRunning.
+    Raises SyncNotRunning, also if another one runs than the one that is meant.
     """
     with transaction():
         log = running_sync(organization.id, lock=True)
-        if log is None:
+        if log is None or sync_log_id not in (None, log.id):
             raise SyncNotRunning(organization_id=organization.id)
         if log.worker is None:
             log.cancel_requested_at = now()
