@@ -35,7 +35,34 @@ def test_a_name_may_be_spelled_with_what_joins_letters(name: str, cast: Cast) ->
 @pytest.mark.parametrize(
     "name",
     [
-        *("", "   ", "x" * 201, "bell\x07", "See https://evil.example"),
+        *("physio.com.au", "Physio.com.au - Massage/Physio", "Dr. Smith/Jones", "Awww. Pets"),
+        *("Suite 1.55/7", "Physio 24/7", "A.B./C.D. Physio", "St. Kilda / physio.com.au"),
+    ],
+)
+def test_a_name_may_hold_dots_and_slashes(name: str, cast: Cast) -> None:
+    assert organizations.add(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "See https://evil.example",
+        *("www.evil.example", "Your account: WWW.evil.example", "(www.evil.example)", "_www.evil"),
+        *("evil.example/login", "See Evil.Example/", "evil.example:8080/x", "evil.example./x"),
+        *("203.0.113.9/x", "a-b.evil-example.com/x", "مثال.إختبار/x", "evil.example\u200d/x"),
+    ],
+)
+def test_a_name_leads_nowhere_from_a_mail(name: str, cast: Cast) -> None:
+    for give in (organizations.add, lambda name: organizations.rename(cast.surf, name)):
+        with pytest.raises(ValidationError, match="must not lead elsewhere") as refusal:
+            give(name)
+        assert refusal.value.parameter == "name"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "   ", "x" * 201, "bell\x07"),
         *("\u200cx", "x\u200d", "x\u200d y", "x\u200c\u200dy"),
     ],
 )

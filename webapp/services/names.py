@@ -11,6 +11,16 @@ _MOST_QUOTED = 60  # characters
 # Between two letters, as Persian and Indic names are spelled, and within some emoji.
 _JOINED = re.compile(r"(?<=[^\s\u200c\u200d])[\u200c\u200d](?=[^\s\u200c\u200d])")
 
+# What mail programs make a link of. They may of a host alone, too: that is many a clinic's name.
+_LINK = re.compile(
+    r"""
+    ://
+    | (?<![^\W_]) www\.
+    | (?: \w\. [\w-]+ [^\W\d_] | (?:\d+\.){3}\d+ ) \.? (?: :\d+ )? /
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
 
 def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
     """The name with single spaces. `of` says in the error what was to be named; one that stands
@@ -23,10 +33,10 @@ def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
         raise ValidationError(
             f"Give the {of} a name of 1 to {most} printable characters.", parameter="name"
         )
-    if in_mails and "://" in name:
+    if in_mails and _LINK.search(_JOINED.sub("", name)):
         raise ValidationError(
-            f"Leave “://” out of the name of the {of}: it stands in mails, which must not lead "
-            "elsewhere.",
+            f"Leave addresses with “://”, “www.” or a “/” out of the name of the {of}: it stands "
+            "in mails, which must not lead elsewhere.",
             parameter="name",
         )
     return name
