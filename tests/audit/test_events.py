@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
+from datetime import timedelta
 
 import pytest
+import time_machine
 from flask import Flask
 from sqlalchemy import func, select
 
@@ -14,6 +17,8 @@ from tests.api.rows import record, store
 from tests.audit.events import CASES, SEARCH, SHOWN_ELSEWHERE, Case, Stage
 from tests.cast import Cast
 from tests.conftest import as_user
+from tests.pages.visitor import Visitor
+from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import AuditEvent
 from webapp.pages import audit_words
@@ -145,3 +150,31 @@ def test_a_flood_of_refusals_is_not_one_of_writes(stage: Stage) -> None:
     assert len(theirs) == 30
     assert [row.details.get("more_may_follow", False) for row in theirs] == [*[False] * 29, True]
     assert since(before)[-1].actor == stage.cast.bob.email  # others are recorded all the same
+
+
+def test_strangers_who_go_on_all_day_do_not_fill_the_trail(stage: Stage) -> None:
+    stranger, before = stage.at(""), newest()
+
+    def forge(visitor: Visitor) -> None:
+        Context().run(visitor.client.post, "/sign-in", data={"csrf_token": "forged"})
+
+    with time_machine.travel(now(), tick=False) as clock:
+        for number in range(310):
+            if number % 29 == 0:  # below the limit of a minute
+                clock.shift(61)
+            forge(stranger)
+        rows = since(before)
+        assert [row.event for row in rows] == [Event.FORGERY_REFUSED] * 300
+        assert [row.details.get("more_may_follow", False) for row in rows] == [*[False] * 299, True]
+
+        stranger.post("/sign-in", email="nobody@example.com", password="wrong")
+        forge(stage.at("bob"))
+        assert [(row.event, row.actor) for row in since(rows[-1].id)] == [
+            (Event.SIGN_IN_FAILED, None),  # each kind is counted for itself
+            (Event.FORGERY_REFUSED, stage.cast.bob.email),
+        ]
+
+        clock.shift(timedelta(days=1))
+        last = newest()
+        forge(stranger)
+        assert [row.event for row in since(last)] == [Event.FORGERY_REFUSED]

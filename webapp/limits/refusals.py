@@ -1,9 +1,9 @@
 """Refusals in the audit trail: who was denied what, who came too often, whose form was forged.
 
 They cost whoever sends them nothing, so a flood of them must not become one of writes: so many a
-minute are recorded of each kind for each person, and for all strangers together; the last of them
-says that there may be more. The log has every one. (A sign-in costs a write all the same: how long
-it takes must not tell who has an account.)
+minute are recorded of each kind for each person, and for all strangers together, of whom so many a
+day are; the last of them says that there may be more. The log has every one. (A sign-in costs a
+write all the same: how long it takes must not tell who has an account.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 import structlog
 from flask import g, request
 from flask_wtf.csrf import CSRFError
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerDay, RateLimitItemPerMinute
 
 from webapp.auth import sessions
 from webapp.auth.guards import organization_id_of
@@ -31,6 +31,8 @@ from webapp.services import audit
 from webapp.services.audit import Event, Result
 
 RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
+# A person can be deactivated; strangers go on, and what is recorded of them is kept for good.
+OF_STRANGERS = RateLimitItemPerDay(300, namespace="audit-refusals-of-strangers")
 
 log = structlog.get_logger()
 
@@ -51,8 +53,8 @@ def note(error: Exception) -> None:
 
 
 def note_event(event: Event, **details: str | None) -> bool:
-    """Record a refusal to whoever asks, unless there were too many of its kind in this minute; says
-    whether it was recorded.
+    """Record a refusal to whoever asks, unless there were too many of its kind in this minute, or
+    on this day if it is a stranger; says whether it was recorded.
 
     It stands in the chain of their own clinic, whichever they asked for: what exists is told to
     nobody, and no chain begins because somebody has invented a number.
@@ -60,9 +62,12 @@ def note_event(event: Event, **details: str | None) -> bool:
     actor = _whoever_asks()
     log.warning("refused", audit_event=str(event), **details)
     whose = str(actor.id) if actor else "strangers"
-    if not limiter.limiter.hit(RECORDED, str(event), whose):
+    limits = [RECORDED] if actor else [RECORDED, OF_STRANGERS]
+    # What the minute refuses is not counted for the day.
+    if not all(limiter.limiter.hit(limit, str(event), whose) for limit in limits):
         return False
-    left = limiter.limiter.get_window_stats(RECORDED, str(event), whose).remaining
+    stats = limiter.limiter.get_window_stats
+    left = min(stats(limit, str(event), whose).remaining for limit in limits)
     audit.note_anyway(
         event,
         actor=actor,
