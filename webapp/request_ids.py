@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, current_app, g, request
 
-from webapp.services import audit
+from webapp.services import origins
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -38,7 +38,7 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
     via = "api" if request.path.startswith("/api/") else "page"
-    audit.origin.set(audit.Origin(via, ip=request.remote_addr, request_id=g.request_id))
+    origins.current.set(origins.Origin(via, ip=request.remote_addr, request_id=g.request_id))
 
 
 def _end(response: Response) -> Response:

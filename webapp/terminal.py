@@ -16,7 +16,7 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError
 from webapp.extensions import NOT_MIGRATED
 from webapp.models import User
-from webapp.services import audit, people
+from webapp.services import origins, people
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,14 +40,11 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         for given in (*args, *kwargs.values()):
             _check_text(given)
-        way = audit.origin.set(audit.Origin("command"))
         try:
-            with database_in_words():
+            with origins.coming_by(origins.Origin("command")), database_in_words():
                 return command(*args, **kwargs)
         except (AppError, ClinikoError) as error:
             raise CannotBeDone(error.message) from error
-        finally:
-            audit.origin.reset(way)
 
     return run
 

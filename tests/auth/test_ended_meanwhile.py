@@ -17,7 +17,7 @@ from tests.pages.visitor import Visitor
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, SyncLog, SyncStatus, User, UserSession
-from webapp.services import audit, people, sessions, tokens
+from webapp.services import audit, origins, people, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
 
@@ -53,17 +53,17 @@ def meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callab
             end(db.session.get_one(User, bob_id))
 
     def meanwhile(end: End) -> None:
-        let_in = audit.let_in
+        let_in = origins.let_in
 
         def and_then(*said: Any) -> None:
             let_in(*said)
             if request.method == "POST":
-                monkeypatch.setattr(audit, "let_in", let_in)
+                monkeypatch.setattr(origins, "let_in", let_in)
                 other = threading.Thread(target=somebody_else, args=[end])
                 other.start()
                 other.join()
 
-        monkeypatch.setattr(audit, "let_in", and_then)
+        monkeypatch.setattr(origins, "let_in", and_then)
 
     return meanwhile
 

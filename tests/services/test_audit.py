@@ -15,7 +15,7 @@ from tests.cast import Cast
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
-from webapp.services import audit, audit_anchors, audit_check, organizations, sessions
+from webapp.services import audit, audit_anchors, audit_check, organizations, origins, sessions
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
@@ -56,7 +56,7 @@ def events() -> list[AuditEvent]:
 
 @on_both
 def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: Cast) -> None:
-    way = audit.origin.set(audit.Origin("api", ip="192.0.2.7", request_id="a-request"))
+    way = origins.current.set(origins.Origin("api", ip="192.0.2.7", request_id="a-request"))
     try:
         audit.note(
             Event.ACCESS_DENIED,
@@ -68,7 +68,7 @@ def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: C
             nothing=None,
         )
     finally:
-        audit.origin.reset(way)
+        origins.current.reset(way)
 
     (event,) = events()
     assert (event.chain, event.number) == (SURF, 1)
@@ -301,9 +301,9 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
 ) -> None:
     bob, surf = cast.bob, cast.surf
     session, _ = sessions.begin(bob, address="", agent="")
-    way = audit.origin.set(audit.Origin("page"))
+    way = origins.current.set(origins.Origin("page"))
     try:
-        audit.let_in(bob, session)
+        origins.let_in(bob, session)
         organizations.rename(surf, "Before", actor=bob)
         with db.engine.begin() as theirs:
             theirs.execute(update(User).where(User.email == "bob@example.com").values(since))
@@ -311,7 +311,7 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
         with pytest.raises(InsufficientPermissions):
             organizations.rename(surf, "After", actor=bob)
     finally:
-        audit.origin.reset(way)
+        origins.current.reset(way)
 
     db.session.rollback()
     assert surf.name == "Before"

@@ -27,7 +27,7 @@ from webapp.errors import (
 )
 from webapp.limits import limiter
 from webapp.models import User
-from webapp.services import audit
+from webapp.services import audit, origins
 from webapp.services.audit import Event, Result
 
 RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
@@ -81,7 +81,7 @@ def note_event(event: Event, **details: str | None) -> bool:
 
 
 def _whoever_asks() -> User | None:
-    if audit.origin.get().via == "api":
+    if origins.current.get().via == "api":
         actor: User | None = g.get("actor")
         return actor
     return sessions.signed_in_user()

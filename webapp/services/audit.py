@@ -11,22 +11,21 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
 import structlog
 from flask import current_app
-from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
-from webapp.errors import AuditUnavailable, AuthenticationRequired, InsufficientPermissions
+from webapp.errors import AuditUnavailable
 from webapp.extensions import INSERT, db
-from webapp.models import ApiToken, AuditChain, AuditEvent, User, UserSession
+from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
+from webapp.services import origins
 from webapp.services.audit_events import Event as Event
 
 log = structlog.get_logger()
@@ -40,70 +39,6 @@ class Result(StrEnum):
     OK = "ok"
     REFUSED = "refused"
     FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class LetIn:
-    """Who was let in, and as what; `epoch` is that of all they have opened, and `is_open` asks
-    whether the session or token that let them in still is."""
-
-    user_id: int
-    standing: tuple[str, int | None]
-    epoch: int
-    is_open: ColumnElement[bool]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The way by which something was asked for: `page`, `api`, `command` or `worker`."""
-
-    via: str
-    ip: str | None = None
-    request_id: str | None = None
-    let_in: LetIn | None = None
-
-
-# Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
-_WORKER = Origin("worker")
-origin: ContextVar[Origin] = ContextVar("origin", default=_WORKER)
-
-
-def let_in(user: User, by: UserSession | ApiToken) -> None:
-    """Remember as what somebody was let in, and by what, for all that they change in this
-    request."""
-    if isinstance(by, UserSession):
-        is_open = exists().where(UserSession.id == by.id, UserSession.ended_at.is_(None))
-    else:
-        is_open = exists().where(ApiToken.id == by.id, ApiToken.revoked_at.is_(None))
-    standing = (user.role, user.organization_id)
-    origin.set(replace(origin.get(), let_in=LetIn(user.id, standing, user.session_epoch, is_open)))
-
-
-def refuse_if_changed(user_id: int) -> None:
-    """Look again, within the caller's transaction, at this person if it is who was let in: an
-    answer of Cliniko's or a slow body may have come between.
-
-    Raises InsufficientPermissions if they were deactivated or made something else since then,
-    AuthenticationRequired if what let them in was ended: by a press on “Sign out”, another
-    password, a token that was revoked.
-    """
-    by = origin.get().let_in
-    if by is None or by.user_id != user_id:
-        return
-    columns = (User.role, User.organization_id, User.session_epoch, by.is_open.label("is_open"))
-    row = db.session.execute(select(*columns).where(User.id == user_id, User.active)).one_or_none()
-    if row is None or (row.role, row.organization_id) != by.standing:
-        raise InsufficientPermissions()
-    if row.session_epoch != by.epoch or not row.is_open:
-        raise AuthenticationRequired()
-
-
-def goes_on(user: User) -> None:
-    """Refuse nobody for what they have ended themselves: the caller, who has just ended all that
-    this person had opened, has looked whether it was open until then."""
-    by = origin.get().let_in
-    if by is not None and by.user_id == user.id:
-        origin.set(replace(origin.get(), let_in=replace(by, epoch=user.session_epoch)))
 
 
 def record(
@@ -121,7 +56,8 @@ def record(
     `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
     `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
     Raises AuditUnavailable, OperationalError where the database itself has trouble, and what
-    `refuse_if_changed` does of the actor, unless it tells of a refusal: that stands in any case.
+    `origins.refuse_if_changed` does of the actor, unless it tells of a refusal: that stands in any
+    case.
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
@@ -130,7 +66,7 @@ def record(
         append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
     # Behind the wait for the chain, so that what was ended by then, in the same chain, counts.
     if actor is not None and result is not Result.REFUSED:
-        refuse_if_changed(actor.id)
+        origins.refuse_if_changed(actor.id)
 
 
 def note(
@@ -233,7 +169,7 @@ def _told(
     result: Result,
     details: Mapping[str, Detail],
 ) -> dict[str, Any]:
-    way = origin.get()
+    way = origins.current.get()
     return {
         "at": now(),
         "event": str(event),

@@ -14,7 +14,7 @@ from webapp.clock import now
 from webapp.errors import AddressTaken, NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import account_notices, audit, email_addresses, passwords, tries
+from webapp.services import account_notices, audit, email_addresses, origins, passwords, tries
 from webapp.services.audit import Event
 
 
@@ -110,7 +110,7 @@ def changing(
     ends with the event that tells of it; without one the caller records what is done.
 
     Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
-    may not be any more; and what `audit.refuse_if_changed` does if they change themselves.
+    may not be any more; and what `origins.refuse_if_changed` does if they change themselves.
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
@@ -120,7 +120,7 @@ def changing(
         session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
-        audit.refuse_if_changed(user.id)
+        origins.refuse_if_changed(user.id)
         yield
         if event is not None:
             record(event, user, actor=actor, left=(allowed[1],), **details)
@@ -231,7 +231,7 @@ def end_everything_of(user: User) -> None:
     transaction: sessions, tokens, and links by which a password is chosen, also those that they
     have made for others: they know them."""
     user.session_epoch += 1
-    audit.goes_on(user)
+    origins.goes_on(user)
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
     db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
     links = (Invitation.user_id == user.id) | (Invitation.made_by_id == user.id)

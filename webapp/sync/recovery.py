@@ -19,6 +19,7 @@ from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncPhase, SyncStatus
 from webapp.queue import enqueue_sync, is_queued, worker_seen_lately, workers_connected
+from webapp.services import origins
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
@@ -192,7 +193,7 @@ def close_if_due(log: SyncLog) -> Closing | None:
     moment = database_now()
     closing = closing_for(log, moment)
     if closing is not None:
-        with trail.coming_by(trail.SYSTEM):
+        with origins.coming_by(origins.SYSTEM):
             ending.fail(log, closing.error_code, closing.message, moment)
     return closing
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from webapp.errors import ErrorCode
 from webapp.models import SyncLog, User
 from webapp.services import audit
-from webapp.services.audit import Event, Origin, Result
-
-SYSTEM = Origin("worker")
+from webapp.services.audit import Event, Result
 
 
 def record(
@@ -50,13 +46,3 @@ def failed(log: SyncLog, *, actor: User | None) -> None:
         result=Result.FAILED,
         error_code=log.error_code,
     )
-
-
-@contextmanager
-def coming_by(way: Origin) -> Iterator[None]:
-    """What becomes of a sync herein comes by this way, whoever's request it is found out in."""
-    before = audit.origin.set(way)
-    try:
-        yield
-    finally:
-        audit.origin.reset(before)
