@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -59,12 +60,14 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("steady")
 
 
-# Each process takes whole files: those of minutes first, or at the end all wait for one of them.
+# Each process takes whole files: those of minutes first, then those of many tests, or at the end
+# all wait for one of them.
 LONG = ("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    tests_of = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.nodeid.startswith(LONG), -tests_of[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
