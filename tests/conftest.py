@@ -24,6 +24,7 @@ from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
 from tests.support.canaries import Search, WatchedLog
+from tests.support.compiled_rules import compiled_rules  # noqa: F401  (a fixture)
 from tests.support.mailbox import Mailbox, mailbox
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.receiver import Receiver, receiver
@@ -62,7 +63,11 @@ hypothesis_settings.load_profile("steady")
 
 # Each process takes whole files: those of minutes first, then those of many tests, or at the end
 # all wait for one of them.
-LONG = ("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py")
+LONG = (
+    *("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py"),
+    *("tests/sync/test_lost_connections.py", "tests/sync/test_changes_while_reading.py"),
+    *("tests/browser/test_every_page.py", "tests/canaries/", "tests/pages/test_export.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
