@@ -63,11 +63,7 @@ hypothesis_settings.load_profile("steady")
 
 # Each process takes whole files: those of minutes first, then those of many tests, or at the end
 # all wait for one of them.
-LONG = (
-    *("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py"),
-    *("tests/sync/test_lost_connections.py", "tests/sync/test_changes_while_reading.py"),
-    *("tests/browser/test_every_page.py", "tests/canaries/", "tests/pages/test_export.py"),
-)
+LONG = ("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
