@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
@@ -129,22 +130,18 @@ def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
     assert "Open in Cliniko" not in bob.get(path_of(1)).text
 
 
-def test_a_name_that_runs_from_right_to_left_turns_nothing_else_around(
-    bob: Visitor, cast: Cast
+@pytest.mark.parametrize(
+    ("first_name", "last_name", "shown"),
+    [("דוד", "לוי", "דוד לוי"), ("", "", "Patient 1")],
+    ids=["from right to left", "without a name"],
+)
+def test_whatever_they_are_called_turns_nothing_around_and_is_the_same_everywhere(
+    bob: Visitor, cast: Cast, first_name: str, last_name: str, shown: str
 ) -> None:
     merged = record(2, "Liv", "Levi", state=PatientState.MERGED, merged_into="1")
-    log = store(cast.surf, record(1, "דוד", "לוי"), merged)
-    assert "<h1><bdi>דוד לוי</bdi></h1>" in bob.get(path_of(1)).text
-    link = f'<a href="{path_of(1)}"><bdi>דוד לוי</bdi></a>'
-    for listed in ("patients", f"syncs/{log.id}/changes", "patients/2"):
-        assert link in bob.get(f"/clinics/{cast.surf.id}/{listed}").text, listed
-
-
-def test_one_without_a_name_is_called_by_cliniko_s_id_everywhere(bob: Visitor, cast: Cast) -> None:
-    merged = record(2, "Liv", "Levi", state=PatientState.MERGED, merged_into="1")
-    log = store(cast.surf, record(1, "", ""), merged)
-    assert "<h1><bdi>Patient 1</bdi></h1>" in bob.get(path_of(1)).text
-    link = f'<a href="{path_of(1)}"><bdi>Patient 1</bdi></a>'
+    log = store(cast.surf, record(1, first_name, last_name), merged)
+    assert f"<h1><bdi>{shown}</bdi></h1>" in bob.get(path_of(1)).text
+    link = f'<a href="{path_of(1)}"><bdi>{shown}</bdi></a>'
     for listed in ("patients", f"syncs/{log.id}/changes", "patients/2"):
         assert link in bob.get(f"/clinics/{cast.surf.id}/{listed}").text, listed
 

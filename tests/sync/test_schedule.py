@@ -66,9 +66,10 @@ def rows() -> list[SyncLog]:
     return list(db.session.scalars(select(SyncLog).order_by(SyncLog.id)))
 
 
-def end(log: SyncLog) -> None:
+def end(log: SyncLog, *, completes: bool = True) -> None:
     with transaction():
-        log.status, log.completed_at = SyncStatus.COMPLETED, now()
+        log.status = SyncStatus.COMPLETED if completes else SyncStatus.FAILED
+        log.completed_at = now()
 
 
 def test_what_is_due_is_started_and_the_next_run_planned(cast: Cast) -> None:
@@ -140,9 +141,7 @@ def test_changes_are_skipped_once_a_sync_that_brings_them_has_completed(
 
     assert start_due_syncs() == []
     assert (of(cast.surf).next_changes_at, of(cast.surf).skipped_at) == (at, None)
-    end(log)
-    with transaction():
-        db.session.get_one(SyncLog, log.id).status = "completed" if completes else "failed"
+    end(log, completes=completes)
 
     assert len(start_due_syncs()) == started
     after = of(cast.surf)
@@ -176,9 +175,7 @@ def test_a_full_sync_is_skipped_once_another_has_completed(
 
     assert start_due_syncs() == []
     assert (of(cast.surf).next_full_at, of(cast.surf).skipped_at) == (at, None)
-    end(running)
-    with transaction():
-        db.session.get_one(SyncLog, running.id).status = "completed" if completes else "failed"
+    end(running, completes=completes)
 
     assert len(start_due_syncs()) == started
     assert of(cast.surf).skipped_at == (at if completes else None)

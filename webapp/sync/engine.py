@@ -180,10 +180,10 @@ def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None
         sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
             sync_log.lease_expires_at = None
-            if sync_log.cancel_requested_at is None:
-                ending.fail(sync_log, error_code, message)
-            else:  # whatever else has happened meanwhile
-                ending.fail(sync_log, recovery.CANCELLED.error_code, recovery.CANCELLED.message)
+            why = (error_code, message)
+            if sync_log.cancel_requested_at is not None:  # whatever else has happened meanwhile
+                why = (recovery.CANCELLED.error_code, recovery.CANCELLED.message)
+            ending.fail(sync_log, *why)
 
     patiently(close)
 

@@ -96,7 +96,7 @@ def _has_been_read(organization: Organization, due: _Due) -> bool:
     and until the next run it may be hours."""
     enough = [OperationType.FULL_PATIENTS]
     if not due.full:
-        enough.append(OperationType.CHANGED_PATIENTS)
+        enough = [operation for operation in OperationType if operation.sees_all_changes]
     ended = [history.last_completed(organization, operation) for operation in enough]
     return any(log and log.completed_at and log.completed_at >= due.at for log in ended)
 
