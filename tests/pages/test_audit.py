@@ -142,6 +142,21 @@ def test_days_are_those_of_the_times_that_are_shown(bob: Visitor, path: str) -> 
     assert "To (UTC)" in words
 
 
+@pytest.mark.usefixtures("noon")
+@pytest.mark.parametrize(("day", "shown"), [("today", False), ("tomorrow", True)])
+def test_the_days_of_a_clinics_page_are_its_own(
+    alice: Visitor, cast: Cast, path: str, day: str, shown: bool
+) -> None:
+    cast.surf.time_zone = "Pacific/Kiritimati"  # fourteen hours ahead: two in the morning
+    db.session.commit()
+    chosen = {"today": now(), "tomorrow": now() + timedelta(days=1)}[day].date()
+    alice.get(f"/clinics/{cast.surf.id}/patients")
+    words = text_of(alice.get(f"{path}?since={chosen}&until={chosen}"))
+    assert "From (Kiritimati time)" in words
+    assert ("UTC+14 alice@" in words) == shown
+    assert ("Nothing matches" in words) != shown
+
+
 @pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
 def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
     assert alice.get(f"/audit?{query}").status_code == 400

@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from flask import Flask
 
 from webapp.clock import now
-from webapp.models import OperationType, SyncLog, SyncStatus
+from webapp.models import OperationType, Organization, SyncLog, SyncStatus
 from webapp.pages import filters
 from webapp.pages.outcome import Outcome, outcome
 
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15"
+Drawn = Callable[..., str]
 MORNING = datetime(2026, 3, 2, 9, 5, 7, tzinfo=UTC)
 
 
-def test_a_moment_is_said_in_utc_and_told_to_machines() -> None:
-    assert filters.moment(MORNING) == (
+@pytest.fixture
+def drawn(app: Flask) -> Drawn:
+    def draw(template: str, value: object, clinic: Organization | None = None) -> str:
+        return app.jinja_env.from_string(template).render(value=value, clinic=clinic)
+
+    return draw
+
+
+def in_zone(name: str | None) -> Organization:
+    return Organization(name="Northside", time_zone=name)
+
+
+@pytest.mark.parametrize("clinic", [None, in_zone(None), in_zone("Atlantis/Capital")])
+def test_a_moment_is_said_in_utc_where_no_zone_is_known(
+    drawn: Drawn, clinic: Organization | None
+) -> None:
+    assert drawn("{{ value|moment }}", MORNING, clinic) == (
         '<time datetime="2026-03-02T09:05:07Z" title="2 Mar 2026, 09:05:07 UTC">'
         "2 Mar 2026, 09:05:07 UTC</time>"
     )
-    assert filters.moment(None) == "—"
+    assert drawn("{{ value|moment }}", None, clinic) == "—"
 
 
-def test_a_clock_takes_moments_and_their_text() -> None:
-    assert ">09:05:07 UTC<" in filters.clock(MORNING)
-    assert filters.clock("2026-03-02T09:05:07Z") == filters.clock(MORNING)
+@pytest.mark.parametrize(
+    ("zone", "words"),
+    [
+        ("Australia/Sydney", "2 Mar 2026, 20:05:07 AEDT"),
+        ("Pacific/Auckland", "2 Mar 2026, 22:05:07 NZDT"),
+        ("America/Vancouver", "2 Mar 2026, 01:05:07 PST"),
+        ("America/Sao_Paulo", "2 Mar 2026, 06:05:07 UTC-03"),
+        ("Pacific/Pago_Pago", "1 Mar 2026, 22:05:07 SST"),
+    ],
+)
+def test_on_a_page_of_a_clinic_a_moment_is_the_clinics_own_and_utc_for_machines(
+    drawn: Drawn, zone: str, words: str
+) -> None:
+    assert drawn("{{ value|moment }}", MORNING, in_zone(zone)) == (
+        f'<time datetime="2026-03-02T09:05:07Z" title="2 Mar 2026, 09:05:07 UTC">{words}</time>'
+    )
+    assert f'title="{words}" data-ago>' in drawn("{{ value|ago }}", MORNING, in_zone(zone))
+
+
+def test_a_clock_takes_moments_and_their_text(drawn: Drawn) -> None:
+    assert ">09:05:07 UTC<" in drawn("{{ value|clock }}", MORNING)
+    sydney = in_zone("Australia/Sydney")
+    assert ">20:05:07 AEDT<" in drawn("{{ value|clock }}", "2026-03-02T09:05:07Z", sydney)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +92,9 @@ def test_a_browser_is_called_by_its_name(agent: str, words: str) -> None:
     assert filters.device(agent) == words
 
 
-def test_ago() -> None:
-    assert ">8 min ago<" in filters.ago(now() - timedelta(minutes=8))
-    assert filters.ago(None) == "never"
+def test_ago(drawn: Drawn) -> None:
+    assert ">8 min ago<" in drawn("{{ value|ago }}", now() - timedelta(minutes=8))
+    assert drawn("{{ value|ago }}", None) == "never"
 
 
 def test_a_day_has_no_time() -> None:

@@ -10,6 +10,7 @@ from tests.api.rows import record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
+from webapp.extensions import db
 
 
 @pytest.fixture
@@ -82,10 +83,39 @@ def test_a_search_may_be_as_long_as_an_e_mail_address(bob: Visitor, path: str) -
 
 @pytest.mark.usefixtures("four")
 def test_a_state_and_a_day_narrow_the_list(bob: Visitor, path: str) -> None:
-    assert "Synced since (UTC)" in text_of(bob.get(path))  # as all times on the pages are
+    assert "Synced since (UTC)" in text_of(bob.get(path))  # as all times are without a zone
     assert names(text_of(bob.post(path, state="archived"))) == ["Amelia Patel"]
     assert names(text_of(bob.post(path, synced_after="2026-03-04"))) == ["Jack O'Brien"]
     assert names(text_of(bob.post(path, state="archived", synced_after="2026-03-04"))) == []
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    ("zone", "label", "found"),
+    [
+        ("Australia/Sydney", "Sydney time", ["Jack O'Brien"]),  # eleven hours ahead
+        ("America/New_York", "New York time", []),
+        ("UTC", "UTC", []),
+    ],
+)
+def test_the_day_is_one_of_the_clinics_own(
+    bob: Visitor, path: str, cast: Cast, zone: str, label: str, found: list[str]
+) -> None:
+    cast.surf.time_zone = zone
+    db.session.commit()
+    answer = bob.post(path, synced_after="2026-03-05")
+    assert f"Synced since ({label})" in text_of(answer)
+    assert names(text_of(answer)) == found
+    assert Parsed(answer.text).having(name="synced_after")[0]["value"] == "2026-03-05"
+
+
+def test_a_day_that_begins_before_the_calendar_does_is_none(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    cast.surf.time_zone = "Australia/Sydney"  # in UTC it began in the year 0
+    db.session.commit()
+    assert bob.post(path, synced_after="0001-01-01").status_code == 400
+    assert bob.post(path, synced_after="0001-01-02").status_code == 200
 
 
 @pytest.mark.usefixtures("four")

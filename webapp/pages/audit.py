@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from webapp.pages import audit_words, confirm, csv_file, parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
-from webapp.services import audit_trail, organizations
+from webapp.services import audit_trail, organizations, schedules
 from webapp.services.audit import Event, Result
 from webapp.services.audit_trail import TrailFilter
 
@@ -65,7 +65,7 @@ def _everywhere(source: parameters.Source) -> tuple[Callable[..., str], TrailFil
 def _of_clinic(org_id: str, source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
     """The same for one clinic, which its address names."""
     organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
-    asked = _asked_for(source, organization.id)
+    asked = _asked_for(source, organization.id, schedules.clock_of(organization))
     return partial(render_clinic, "audit/clinic.html", organization, fields=_fields(asked)), asked
 
 
@@ -91,7 +91,7 @@ def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue
     return csv_file.attachment("audit", HEADS, map(_cells, rows))
 
 
-def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
+def _asked_for(source: parameters.Source, chain: int | None, zone: tzinfo = UTC) -> TrailFilter:
     patient = parameters.search(source, "patient").strip()
     return TrailFilter(
         chain=chain,
@@ -100,8 +100,8 @@ def _asked_for(source: parameters.Source, chain: int | None) -> TrailFilter:
         subjects=audit_trail.subjects_of(patient, chain) if patient else (),
         event=parameters.choice(source, "event", Event),
         result=parameters.choice(source, "result", Result),
-        since=parameters.day(source, "since"),
-        until=parameters.end_of_day(source, "until"),
+        since=parameters.day(source, "since", zone),
+        until=parameters.end_of_day(source, "until", zone),
     )
 
 

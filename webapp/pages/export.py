@@ -32,7 +32,7 @@ def export_patients(org_id: str) -> ResponseReturnValue:
     """The password is asked for beside the button: a page between would lose what was filtered, and
     the button that comes back would give everybody."""
     organization = organization_for(current_actor(), org_id, Action.EXPORT_PATIENTS)
-    criteria = patients.asked_for(request.form)
+    criteria = patients.asked_for(organization, request.form)
     try:
         confirm.prove(request.form.get("current", ""))
         export = patient_export.choose(organization, criteria)

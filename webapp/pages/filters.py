@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from webapp.clock import iso, now
 from webapp.durations import ago_words, duration_words
 from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
+from webapp.services import schedules
 from webapp.services.webhooks.line import Problem
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
@@ -75,31 +77,42 @@ _PROBLEMS = {
 }
 
 
-def moment(value: datetime | str | None) -> Markup | str:
-    """`23 Nov 2026, 10:30:00 UTC`; a dash for none."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return "—" if value is None else _time(value, f"{_date(value)}, {value:%H:%M:%S} UTC")
+def clock_of_page(context: Context) -> tzinfo:
+    """The clock of the clinic whose page it is; that of UTC on the pages of all."""
+    clinic = context.get("clinic")
+    return schedules.clock_of(clinic) if clinic else UTC
 
 
-def clock(value: datetime | str) -> Markup:
-    """`10:30:00 UTC`, for what happens today."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return _time(value, f"{value:%H:%M:%S} UTC")
+@pass_context
+def moment(context: Context, value: datetime | str | None) -> Markup | str:
+    """`23 Nov 2026, 21:30:00 AEDT`, by the clock of the page; a dash for none."""
+    if value is None:
+        return "—"
+    shown = _shown(context, value)
+    return _time(shown, _in_full(shown))
 
 
-def local(value: datetime, zone: str | None) -> Markup:
-    """`Mon 23 Nov 2026, 21:30 AEDT`: by the clock of a zone, or in UTC where none is known."""
-    shown = value.astimezone(ZoneInfo(zone or "UTC"))
-    return _time(value, f"{shown:%a} {_date(shown)}, {shown:%H:%M %Z}")
+@pass_context
+def clock(context: Context, value: datetime | str) -> Markup:
+    """`21:30:00 AEDT`, for what happens today."""
+    shown = _shown(context, value)
+    return _time(shown, f"{shown:%H:%M:%S} {_zone(shown)}")
 
 
-def ago(value: datetime | None) -> Markup | str:
+@pass_context
+def planned(context: Context, value: datetime) -> Markup:
+    """`Mon 23 Nov 2026, 21:30 AEDT`, for what a timetable names."""
+    shown = _shown(context, value)
+    return _time(shown, f"{shown:%a} {_date(shown)}, {shown:%H:%M} {_zone(shown)}")
+
+
+@pass_context
+def ago(context: Context, value: datetime | None) -> Markup | str:
     """`8 min ago`; `never` for none."""
     if value is None:
         return "never"
-    return _time(value, ago_words((now() - value).total_seconds()), _AGO)
+    words = ago_words((now() - value).total_seconds())
+    return _AGO.format(iso(value), _in_full(_shown(context, value)), words)
 
 
 def day(value: date | None) -> Markup | str:
@@ -173,8 +186,25 @@ def device(agent: str) -> str:
     return f"{browser} on {system}" if system else browser
 
 
-def _time(value: datetime, words: str, form: Markup = _TIME) -> Markup:
-    return form.format(iso(value), f"{_date(value)}, {value.astimezone(UTC):%H:%M:%S} UTC", words)
+def _time(value: datetime, words: str) -> Markup:
+    return _TIME.format(iso(value), _in_full(value.astimezone(UTC)), words)
+
+
+def _in_full(value: datetime) -> str:
+    return f"{_date(value)}, {value:%H:%M:%S} {_zone(value)}"
+
+
+def _shown(context: Context, value: datetime | str) -> datetime:
+    """A moment, or the text of one, by the clock of the page."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.astimezone(clock_of_page(context))
+
+
+def _zone(value: datetime) -> str:
+    """`AEDT`; `UTC-03` where a zone has no letters of its own."""
+    name = value.strftime("%Z")
+    return name if name.isalpha() else f"UTC{name}"
 
 
 def _date(value: date) -> str:
@@ -182,7 +212,7 @@ def _date(value: date) -> str:
 
 
 ALL = (
-    *(moment, clock, local, ago, day),
+    *(moment, clock, planned, ago, day),
     *(took, number, operation, through, interval, region, device, outcome),
     *(field_name, change_count, change_words, attempt_result),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import TypeVar
 
@@ -52,21 +52,23 @@ def search(source: Source, name: str = "search") -> str:
     return text
 
 
-def day(source: Source, name: str) -> datetime | None:
-    """The first moment of a day in UTC, as date fields send it; None where none is chosen."""
+def day(source: Source, name: str, zone: tzinfo = UTC) -> datetime | None:
+    """The first moment of a day in a zone, as date fields send it; None where none is chosen."""
     text = source.get(name, "")
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
+        first = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone)
+        first.astimezone(UTC)  # overflows on the first and the last day there can be
+    except (ValueError, OverflowError) as error:
         raise ValidationError("This is no date, as in 2026-01-31.", parameter=name) from error
+    return first
 
 
-def end_of_day(source: Source, name: str) -> datetime | None:
-    """The first moment after a day in UTC; None where none is chosen, and for the last day there
+def end_of_day(source: Source, name: str, zone: tzinfo = UTC) -> datetime | None:
+    """The first moment after a day in a zone; None where none is chosen, and for the last day there
     can be, which nothing comes after."""
-    chosen = day(source, name)
+    chosen = day(source, name, zone)
     if chosen is None or chosen.date() == date.max:
         return None
-    return chosen + timedelta(days=1)
+    return chosen + timedelta(days=1)  # by the clock on the wall: days have 23 to 25 hours

@@ -17,6 +17,7 @@ from webapp.pages.templating import render_clinic
 from webapp.services import changes, looks
 from webapp.services import patients as patients_service
 from webapp.services.patients import PatientFilter
+from webapp.services.schedules import clock_of
 from webapp.sync import forgotten
 
 PER_PAGE = 50
@@ -29,15 +30,15 @@ _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when i
 def patients(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
     page = parameters.page_number(request.form)
-    return page_of(organization, asked_for(request.form), page)
+    return page_of(organization, asked_for(organization, request.form), page)
 
 
-def asked_for(form: parameters.Source) -> PatientFilter:
-    """Which patients a form asks for. Raises ValidationError."""
+def asked_for(organization: Organization, form: parameters.Source) -> PatientFilter:
+    """Which patients a form asks for; its days are the clinic's. Raises ValidationError."""
     return PatientFilter(
         state=parameters.choice(form, "state", PatientState),
         search=parameters.search(form),
-        last_synced_after=parameters.day(form, "synced_after"),
+        last_synced_after=parameters.day(form, "synced_after", clock_of(organization)),
     )
 
 

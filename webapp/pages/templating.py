@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from flask import Flask, render_template
+from jinja2 import pass_context
+from jinja2.runtime import Context
 
 from webapp.auth import access
 from webapp.auth.access import Action
@@ -25,6 +27,7 @@ def init_app(app: Flask) -> None:
         HTMX_CONFIG=HTMX_CONFIG,
         HTMX_INTEGRITY=HTMX_INTEGRITY,
         HTMX_URL=htmx_url(app),
+        clock_name=clock_name,
         is_fresh=is_fresh,
         may=may,
         may_everywhere=may_everywhere,
@@ -42,6 +45,13 @@ def may(action: Action, clinic: Organization | None = None) -> bool:
     """Whether the person who looks may do this with a clinic, or at all."""
     actor = current_actor()
     return access.may(actor, action, clinic.id if clinic else actor.organization_id)
+
+
+@pass_context
+def clock_name(context: Context) -> str:
+    """By which clock the page tells the time, as `filters.moment` does: `Sydney time`, or `UTC`."""
+    zone = str(filters.clock_of_page(context))
+    return zone if zone == "UTC" else f"{zone.rpartition('/')[2].replace('_', ' ')} time"
 
 
 def seconds_left() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, TextClause, bindparam, func, or_
@@ -44,8 +44,9 @@ class PatientFilter:
     @property
     def words(self) -> str:
         """All that is asked for, in one text: the same for the same question."""
-        days = (self.last_synced_after, self.changed_after)
-        asked = [str(self.state), sorted(search.terms(self.search)), *map(str, days)]
+        moments = (self.last_synced_after, self.changed_after)
+        since = [str(each and each.astimezone(UTC)) for each in moments]
+        asked = [str(self.state), sorted(search.terms(self.search)), *since]
         return json.dumps(asked)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, time, timedelta
+from datetime import datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, select
 
@@ -52,6 +53,11 @@ def zone_of(organization: Organization) -> str | None:
     """The clinic's time zone; None while nobody has told it, or where this machine knows none of
     that name."""
     return organization.time_zone if organization.time_zone in time_zones.choices() else None
+
+
+def clock_of(organization: Organization) -> tzinfo:
+    """The clock of the clinic's time zone; that of UTC while no zone is known."""
+    return ZoneInfo(zone_of(organization) or "UTC")
 
 
 def timetable(organization: Organization, schedule: Schedule) -> Timetable:
