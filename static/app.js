@@ -1,7 +1,7 @@
-// Nine small services beside htmx: it tells of requests that failed, says progress to screen readers
-// without chattering and in the title of the tab, keeps the focus on the page, polls by itself where
-// htmx could not be loaded, sends no form twice, copies a token, keeps "8 min ago" true while a page is
-// open, and asks whether anybody is still there before the session ends.
+// Ten small services beside htmx: it tells of requests that failed, says progress to screen readers and
+// in the title of the tab, keeps the focus on the page and what a list was asked for in its address,
+// polls where htmx could not be loaded, sends no form twice, copies a token, keeps "8 min ago" true, and
+// asks whether anybody is still there before the session ends.
 "use strict";
 
 (() => {
@@ -124,6 +124,9 @@
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     refocus(ctx.held);
     if (ctx.response.status >= 400) return;
+    // Not by htmx, which would then fetch pages by itself for the Back button.
+    const address = ctx.response.headers.get("HX-Replace-Url");
+    if (address) history.replaceState(history.state, "", address);
     worked(document.getElementById(ctx.target?.id));
   });
   document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => {

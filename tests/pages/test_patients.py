@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 
 import pytest
+from flask import Flask
 
 from tests.api.rows import record, store
 from tests.cast import Cast
@@ -107,6 +109,54 @@ def test_the_day_is_one_of_the_clinics_own(
     assert f"Synced since ({label})" in text_of(answer)
     assert names(text_of(answer)) == found
     assert Parsed(answer.text).having(name="synced_after")[0]["value"] == "2026-03-05"
+
+
+ASKED = {"search": "o", "state": "active", "synced_after": "2026-03-01", "page": "1"}
+
+
+@pytest.mark.usefixtures("four")
+def test_the_address_finds_the_same_again_and_says_nothing_of_it(bob: Visitor, path: str) -> None:
+    found = bob.post_fragment(path, **ASKED)
+    address = found.headers["HX-Replace-Url"]
+    assert re.fullmatch(rf"{path}\?asked=[\w=-]+", address)
+
+    again = bob.get(address)
+    assert (
+        names(text_of(again))
+        == names(text_of(found))
+        == ["Olivia Nguyễn", "Noah Smith", "Jack O'Brien"]
+    )
+    form = Parsed(again.text)
+    assert form.having(name="search")[0]["value"] == "o"
+    assert form.having(name="synced_after")[0]["value"] == "2026-03-01"
+    assert "selected" in form.having(value="active")[0]
+
+
+def test_the_address_turns_to_the_page_that_was_left(bob: Visitor, path: str, cast: Cast) -> None:
+    store(cast.surf, *(record(n, "Olivia", f"Nguyen {n:03}") for n in range(1, 61)))
+    second = bob.post_fragment(path, page="2")
+    assert "51\u201360 of 60" in text_of(bob.get(second.headers["HX-Replace-Url"]))
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    "fields", [{}, {"search": "", "state": ""}, {"search": "\U0001f600" * 320}]
+)
+def test_where_nothing_is_asked_or_too_much_the_address_is_that_of_the_list(
+    bob: Visitor, path: str, fields: dict[str, str]
+) -> None:
+    assert bob.post_fragment(path, **fields).headers["HX-Replace-Url"] == path
+
+
+@pytest.mark.usefixtures("four")
+def test_in_another_session_the_list_begins_anew(
+    app: Flask, bob: Visitor, path: str, cast: Cast
+) -> None:
+    address = bob.post_fragment(path, search="olivia").headers["HX-Replace-Url"]
+    assert names(text_of(bob.get(address))) == ["Olivia Nguyễn"]
+    for visitor in (Visitor(app).signed_in(cast.bob), Visitor(app).signed_in(cast.alice)):
+        assert len(names(text_of(visitor.get(address)))) == 4
+    assert len(names(text_of(bob.get(f"{path}?asked=nonsense")))) == 4
 
 
 def test_a_day_that_begins_before_the_calendar_does_is_none(

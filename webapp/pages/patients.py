@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, request, url_for
+from flask import flash, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -11,7 +11,7 @@ from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import SyncAlreadyRunning
 from webapp.models import Organization
-from webapp.pages import parameters
+from webapp.pages import parameters, sealed_query
 from webapp.pages.blueprints import signed_in
 from webapp.pages.templating import render_clinic
 from webapp.services import changes, looks
@@ -22,15 +22,21 @@ from webapp.sync import forgotten
 
 PER_PAGE = 50
 HISTORY_PER_PAGE = 20
+_FIELDS = ("search", "state", "synced_after", "page")
 _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when it has ended."
 
 
 # A search is posted: the words are names of people, and addresses are kept in many places.
 @signed_in.route("/clinics/<org_id>/patients", methods=["GET", "POST"])
-def patients(org_id: str) -> str:
+def patients(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    page = parameters.page_number(request.form)
-    return page_of(organization, asked_for(organization, request.form), page)
+    fields = request.form if request.method == "POST" else sealed_query.opened()
+    page = parameters.page_number(fields)
+    answer = make_response(page_of(organization, asked_for(organization, fields), page))
+    # So that whoever comes back from a patient finds the list as they left it.
+    again = sealed_query.address("pages.patients", fields, _FIELDS, org_id=organization.id)
+    answer.headers["HX-Replace-Url"] = again
+    return answer
 
 
 def asked_for(organization: Organization, form: parameters.Source) -> PatientFilter:

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     CLINIKO_KEY = "cliniko_key"  # of a clinic
     WEBHOOK_SECRET = "webhook_secret"  # of a clinic
     TOTP_SECRET = "totp_secret"  # of a person
+    QUERY = "query"  # of a session: what a list was asked for
     FORGOTTEN_PATIENTS = "forgotten_patients"  # of a clinic: what their ids are hashed with
 
 
