@@ -150,7 +150,11 @@ def engine_options(url: str) -> dict[str, Any]:
     options: dict[str, Any] = {"hide_parameters": True, "pool_timeout": POOL_TIMEOUT_SECONDS}
     if url.startswith("postgresql"):
         limits = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-        connect = {"options": limits, "connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        # East of UTC the driver could not read the last moment of the year 9999 back.
+        connect = {
+            "options": f"{limits} -c TimeZone=UTC",
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        }
         options["connect_args"] = connect | GIVE_UP_SILENCE
     else:
         options["connect_args"] = {"timeout": LOCK_TIMEOUT_MS / 1000}

@@ -159,6 +159,44 @@ def test_links_are_followed_to_the_end(client: Cliniko, account: ClinikoAccount)
     assert sorted(seen) == sorted(account.ids(State.ACTIVE))
 
 
+def test_where_a_link_is_missing_the_list_goes_on_by_number(
+    client: Cliniko, account: ClinikoAccount, simulator: Simulator
+) -> None:
+    simulator.faults.add("replaced_value", key="links", value={}, nth=2, times=None)
+
+    pages = list(walk_links(client, Listing.ACTIVE))
+
+    seen = [str(id_of(record)) for page in pages for record in page.records]
+    assert sorted(seen) == sorted(account.ids(State.ACTIVE))
+    assert len(simulator.requests) == 3
+
+
+def test_of_fewer_than_were_promised_one_more_page_is_asked_for(
+    client: Cliniko, simulator: Simulator
+) -> None:
+    simulator.faults.add("replaced_value", key="total_entries", value=300, times=None)
+
+    assert len(list(walk_links(client, Listing.ACTIVE))) == 4
+    assert len(simulator.requests) == 4
+
+
+def test_links_that_never_end_are_followed_no_further_than_twice_the_list(
+    client: Cliniko, simulator: Simulator
+) -> None:
+    """The last page again and again, each time at another address."""
+
+    def another(_path: str, _params: object, number: int) -> None:
+        link = f"{simulator.url}/patients?per_page=100&page=3&again={number}"
+        simulator.faults.clear()
+        simulator.faults.add("replaced_value", key="links", value={"next": link}, times=None)
+
+    simulator.before_request = another
+
+    with pytest.raises(BadResponse):
+        list(walk_links(client, Listing.ACTIVE))
+    assert len(simulator.requests) <= 10
+
+
 @pytest.mark.parametrize(
     ("record", "number"),
     [

@@ -117,6 +117,17 @@ def test_a_refusal_by_cliniko_holds_everybody(redis_url: str) -> None:
     assert 15 < one.acquire() <= 20
 
 
+def test_of_two_refusals_the_longer_one_counts(redis_url: str) -> None:
+    Redis.from_url(redis_url).flushdb()
+    one, other = budget(redis_url), budget(redis_url)
+    one.hold(20)
+    one.hold(1)
+    other.hold(2)
+
+    third = budget(redis_url)
+    assert [15 < each.acquire() <= 20 for each in (one, third)] == [True, True]
+
+
 def test_the_count_goes_on_without_redis() -> None:
     alone = budget("redis://127.0.0.1:1", per_minute=3)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -48,6 +48,25 @@ FULL = record(
     archived_at=MORNING, merged_at=MORNING, merged_into="2",
 )  # fmt: skip
 EMPTY = record(2, "", "")
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+@pytest.mark.parametrize("zone", ["Australia/Sydney", "America/New_York"])
+def test_the_first_and_the_last_moment_come_back_from_a_server_of_any_zone(
+    cast: Cast, zone: str
+) -> None:
+    with db.engine.begin() as connection:
+        name = connection.engine.url.database
+        connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET timezone TO '{zone}'")
+    db.session.commit()
+    db.engine.dispose()  # what connects from now on is told of the zone
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+    store(cast.surf, record(1, "Anna", "Abel", created_at=first, updated_at=last))
+
+    db.session.rollback()
+    row = db.session.scalars(select(Patient)).one()
+    assert (row.cliniko_created_at, row.cliniko_updated_at) == (first, last)
 
 
 def as_told(record: PatientRecord) -> tuple[object, ...]:

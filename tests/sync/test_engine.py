@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select, update
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
@@ -20,7 +21,7 @@ from tests.sync.copies import copy_of, truth_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, SyncLog
+from webapp.models import OperationType, Organization, Patient, PatientSyncStatus, SyncLog
 from webapp.services import connection, counts, credentials, patients
 from webapp.sync import engine, history, lease, recovery, removals
 from webapp.sync.passes import Passes
@@ -129,6 +130,26 @@ def test_a_deleted_patient_keeps_what_we_knew(
 
     assert log.status == "completed"
     assert copy_of(cast.surf)[gone] == known._replace(state="deleted")
+
+
+def test_a_deleted_patient_who_can_be_read_again_counts_as_read(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+) -> None:
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[5]
+    surf_account.delete(gone)
+    sync()
+    status = select(Patient.sync_status).where(Patient.cliniko_patient_id == gone)
+    with transaction() as session:
+        session.execute(
+            update(Patient)
+            .where(Patient.cliniko_patient_id == gone)
+            .values(sync_status=PatientSyncStatus.FAILED)
+        )
+
+    sync()
+
+    assert db.session.scalar(status) == PatientSyncStatus.SUCCESS
 
 
 def leave_out_somebody(cliniko: Simulator, account: ClinikoAccount) -> str:

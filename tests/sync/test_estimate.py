@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from math import ceil
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from simulator.server import Simulator
 from webapp.cliniko.listing import PER_PAGE
+from webapp.cliniko.throttle import Waiting, WaitReason
+from webapp.clock import now
 from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.sync import engine, estimate, lease
 from webapp.sync.estimate import Estimate
@@ -131,6 +134,41 @@ def test_waiting_before_the_first_question_is_no_time_of_cliniko(monkeypatch: Pa
     cliniko.wait(1)
     cliniko.bring(4)
     assert cliniko.seconds() == 4 * 2 / 5
+
+
+def refused(seconds: float = 60, reason: WaitReason = WaitReason.RATE_LIMITED) -> Waiting:
+    return Waiting(now() + timedelta(seconds=seconds), reason)
+
+
+@pytest.mark.parametrize("reason", [WaitReason.RATE_LIMITED, WaitReason.RETRY])
+def test_time_in_which_cliniko_wants_no_requests_is_no_rate(
+    monkeypatch: Patch, reason: WaitReason
+) -> None:
+    cliniko = Slow(400, 0.1, monkeypatch)
+    for _ in range(200):
+        cliniko.wait(0.1)
+        cliniko.bring(1)
+        cliniko.seconds()
+    for _ in range(120):
+        cliniko.estimate.idle(refused(reason=reason))
+        cliniko.wait(0.5)
+    cliniko.estimate.idle(None)
+    assert cliniko.seconds() == pytest.approx(20.0, abs=1)  # 200 pages at ten a second
+    cliniko.wait(10)
+    cliniko.bring(100)
+    assert cliniko.seconds() == pytest.approx(10.0, abs=1)
+
+
+def test_time_that_the_budget_makes_us_wait_is_part_of_the_rate(monkeypatch: Patch) -> None:
+    cliniko = Slow(400, 0.1, monkeypatch)
+    for _ in range(200):
+        cliniko.wait(0.1)
+        cliniko.bring(1)
+        cliniko.seconds()
+    for _ in range(40):
+        cliniko.estimate.idle(refused(reason=WaitReason.BUDGET))
+        cliniko.wait(0.5)
+    assert cliniko.seconds() == pytest.approx(40.0, abs=1)
 
 
 def test_the_estimate_knows_the_waiting_that_the_limit_forces(monkeypatch: Patch) -> None:

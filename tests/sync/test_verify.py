@@ -15,7 +15,8 @@ from tests.cast import Cast
 from tests.sync.copies import copy_of
 from webapp.errors import AccountMismatch
 from webapp.extensions import transaction
-from webapp.models import Patient, SyncLog
+from webapp.models import Organization, Patient, SyncLog
+from webapp.sync import verify as verify_module
 from webapp.sync.certificate import Tally
 from webapp.sync.verify import verify
 
@@ -102,6 +103,26 @@ def test_who_was_in_no_list_for_a_moment_is_no_false_alarm(
             surf_account.archive(restless)
 
     cliniko.before_request = between
+
+    assert verify(cast.surf).in_step
+
+
+def test_who_is_changed_and_synced_while_both_are_compared_is_no_false_alarm(
+    cast: Cast, sync: Sync, surf_account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync()
+    surf_account.edit(surf_account.ids(State.ACTIVE)[7], first_name="Another")  # a suspect
+    held = verify_module._held
+
+    def held_and_then_changed(organization: Organization) -> object:
+        found = held(organization)
+        monkeypatch.setattr(verify_module, "_held", held)
+        surf_account.edit(surf_account.ids(State.ACTIVE)[3], first_name="Meanwhile")
+        surf_account.create()
+        sync()
+        return found
+
+    monkeypatch.setattr(verify_module, "_held", held_and_then_changed)
 
     assert verify(cast.surf).in_step
 

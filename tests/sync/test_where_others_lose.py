@@ -15,9 +15,11 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.sync.copies import copy_of, truth_of
+from webapp.cliniko.listing import plan_starts
 from webapp.extensions import db
 from webapp.models import Organization, SyncLog
 from webapp.services import organizations
+from webapp.sync.reader import REQUESTS_AT_ONCE
 
 PAGES = 300
 SMALL, LARGE = 602, 100 * PAGES
@@ -87,6 +89,46 @@ def test_a_list_that_is_only_nearly_in_the_order_of_ids(
     ids = account.ids(State.ACTIVE, State.ARCHIVED, State.MERGED)
     for patient, day in [*zip(ids, days, strict=False), (ids[150], days[430])]:
         account.edit(patient, created_at=f"{day}T00:00:00Z", updated_at="2021-01-01T00:00:00Z")
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert copy_of(organization) == truth_of(account)
+    db.session.rollback()
+
+
+def test_one_answer_that_nobody_stands_at_the_end_of_a_list(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    """Behind the last range nobody was seen yet who would be missed."""
+    organization, account = clinic(1_700)
+    start = plan_starts(1_700, REQUESTS_AT_ONCE)[-1]
+    last_of_first_page = account.ids(State.ACTIVE)[start.offset + start.per_page - 1]
+    for key, value in {"patients": [], "total_entries": 0, "links": {}}.items():
+        asked = {"on": "/patients", "query": f"id:>{last_of_first_page}"}
+        cliniko.faults.add("replaced_value", key=key, value=value, times=1, **asked)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert copy_of(organization) == truth_of(account)
+    db.session.rollback()
+
+
+@pytest.mark.parametrize("list_of", ["/patients", "/patients/archived"])
+def test_a_server_without_order_that_leaves_its_links_out(
+    list_of: str,
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    organization, account = clinic(650)
+    account.archive(*account.ids(State.ACTIVE)[:300])
+    cliniko.faults.add("ignore_id_filter", on="/patients*", times=None)
+    cliniko.faults.add("replaced_value", on=list_of, key="links", value={}, times=None)
 
     log = sync_of(organization)
 

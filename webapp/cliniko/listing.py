@@ -136,11 +136,16 @@ def read_last(client: Cliniko, listing: Listing) -> Page:
     return client.get_page(listing, per_page=1, sort="id:desc")
 
 
+def highest_id(last: Page) -> int | None:
+    """The highest id of a listing, by the page that `read_last` has read; None if it has none."""
+    return max(filter(None, map(id_of, last.records)), default=None)
+
+
 def goes_up(first: IdPage, last: Page) -> bool:
     """Whether a list goes up by id from its first page to its last. A server that leaves the order
     out may send one that is nearly in it, and whoever stands out of place would be lost behind the
     filter by id."""
-    highest = max(filter(None, map(id_of, last.records)), default=None)
+    highest = highest_id(last)
     return first.ends or highest is None or highest > first.last_id
 
 
@@ -174,15 +179,23 @@ def _looks_cut_off(page: Page, part: IdRange) -> bool:
 
 
 def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:
-    """Every page of a listing by its `next` links. Raises BadResponse if they go in circles."""
+    """Every page of a listing by its `next` links, and by number where one is missing before as
+    many have come as were promised. Raises BadResponse if the links never end."""
     page = client.get_page(listing, per_page=PER_PAGE, sort=None)
     yield page
+    number, come = 1, len(page.records)
+    most = 2 * max(page.total_entries, PER_PAGE)  # some are created while the list is read
     followed: set[str] = set()
-    while page.next_url is not None:
-        if page.next_url in followed:
+    while page.next_url is not None or (page.records and come < page.total_entries):
+        number += 1
+        if page.next_url is None:
+            page = client.get_page(listing, page=number, per_page=PER_PAGE, sort=None)
+        elif page.next_url in followed or not page.records or come > most:
             raise BadResponse("Cliniko's list of patients links back to itself. Try again later.")
-        followed.add(page.next_url)
-        page = client.follow(listing, page.next_url)
+        else:
+            followed.add(page.next_url)
+            page = client.follow(listing, page.next_url)
+        come += len(page.records)
         yield page
 
 

@@ -60,6 +60,13 @@ if keep > 0 then tests = math.floor(math.max(0, free - 1) / requests) end
 return tostring(math.max(0.05, until_freed - tests * every))
 """
 
+# Of several requests under way each may be refused for another time: the longest counts.
+_HOLD = """
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
+    redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+end
+"""
+
 
 class _Alone:
     """So many requests in any window of 61 seconds, counted in this process."""
@@ -100,6 +107,7 @@ class SharedBudget:
         self._keys = [f"cliniko:requests:{user}", f"cliniko:hold:{user}"]
         self._keep = min(keep, per_minute - 1)
         self._script = redis.register_script(_SCRIPT)
+        self._hold = redis.register_script(_HOLD)
         self._alone = _Alone(per_minute - self._keep)
         self._held_until = 0.0
         self.seen_left = per_minute - self._keep  # when `look` asked last
@@ -117,9 +125,9 @@ class SharedBudget:
 
     def hold(self, seconds: float) -> None:
         """Nobody with this key asks Cliniko for so many seconds: it said so itself."""
-        self._held_until = time.monotonic() + seconds
+        self._held_until = max(self._held_until, time.monotonic() + seconds)
         with suppress(RedisError):
-            self._redis.set(self._keys[1], "1", px=max(1, int(seconds * 1000)))
+            self._hold(self._keys[1:], [max(1, int(seconds * 1000))])
 
     def left(self) -> int:
         """Requests that may still go in this minute without waiting."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 from time import monotonic
 
+from webapp.cliniko.throttle import Waiting, WaitReason
 from webapp.sync.progress import Progress
 from webapp.sync.reader import REQUESTS_AT_ONCE
 
@@ -17,11 +18,22 @@ class Estimate:
         self._before = processed_before  # by earlier attempts
         self._asked_at = monotonic()
         self._first: tuple[int, float] | None = None  # so many records after so many seconds
+        self._refused_at: float | None = None  # when all requests were seen to be held last
 
     def not_asked_yet(self) -> None:
         """Until now nothing was asked: the time so far is none that Cliniko has taken."""
         if self._first is None:
             self._asked_at = monotonic()
+
+    def idle(self, waiting: Waiting | None) -> None:
+        """Nothing has come for a moment: because of what all requests wait for, if they do. Time in
+        which Cliniko wants no requests tells nothing of how long it takes for one."""
+        if waiting is not None:
+            self.not_asked_yet()
+        moment, refused = monotonic(), is_refused(waiting)
+        if refused and self._refused_at is not None and self._first is not None:
+            self._asked_at += moment - self._refused_at
+        self._refused_at = moment if refused else None
 
     def remaining(self, progress: Progress, *, requests_left: int, per_minute: int) -> float | None:
         """Seconds until the end, with the waiting that Cliniko's limit forces; `requests_left` of
@@ -40,6 +52,12 @@ class Estimate:
             requests_left=requests_left,
             per_minute=per_minute,
         )
+
+
+def is_refused(waiting: Waiting | None) -> bool:
+    """Whether Cliniko itself holds all requests up, by a refusal or by trouble. What its limit
+    makes us wait is known before, and part of `remaining`."""
+    return waiting is not None and waiting.reason is not WaitReason.BUDGET
 
 
 def remaining_seconds(

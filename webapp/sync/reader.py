@@ -21,6 +21,7 @@ from webapp.cliniko.listing import (
     IdRange,
     OrderIgnored,
     goes_up,
+    highest_id,
     plan_starts,
     read_last,
     read_on,
@@ -156,15 +157,19 @@ class Reader:
         probe = self.put(partial(read_last, self._client, listing)) if plan else None
         meanwhile()
         others = [self.answer(future) for future in asked]
-        sorted_by_id = goes_up(first, self.answer(probe)) if probe else True
+        last = self.answer(probe) if probe else None
+        sorted_by_id = last is None or goes_up(first, last)
         if not sorted_by_id or not all(page.in_order for page in (first, *others)):
             raise OrderIgnored(listing)
         found = {page.first_id: page for page in others if page.first_id is not None}
         bounds = sorted(found)
-        begun = IdRange(listing, until=bounds[0] if bounds else None)
+        # The last range ends with the highest id, or nobody would notice if it ended too early.
+        # Whoever is created later is among those who have changed meanwhile.
+        first_end, *ends = [*bounds, highest_id(last) if last else None]
+        begun = IdRange(listing, until=first_end)
         begun.move_to(first)
         parts: list[Part] = [] if begun.done else [(begun, None)]
-        for first_id, until in zip(bounds, [*bounds[1:], None], strict=False):
+        for first_id, until in zip(bounds, ends, strict=True):
             parts.append((IdRange(listing, first_id - 1, until), found[first_id]))
         return parts
 

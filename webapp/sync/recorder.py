@@ -25,7 +25,7 @@ from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
-from webapp.sync.estimate import Estimate
+from webapp.sync.estimate import Estimate, is_refused
 from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
 from webapp.sync.target import Target
@@ -64,7 +64,7 @@ class Recorder:
         self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
         self._attempt = sync_log.attempt
         self.key = organization.encrypted_api_key
-        self._started_at = sync_log.started_at
+        self._started_at = min(sync_log.started_at, now())  # by a clock that may be ahead of ours
         self._budget = budget
         self._requests_made = requests_made
         self._requests_before = int(sync_log.progress.get("requests_made") or 0)
@@ -143,8 +143,7 @@ class Recorder:
 
         Raises SyncTimeout when the sync has taken too long.
         """
-        if waiting is not None:
-            self._estimate.not_asked_yet()
+        self._estimate.idle(waiting)
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
         self._check_time()
@@ -214,7 +213,8 @@ class Recorder:
             progress, requests_left=requests_left, per_minute=per_minute
         )
         if waiting is not None:
-            seconds = max(seconds or 0.0, (waiting.until - now()).total_seconds())
+            left, wait = seconds or 0.0, (waiting.until - now()).total_seconds()
+            seconds = left + wait if is_refused(waiting) else max(left, wait)
         return replace(
             progress,
             remaining_seconds=seconds,

@@ -110,12 +110,16 @@ def write_records(
 
 
 def confirm(target: Target, keys: list[str], seen_at: datetime) -> None:
-    """Note that these patients were seen again, unchanged."""
+    """Note that these patients were seen again, unchanged, and could be read."""
     if keys:
         db.session.execute(
             update(Patient)
             .where(among(target, keys))
-            .values(last_synced=seen_at, last_sync_id=target.sync_log_id)
+            .values(
+                last_synced=seen_at,
+                last_sync_id=target.sync_log_id,
+                sync_status=PatientSyncStatus.SUCCESS,
+            )
             .execution_options(synchronize_session=False)
         )
 
