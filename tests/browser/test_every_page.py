@@ -219,6 +219,8 @@ def test_a_narrow_screen_hides_nothing_that_stands_nowhere_else(
         "/clinics": "Last synced",
         "/people": "Clinic",
         "/audit": "By way of",
+        "/clinics/1/patients": "Born",
+        "/clinics/1/syncs": "What",
     }.items():
         alice.open(path)
         cells = alice.page.locator(f"td.wide[data-label='{words}']")

@@ -36,6 +36,21 @@ def test_a_good_key_shows_the_account_behind_it(bob: Visitor, path: str) -> None
     assert "<html" not in answer.text
 
 
+def test_two_clinics_with_one_account_are_told_of_it_by_name_only_to_admins(
+    alice: Visitor, bob: Visitor, vera: Visitor, path: str, cast: Cast
+) -> None:
+    bob.post_fragment(path)
+    page = f"/clinics/{cast.surf.id}"
+    assert "the same Cliniko account" not in text_of(alice.get(page))
+    with transaction() as session:
+        other = session.get_one(Organization, cast.northside.id)
+        other.cliniko_id = session.get_one(Organization, cast.surf.id).cliniko_id
+    said = "copies the same Cliniko account, so whoever may see its patients sees these"
+    assert f"{cast.northside.name} {said}" in text_of(alice.get(page))
+    assert f"Another clinic here {said}" in text_of(bob.get(page))
+    assert said not in text_of(vera.get(page))
+
+
 @pytest.mark.usefixtures("revoked")
 def test_a_refused_key_says_what_to_do(bob: Visitor, path: str) -> None:
     words = text_of(bob.post_fragment(path))

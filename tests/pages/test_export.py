@@ -157,7 +157,8 @@ def test_half_an_hour_after_the_password_it_is_asked_for_again_and_the_filter_st
             assert words in text_of(answer)
             hidden = {found["name"]: found["value"] for found in page.having(type_="hidden")}
             assert {name: hidden[name] for name in asked} == asked
-            assert page.having(name="current", type="password")
+            (field,) = page.having(name="current", type="password")
+            assert (field["aria-invalid"], "autofocus" in field) == ("true", True)
         assert recorded() == []
 
         rows = rows_of(bob.post(path, current=PASSWORD, **asked))

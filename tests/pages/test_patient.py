@@ -62,6 +62,10 @@ def test_a_merged_patient_leads_to_the_one_who_stays(bob: Visitor, cast: Cast) -
     assert "This patient was merged into Olivia Nguyen" in text_of(merged)
     assert f'href="{path_of(1)}"' in merged.text
     assert "merged into patient 99, who is not here" in text_of(bob.get(path_of(3)))
+    survivor = bob.get(path_of(1))
+    assert "Merged into this patient Liv Nguyen Phone" in text_of(survivor)
+    assert f'href="{path_of(2)}"' in survivor.text
+    assert "Merged into this patient" not in merged.text
 
 
 def test_whoever_is_shown_beside_a_merged_patient_was_looked_at_too(

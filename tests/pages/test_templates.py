@@ -42,6 +42,14 @@ def test_every_form_that_changes_something_carries_its_token(path: Path) -> None
         assert "{{ csrf() }}" in form
 
 
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_no_browser_fills_in_a_filter_that_the_list_beside_it_was_not_asked_with(
+    path: Path,
+) -> None:
+    for form in re.findall(r'<form[^>]*class="filters[^>]*>', path.read_text(), re.DOTALL):
+        assert 'autocomplete="off"' in form
+
+
 def test_every_template_compiles(app: Flask) -> None:
     for path in TEMPLATES:
         app.jinja_env.get_template(str(path.relative_to(ROOT / "templates")))

@@ -23,7 +23,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, PatientSyncStatus, SyncLog
 from webapp.services import connection, counts, credentials, patients
-from webapp.sync import engine, history, lease, recovery, removals
+from webapp.sync import engine, history, lease, recorder, recovery, removals
 from webapp.sync.passes import Passes
 from webapp.sync.removals import Removals
 from webapp.sync.start import cancel_sync
@@ -735,6 +735,21 @@ def test_a_sync_that_takes_too_long_is_ended_in_words(
     with transaction():
         log.started_at = now() - timedelta(minutes=16)
         log.progress = log.progress | {"phases_entered_after": {"connecting": 30.0}}
+    engine.run(log.id, 1, worker="test")
+    db.session.expire_all()
+
+    assert (log.status, log.error_code) == ("failed", "SYNC_TIMEOUT")
+
+
+@ABOUT_ANSWERS
+def test_a_start_by_a_clock_that_is_ahead_gives_no_more_time(
+    begin: Callable[..., SyncLog], cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = begin()
+    with transaction():
+        log.started_at = now() + timedelta(minutes=10)
+        log.progress = log.progress | {"phases_entered_after": {"connecting": 0.0}}
+    monkeypatch.setattr(recorder, "TIME_LIMIT", -timedelta(minutes=5))
     engine.run(log.id, 1, worker="test")
     db.session.expire_all()
 

@@ -63,8 +63,9 @@ _WORDS = {
 }
 _SIGN_IN_FORMS = ("open.sign_in", "open.sign_in_code")
 _EXPIRED = _Words(
-    "This page was open for too long",
-    "To be safe, nothing was done. Load the page again, then repeat what you did.",
+    "This form was sent already, or was open for too long",
+    "To be safe, nothing was done. Begin again at the list of clinics, or load the page before "
+    "this one again, then repeat what you did.",
 )
 
 

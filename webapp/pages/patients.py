@@ -83,6 +83,7 @@ def patient(org_id: str, patient_id: str) -> str:
         organization,
         patient=found,
         survivor=looks.at_survivor(found, actor=current_actor()),
+        absorbed=looks.at_absorbed(found, actor=current_actor()),
         history=changes.of_patient(found, limit=per_page, offset=(page - 1) * per_page),
         page=page,
         per_page=per_page,

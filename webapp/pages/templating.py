@@ -15,7 +15,7 @@ from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
 from webapp.services import counts, sessions
-from webapp.services.connection import page_in_cliniko
+from webapp.services.connection import page_in_cliniko, same_account
 from webapp.services.webhooks import endpoints
 
 
@@ -34,6 +34,7 @@ def init_app(app: Flask) -> None:
         now=now,
         page_in_cliniko=page_in_cliniko,
         picture=picture,
+        same_account=same_account,
         seconds_left=seconds_left,
         shows_notices=shows_notices,
         signed_in_user=signed_in_user,

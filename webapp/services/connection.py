@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import current_app
+from sqlalchemy import select
 
 from webapp.cliniko.client import Account, Cliniko
 from webapp.cliniko.errors import ClinikoError
@@ -18,7 +19,7 @@ from webapp.errors import (
     ClinikoNotConfigured,
     CredentialsUnreadable,
 )
-from webapp.extensions import transaction
+from webapp.extensions import db, transaction
 from webapp.models import Organization, User
 from webapp.queue import redis_connection
 from webapp.services import audit, credentials, locks, schedules
@@ -154,6 +155,18 @@ def page_in_cliniko(organization: Organization, cliniko_patient_id: str) -> str 
     if current_app.config["CLINIKO_API_URL"] != DEFAULT_API_URL or not subdomain or not shard:
         return None
     return patient_page(subdomain, shard, cliniko_patient_id)
+
+
+def same_account(organization: Organization) -> list[Organization]:
+    """The other clinics whose keys open the same Cliniko account: each holds its patients."""
+    if organization.cliniko_id is None:
+        return []
+    others = select(Organization).where(
+        Organization.cliniko_id == organization.cliniko_id,
+        Organization.id != organization.id,
+        Organization.deleted_at.is_(None),
+    )
+    return list(db.session.scalars(others.order_by(Organization.name)))
 
 
 def check_account(organization: Organization, account: Account) -> None:

@@ -48,6 +48,14 @@ def at_survivor(patient: Patient, *, actor: User) -> Patient | None:
     return survivor
 
 
+def at_absorbed(patient: Patient, *, actor: User) -> list[Patient]:
+    """Whom `patients.absorbed` finds, for somebody to see. Raises what `audit.note` does."""
+    absorbed = patients.absorbed(patient)
+    for each in absorbed:
+        _note_view(each, actor, beside=f"patient {patient.id}")
+    return absorbed
+
+
 def at_changes(
     sync_log: SyncLog, *, actor: User, kind: ChangeKind | None, limit: int, offset: int = 0
 ) -> ChangePage:

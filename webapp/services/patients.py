@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from webapp.cliniko.records import PatientState
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import Organization, Patient
 from webapp.services import counts, patient_pages
 from webapp.services.patient_questions import PatientFilter as PatientFilter
 from webapp.services.patient_questions import question
+
+_ABSORBED = 10
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,16 @@ def survivor(patient: Patient) -> Patient | None:
             Patient.cliniko_patient_id == patient.merged_into,
         )
     )
+
+
+def absorbed(patient: Patient) -> list[Patient]:
+    """Those who were merged into a patient, by name; the first ten."""
+    merged = select(Patient).where(
+        Patient.organization_id == patient.organization_id,
+        Patient.state == PatientState.MERGED,
+        Patient.merged_into == patient.cliniko_patient_id,
+    )
+    return list(db.session.scalars(merged.order_by(Patient.sort_key, Patient.id).limit(_ABSORBED)))
 
 
 def _known_count(organization: Organization, criteria: PatientFilter) -> int:
