@@ -66,7 +66,7 @@ def test_it_asks_before_anybody_is_marked(alice: Visitor, clinic: str, path: str
     page = Parsed(alice.get(clinic).text)
     (dialog,) = page.having(id="mark-removals")
     assert "popover" in dialog  # closed until its button is pressed, also without JavaScript
-    assert dialog["aria-labelledby"] == "removals-question"
+    assert dialog["aria-labelledby"] == "mark-removals-question"
     assert page.having(popovertarget="mark-removals")
     assert "Mark 60 patients deleted?" in page.text
 
