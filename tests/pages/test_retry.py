@@ -1,10 +1,11 @@
-"""POST /clinics/<id>/retries, and the buttons that lead there"""
+"""POST /clinics/<id>/syncs for what has failed, and the buttons that lead there"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
@@ -23,6 +24,10 @@ def newest(cast: Cast) -> SyncLog:
     return log
 
 
+def try_again(visitor: Visitor, cast: Cast) -> TestResponse:
+    return visitor.post(f"/clinics/{cast.surf.id}/syncs", operation_type="retry_failed")
+
+
 def test_what_could_not_be_stored_is_tried_again_without_javascript(
     bob: Visitor, cast: Cast, work: Callable[[], None], surf_account: ClinikoAccount
 ) -> None:
@@ -35,10 +40,12 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     failed = f"{overview}/syncs/{newest(cast).id}"
     assert "2 records of this clinic could not be stored until now" in text_of(bob.get(failed))
     assert "Try these again" in text_of(bob.get(overview))
+    for path in (overview, failed):
+        assert Parsed(bob.get(path).text).having(name="operation_type", value="retry_failed")
     assert "Not stored" in text_of(bob.get(failed))
 
     surf_account.edit(somebody, first_name="Corrected")
-    answer = bob.post(f"{overview}/retries")
+    answer = try_again(bob, cast)
     assert answer.headers["Location"] == overview
     assert "Retry of failed records" in text_of(bob.get(overview))
     work()
@@ -50,7 +57,7 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     assert f"{somebody} 1 first_name is not a text Settled" in words
     assert f"{other} 1 first_name is not a text Not stored" in words
     surf_account.edit(other, first_name="Corrected")
-    bob.post(f"{overview}/retries")
+    try_again(bob, cast)
     work()
 
     words = text_of(bob.get(overview))
@@ -80,7 +87,7 @@ def test_which_they_are_is_told_with_the_way_to_where_they_can_be_corrected(
 
 
 def test_without_a_failed_record_nothing_is_started(bob: Visitor, cast: Cast) -> None:
-    bob.post(f"/clinics/{cast.surf.id}/retries")
+    try_again(bob, cast)
 
     words = text_of(bob.get(f"/clinics/{cast.surf.id}"))
     assert "There is no failed record to try again." in words
@@ -91,7 +98,7 @@ def test_a_viewer_is_not_offered_it(vera: Visitor, cast: Cast) -> None:
     log = refuse(cast.surf, 3)
     for path in ("", f"/syncs/{log.id}"):
         assert "again" not in text_of(vera.get(f"/clinics/{cast.surf.id}{path}"))
-    assert vera.post(f"/clinics/{cast.surf.id}/retries").status_code == 403
+    assert try_again(vera, cast).status_code == 403
 
 
 def test_while_a_sync_runs_the_running_one_is_shown(bob: Visitor, cast: Cast) -> None:
@@ -99,7 +106,7 @@ def test_while_a_sync_runs_the_running_one_is_shown(bob: Visitor, cast: Cast) ->
     bob.post(f"/clinics/{cast.surf.id}/syncs")
     running = newest(cast)
 
-    assert bob.post(f"/clinics/{cast.surf.id}/retries").status_code == 303
+    assert try_again(bob, cast).status_code == 303
     assert newest(cast).id == running.id
 
 

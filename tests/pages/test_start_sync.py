@@ -140,12 +140,3 @@ def test_it_refuses_a_form_without_its_token(bob: Visitor, path: str, cast: Cast
     assert answer.status_code == 400
     assert "open for too long" in text_of(answer)
     assert history.latest(cast.surf) is None
-
-
-def test_a_form_made_up_for_a_retry_finds_nothing_to_try_again(
-    bob: Visitor, path: str, cast: Cast
-) -> None:
-    answer = bob.post_fragment(path, operation_type="retry_failed")
-    assert "There is no failed record to try again" in text_of(answer)
-    db.session.rollback()
-    assert history.latest(cast.surf) is None

@@ -19,7 +19,7 @@ from webapp.errors import (
     SyncNotRunning,
 )
 from webapp.limits import refusals
-from webapp.models import OperationType, Organization, SyncOrigin, SyncStatus
+from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
@@ -36,23 +36,15 @@ PER_PAGE = 25
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
     asked = parameters.choice(request.form, "operation_type", OperationType)
-    if asked is OperationType.RETRY_FAILED:
-        return retry_failed(org_id)
-    return _start(organization, asked or OperationType.FULL_PATIENTS)
-
-
-@signed_in.post("/clinics/<org_id>/retries")
-def retry_failed(org_id: str) -> ResponseReturnValue:
-    organization = organization_for(current_actor(), org_id, Action.START_SYNC)
-    if not open_keys(organization.id):
+    if asked is OperationType.RETRY_FAILED and not open_keys(organization.id):
         return card_or_page(organization, notice="There is no failed record to try again.")
-    return _start(organization, OperationType.RETRY_FAILED)
-
-
-def _start(organization: Organization, operation_type: OperationType) -> ResponseReturnValue:
-    actor = current_actor()
     try:
-        start_sync(organization, operation_type, actor=actor, origin=SyncOrigin.DASHBOARD)
+        start_sync(
+            organization,
+            asked or OperationType.FULL_PATIENTS,
+            actor=current_actor(),
+            origin=SyncOrigin.DASHBOARD,
+        )
     except (SyncAlreadyRunning, QueueUnavailable):
         pass  # the card shows the one that runs, or why the new one has failed
     except (ClinikoNotConfigured, OrganizationDisabled, RateLimited) as refusal:
