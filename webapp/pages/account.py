@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth import sessions
@@ -12,6 +12,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
+from webapp.pages.lead import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import mail, notices, people
 from webapp.services import sessions as sessions_service
@@ -39,26 +40,22 @@ def change_password() -> ResponseReturnValue:
 def want_notices() -> ResponseReturnValue:
     wanted = bool(request.form.get("notices"))
     notices.want(current_actor(), wanted)
-    flash(f"You get {'mails' if wanted else 'no mails'} about syncs from now on.", "ok")
-    return redirect(url_for("pages.account"), 303)
+    mails = "mails" if wanted else "no mails"
+    return lead_to("pages.account", f"You get {mails} about syncs from now on.")
 
 
 @signed_in.post("/account/sign-out-everywhere")
 @fresh
 def sign_out_everywhere() -> ResponseReturnValue:
     sessions.sign_out_elsewhere()
-    return _told("You are signed out everywhere else, and your API tokens have ended.")
+    done = "You are signed out everywhere else, and your API tokens have ended."
+    return lead_to("pages.account", done)
 
 
 def stay(user: User, words: str) -> ResponseReturnValue:
     """Stay signed in though everything that one had opened has ended."""
     sessions.sign_in(user)
-    return _told(words)
-
-
-def _told(words: str) -> ResponseReturnValue:
-    flash(words, "ok")
-    return redirect(url_for("pages.account"), 303)
+    return lead_to("pages.account", words)
 
 
 def _page(errors: dict[str, str] | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action, may
@@ -12,6 +12,7 @@ from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.services import tokens
 
 LIFETIMES = {
@@ -48,8 +49,7 @@ def revoke_token(token_id: str) -> ResponseReturnValue:
     actor = current_actor()
     owner = None if may(actor, Action.MANAGE_TOKENS) else actor
     tokens.revoke(id_of(token_id), owner=owner, actor=actor)
-    flash("The token was revoked: it opens nothing any more.", "ok")
-    return redirect(url_for("pages.api_access"), 303)
+    return lead_to("pages.api_access", "The token was revoked: it opens nothing any more.")
 
 
 def _page(*, token: str | None = None, errors: dict[str, str] | None = None) -> str:

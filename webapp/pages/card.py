@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import flash, make_response, redirect, render_template, url_for
+from flask import make_response, render_template
 from flask.typing import ResponseReturnValue
 
 from webapp.clock import now
 from webapp.htmx import asked_by_htmx
 from webapp.models import Organization, SyncLog
+from webapp.pages.lead import lead_to
 from webapp.queue import workers_connected
 from webapp.sync import held, history
 
@@ -35,9 +36,7 @@ def card(organization: Organization, log: SyncLog | None, notice: str | None = N
 def card_or_page(organization: Organization, *, notice: str | None = None) -> ResponseReturnValue:
     """The card of the latest sync for htmx, the clinic's page for a plain form."""
     if not asked_by_htmx():
-        if notice is not None:
-            flash(notice, "warn")
-        return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+        return lead_to("pages.clinic", notice, "warn", org_id=organization.id)
     answer = make_response(card(organization, history.latest(organization), notice))
     if notice is None:
         answer.headers["HX-Trigger"] = "sync-changed"  # the rest of the page follows

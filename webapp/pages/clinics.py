@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -12,6 +12,7 @@ from webapp.errors import ValidationError
 from webapp.models import OperationType
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
+from webapp.pages.lead import lead_to
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
@@ -25,7 +26,7 @@ PICTURED = 30
 
 @signed_in.get("/")
 def home() -> ResponseReturnValue:
-    return redirect(url_for("pages.clinics"), 303)
+    return lead_to("pages.clinics")
 
 
 @signed_in.get("/clinics")
@@ -64,8 +65,8 @@ def add_clinic() -> ResponseReturnValue:
     except ValidationError as error:
         errors = {error.parameter: error.message}
         return render_template("clinics/new.html", name=name, errors=errors), 422
-    flash(f"{organization.name} was added. Test the connection, then sync its patients.", "ok")
-    return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+    done = f"{organization.name} was added. Test the connection, then sync its patients."
+    return lead_to("pages.clinic", done, org_id=organization.id)
 
 
 @signed_in.get("/clinics/<org_id>")

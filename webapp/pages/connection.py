@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, render_template, url_for
+from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -14,6 +14,7 @@ from webapp.htmx import asked_by_htmx
 from webapp.limits import per_person
 from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.services import connection
 
 
@@ -25,9 +26,7 @@ def test_connection(org_id: str) -> ResponseReturnValue:
     if asked_by_htmx():
         fragment = render_template("clinics/_connection.html", clinic=organization, problem=problem)
         return fragment, {"HX-Trigger": "connection-tested"}
-    if problem is not None:
-        flash(problem, "bad")
-    return redirect(url_for("pages.clinic", org_id=organization.id), 303)
+    return lead_to("pages.clinic", problem, "bad", org_id=organization.id)
 
 
 def _problem_with(organization: Organization) -> str | None:

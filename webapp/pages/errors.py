@@ -33,6 +33,7 @@ from webapp.errors import (
 )
 from webapp.htmx import asked_by_htmx
 from webapp.pages import confirm
+from webapp.pages.lead import lead_to
 from webapp.pages.sign_in import form_again, safe_next
 
 log = structlog.get_logger()
@@ -162,7 +163,7 @@ def _to(endpoint: str, **values: Any) -> ResponseReturnValue:
     """A fragment cannot show another page, so htmx is told to leave for it."""
     if asked_by_htmx():
         return "", HTTPStatus.UNAUTHORIZED, {"HX-Redirect": url_for(endpoint, **values)}
-    return redirect(url_for(endpoint, **values), HTTPStatus.SEE_OTHER)
+    return lead_to(endpoint, **values)
 
 
 def _to_confirm() -> ResponseReturnValue:

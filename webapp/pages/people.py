@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import GRANTS, Action
@@ -15,6 +15,7 @@ from webapp.limits import per_person
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.services import invitations, organizations, roles, second_factor
 from webapp.services import people as people_service
 
@@ -76,8 +77,7 @@ def change_role(user_id: str) -> ResponseReturnValue:
     if person.invited and person.active:
         return _with_new_link(person)
     then = "needs a new link once activated" if person.invited else "has to sign in again"
-    flash(f"{person.email} has the role {role} now, and {then}.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return lead_to("pages.people", f"{person.email} has the role {role} now, and {then}.")
 
 
 @signed_in.post("/people/<user_id>/sign-out")
@@ -103,8 +103,7 @@ def activate(user_id: str) -> ResponseReturnValue:
     people_service.activate(person, actor=current_actor())
     if person.invited:
         return _with_new_link(person)
-    flash(f"{person.email} can sign in again.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return lead_to("pages.people", f"{person.email} can sign in again.")
 
 
 @signed_in.post("/people/<user_id>/reset-second-factor")
@@ -117,8 +116,7 @@ def reset_second_factor(user_id: str) -> ResponseReturnValue:
 def _change(user_id: str, change: Callable[..., None], told: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     change(person, actor=current_actor())
-    flash(f"{person.email} {told}.", "ok")
-    return redirect(url_for("pages.people"), 303)
+    return lead_to("pages.people", f"{person.email} {told}.")
 
 
 def _somebody_else(user_id: str) -> User:

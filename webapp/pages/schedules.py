@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, time
 
-from flask import flash, redirect, request, url_for
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -15,6 +15,7 @@ from webapp.errors import ValidationError
 from webapp.models import Organization
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import schedules, time_zones
 from webapp.services.timetable import NIGHTLY_SPREAD, Run
@@ -41,8 +42,7 @@ def save_schedule(org_id: str) -> ResponseReturnValue:
         )
     except ValidationError as error:
         return _page(organization, errors={error.parameter: error.message}), 422
-    flash("The schedule was saved.", "ok")
-    return redirect(url_for("pages.schedule", org_id=organization.id), 303)
+    return lead_to("pages.schedule", "The schedule was saved.", org_id=organization.id)
 
 
 def _time_of_day() -> time | None:

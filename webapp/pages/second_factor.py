@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import segno
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth import second_factor as at_this_browser
@@ -15,6 +15,7 @@ from webapp.errors import NotFound, RateLimited, ValidationError
 from webapp.pages.account import stay
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
+from webapp.pages.lead import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import second_factor as factor
 
@@ -43,7 +44,7 @@ def begin_second_factor() -> ResponseReturnValue:
         at_this_browser.begin()
     except (RateLimited, ValidationError) as error:
         return _refused(error)
-    return redirect(url_for("pages.second_factor"), 303)
+    return lead_to("pages.second_factor")
 
 
 @signed_in.post("/account/second-factor/confirm")
@@ -52,9 +53,9 @@ def confirm_second_factor() -> ResponseReturnValue:
     stays signed in, nowhere else."""
     user = current_actor()
     if at_this_browser.pending() is None:
-        if user.second_factor_since is None:
-            flash("The key has lapsed, or another was made elsewhere. Begin again.", "warn")
-        return redirect(url_for("pages.second_factor"), 303)
+        lapsed = "The key has lapsed, or another was made elsewhere. Begin again."
+        is_on = user.second_factor_since is not None
+        return lead_to("pages.second_factor", None if is_on else lapsed, "warn")
     try:
         codes = factor.confirm(user, request.form.get("code", ""))
     except ValidationError as error:

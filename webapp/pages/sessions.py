@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import flash, redirect, request, url_for
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor, current_session
 from webapp.htmx import asked_by_htmx
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.services import sessions
 
 
@@ -16,7 +17,7 @@ from webapp.services import sessions
 def session() -> ResponseReturnValue:
     """How many seconds are left. To send the form is a sign of life, as it is everywhere."""
     if request.method == "POST" and not asked_by_htmx():
-        return redirect(url_for("pages.clinics"), 303)
+        return lead_to("pages.clinics")
     row = current_session()
     assert row is not None
     seconds, most = sessions.seconds_left(row)
@@ -27,5 +28,4 @@ def session() -> ResponseReturnValue:
 @fresh
 def end_session(session_id: str) -> ResponseReturnValue:
     sessions.end(id_of(session_id), owner=current_actor())
-    flash("The session was ended: that browser has to sign in again.", "ok")
-    return redirect(url_for("pages.account"), 303)
+    return lead_to("pages.account", "The session was ended: that browser has to sign in again.")

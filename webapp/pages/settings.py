@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import flash, redirect, request, url_for
+from flask import request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -15,6 +15,7 @@ from webapp.errors import AccountMismatch, ValidationError
 from webapp.limits import per_person
 from webapp.models import Organization, User
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
 from webapp.sync import suspension
@@ -43,8 +44,8 @@ def replace_key(org_id: str) -> ResponseReturnValue:
 def disable_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     suspension.disable(organization, actor=current_actor())
-    flash("The clinic is disabled: its people cannot see it, and no sync starts.", "ok")
-    return redirect(url_for("pages.clinic_settings", org_id=org_id), 303)
+    done = "The clinic is disabled: its people cannot see it, and no sync starts."
+    return lead_to("pages.clinic_settings", done, org_id=org_id)
 
 
 @signed_in.post("/clinics/<org_id>/settings/enable")
@@ -52,8 +53,7 @@ def disable_clinic(org_id: str) -> ResponseReturnValue:
 def enable_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     suspension.enable(organization, actor=current_actor())
-    flash("The clinic is enabled again.", "ok")
-    return redirect(url_for("pages.clinic_settings", org_id=org_id), 303)
+    return lead_to("pages.clinic_settings", "The clinic is enabled again.", org_id=org_id)
 
 
 @signed_in.post("/clinics/<org_id>/settings/delete")
@@ -65,8 +65,7 @@ def delete_clinic(org_id: str) -> ResponseReturnValue:
         suspension.delete(organization, typed, actor=current_actor())
     except ValidationError as error:
         return _page(organization, {"confirmation": error.message}), 422
-    flash(f"{name} was deleted. Its patients are being removed.", "ok")
-    return redirect(url_for("pages.clinics"), 303)
+    return lead_to("pages.clinics", f"{name} was deleted. Its patients are being removed.")
 
 
 def _replace_key(organization: Organization, api_key: str, *, actor: User) -> None:
@@ -80,8 +79,7 @@ def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> Resp
         save(organization, request.form.get(field, ""), actor=current_actor())
     except (AccountMismatch, ClinikoError, ValidationError) as error:
         return _page(organization, {field: error.message}), 422
-    flash(done, "ok")
-    return redirect(url_for("pages.clinic_settings", org_id=organization.id), 303)
+    return lead_to("pages.clinic_settings", done, org_id=organization.id)
 
 
 def _page(organization: Organization, errors: dict[str, str] | None = None) -> str:

@@ -24,6 +24,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import open_to_all
+from webapp.pages.lead import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import second_factor
 from webapp.services.second_factor import Proof
@@ -64,7 +65,7 @@ _LAPSED = "This form was open for too long. Send it again."
 @open_to_all.get("/sign-in")
 def sign_in_form() -> ResponseReturnValue:
     if sessions.signed_in_user() is not None:
-        return redirect(url_for("pages.clinics"), 303)
+        return lead_to("pages.clinics")
     return _form(request.args.get("next", ""))
 
 
@@ -86,7 +87,7 @@ def sign_in() -> ResponseReturnValue:
 @open_to_all.get("/sign-in/code")
 def sign_in_code_form() -> ResponseReturnValue:
     if awaited_user() is None:
-        return redirect(url_for("open.sign_in"), 303)
+        return lead_to("open.sign_in")
     return _code_form(request.args.get("next", ""))
 
 
@@ -94,8 +95,8 @@ def sign_in_code_form() -> ResponseReturnValue:
 def sign_in_code() -> ResponseReturnValue:
     user, next_path = awaited_user(), request.form.get("next", "")
     if user is None:
-        flash("More than five minutes have passed since your password. Begin again.", "warn")
-        return redirect(url_for("open.sign_in"), 303)
+        lapsed = "More than five minutes have passed since your password. Begin again."
+        return lead_to("open.sign_in", lapsed, "warn")
     try:
         proof = attempts.by_code(user, request.form.get("code", ""))
     except RateLimited as error:
@@ -114,7 +115,7 @@ def let_in(user: User, next_path: str) -> ResponseReturnValue:
     """Sign somebody in who has shown their password, or ask for their code if they need one."""
     if user.second_factor_since is not None:
         await_code(user)
-        return redirect(url_for("open.sign_in_code", next=next_path or None), 303)
+        return lead_to("open.sign_in_code", next=next_path or None)
     sessions.sign_in(user)
     return redirect(safe_next(next_path), 303)
 
@@ -138,7 +139,7 @@ def sign_out() -> ResponseReturnValue:
         return response
 
     sessions.sign_out()
-    return redirect(url_for("open.sign_in"), 303)
+    return lead_to("open.sign_in")
 
 
 def safe_next(path: str) -> str:

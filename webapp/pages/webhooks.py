@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import flash, redirect, request, url_for
+from flask import request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
@@ -24,6 +24,7 @@ from webapp.models import (
 )
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services.webhooks import deliveries, endpoints
 
@@ -68,8 +69,7 @@ def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
         endpoints.change(endpoint, address=address, events=events, actor=current_actor())
     except ValidationError as error:
         return _one(organization, endpoint, errors={error.parameter: error.message}), 422
-    flash("The webhook was saved.", "ok")
-    return _back_to(endpoint)
+    return _back_to(endpoint, "The webhook was saved.")
 
 
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/rotate")
@@ -107,8 +107,8 @@ def test_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 def delete_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     organization = _clinic(org_id)
     endpoints.remove(_endpoint(organization, webhook_id), actor=current_actor())
-    flash("The webhook was deleted, with all of its messages.", "ok")
-    return redirect(url_for("pages.webhooks", org_id=organization.id), 303)
+    done = "The webhook was deleted, with all of its messages."
+    return lead_to("pages.webhooks", done, org_id=organization.id)
 
 
 @signed_in.post("/clinics/<org_id>/deliveries/<delivery_id>/resend")
@@ -119,8 +119,8 @@ def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
     asked = _asked(request.form)
     per_person.count_resent(current_actor())
     deliveries.resend(delivery, actor=current_actor())
-    flash("The message is sent again, under the same id.", "ok")
-    return _back_to(delivery.endpoint, **asked)
+    done = "The message is sent again, under the same id."
+    return _back_to(delivery.endpoint, done, **asked)
 
 
 def _send_test(endpoint: WebhookEndpoint, *, actor: User) -> None:
@@ -140,10 +140,8 @@ def _do(
     try:
         change(endpoint, actor=current_actor())
     except ValidationError as error:
-        flash(error.message, "bad")
-    else:
-        flash(done, "ok")
-    return _back_to(endpoint)
+        return _back_to(endpoint, error.message, "bad")
+    return _back_to(endpoint, done)
 
 
 def _clinic(org_id: str) -> Organization:
@@ -154,9 +152,11 @@ def _endpoint(organization: Organization, webhook_id: str) -> WebhookEndpoint:
     return endpoints.get(organization, id_of(webhook_id))
 
 
-def _back_to(endpoint: WebhookEndpoint, **asked: Any) -> ResponseReturnValue:
+def _back_to(
+    endpoint: WebhookEndpoint, words: str, kind: str = "ok", **asked: Any
+) -> ResponseReturnValue:
     asked |= {"org_id": endpoint.organization_id, "webhook_id": endpoint.id}
-    return redirect(url_for("pages.webhook", **asked), 303)
+    return lead_to("pages.webhook", words, kind, **asked)
 
 
 def _asked(source: parameters.Source) -> dict[str, Any]:
