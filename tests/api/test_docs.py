@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from webapp.api.error_codes import ONLY_IN_SYNC_LOGS, STATUS
-from webapp.api.openapi import operations
+from webapp.api.openapi import document, operations
 from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind
@@ -67,6 +67,14 @@ def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
     data = json.loads(unescape(example.split("&#34;data&#34;: ")[1]).rpartition("}")[0])
     assert list(data["changes"]) == list(ChangeKind)
     assert list(data)[-2:] == ["changes", "cursor"]
+
+
+def test_it_tells_of_events_and_headers_what_the_document_tells(app: Flask, page: str) -> None:
+    for event, message in document(app)["webhooks"].items():
+        told = {event: message["post"]["description"]}
+        told |= {each["name"]: each["description"] for each in message["post"]["parameters"]}
+        for name, words in told.items():
+            assert f"<dt><code>{name}</code></dt><dd>{with_code(words)}</dd>" in page
 
 
 def test_it_tells_how_long_messages_wait_for_a_webhook_that_is_paused(page: str) -> None:

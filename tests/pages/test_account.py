@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from tests.cast import PASSWORD, Cast
+from tests.codes import set_up
 from tests.pages.visitor import Visitor, text_of
 from webapp.errors import AuthenticationRequired
 from webapp.extensions import db
@@ -50,6 +51,15 @@ def test_what_cannot_be_is_said_and_nothing_changes(
     assert answer.status_code == 422
     assert says in text_of(answer)
     assert people.authenticate(cast.bob.email, PASSWORD) is not None
+
+
+def test_the_form_asks_for_less_where_a_code_stands_beside_the_password(
+    app: Flask, bob: Visitor, cast: Cast
+) -> None:
+    assert "At least 15 characters" in text_of(bob.get("/account"))
+    set_up(cast.bob)
+    again = Visitor(app).signed_in(cast.bob)
+    assert "At least 12 characters" in text_of(again.get("/account"))
 
 
 def test_guesses_are_limited_as_at_the_sign_in(bob: Visitor) -> None:

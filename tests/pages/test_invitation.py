@@ -133,6 +133,7 @@ def test_a_short_password_is_refused_and_the_link_still_works(
     visitor: Visitor, nina: tuple[User, str]
 ) -> None:
     _, secret = nina
+    assert "At least 15 characters" in text_of(visitor.get(path(secret)))
     answer = visitor.post("/invitation", secret=secret, password="short")
     assert answer.status_code == 422
     assert "at least 15 characters" in text_of(answer)

@@ -138,10 +138,11 @@ def test_beside_a_second_factor_twelve_characters_are_enough(
     hashes: list[str], length: int, alone: int, beside_a_code: int
 ) -> None:
     password = "x7#Kq9!vLp2$Rt8w"[:length]
-    for with_code, taken in ((False, alone), (True, beside_a_code)):
+    least_beside_it = passwords.MIN_LENGTH_WITH_CODE
+    for least, taken in ((passwords.MIN_LENGTH, alone), (least_beside_it, beside_a_code)):
         before = len(hashes)
         with nullcontext() if taken else pytest.raises(ValidationError, match="at least"):
-            passwords.hashed(password, with_code=with_code)
+            passwords.hashed(password, least=least)
         assert len(hashes) - before == taken
 
 

@@ -7,7 +7,7 @@ from flask import Response, current_app, jsonify, render_template
 from webapp.api.blueprints import documents
 from webapp.api.error_codes import MEANINGS, ONLY_IN_SYNC_LOGS
 from webapp.api.reference import follower, programs, reference, verifiers, with_code
-from webapp.api.webhook_messages import EXAMPLES
+from webapp.api.webhook_messages import EXAMPLES, HEADERS, TOLD_OF
 
 
 @documents.get("/v1/openapi.json")
@@ -27,6 +27,8 @@ def docs() -> str:
         follower=follower(),
         verifiers=verifiers(),
         messages={each.event: each.model_dump_json(indent=2) for each in EXAMPLES},
+        told_of=TOLD_OF,
+        headers=HEADERS,
         meanings=MEANINGS,
         only_in_sync_logs=ONLY_IN_SYNC_LOGS,
         with_code=with_code,

@@ -18,7 +18,8 @@ from webapp.api.endpoint import JSON, Endpoint, definition_of
 from webapp.api.error_codes import MEANINGS
 from webapp.api.errors import Error
 from webapp.api.shapes import Answer, Query
-from webapp.api.webhook_messages import EXAMPLES, PARAMETERS, RECEIVED, Message
+from webapp.api.syncs import KEY_PARAMETER
+from webapp.api.webhook_messages import EXAMPLES, PARAMETERS, RECEIVED, TOLD_OF, Message
 from webapp.errors import ErrorCode
 from webapp.limits import RATES
 
@@ -146,7 +147,7 @@ def _message(example: Message) -> Json:
         "operationId": example.event.replace(".", "_"),
         "tags": ["Webhooks"],
         "summary": example.event,
-        "description": " ".join((type(example).__doc__ or "").split()),
+        "description": TOLD_OF[example.event],
         "parameters": PARAMETERS,
         "requestBody": {"required": True, "content": _shown(example)},
         "responses": {"2XX": {"description": RECEIVED}},
@@ -179,13 +180,7 @@ def _parameters(path: str, definition: Endpoint) -> Iterator[Json]:
     if definition.query is not None:
         yield from _query_parameters(definition.query)
     if definition.takes_idempotency_key:
-        yield {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "1 to 255 printable ASCII characters of your own, new for each start "
-            "that you mean.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        }
+        yield KEY_PARAMETER
     if definition.version is not None:
         yield {
             "name": "If-None-Match",

@@ -24,6 +24,13 @@ SYNC_DEPRECATED = datetime(2026, 11, 1, tzinfo=UTC)
 SYNC_ENDS = datetime(2027, 11, 1, tzinfo=UTC)
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LONGEST_KEY = 255
+KEY_PARAMETER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": f"1 to {LONGEST_KEY} printable ASCII characters of your own, new for each start "
+    "that you mean.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+}
 _STARTED = {
     OperationType.FULL_PATIENTS: "Full patient sync",
     OperationType.ACTIVE_PATIENTS: "Active patients sync",

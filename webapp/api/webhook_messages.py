@@ -18,14 +18,14 @@ from webapp.models import OperationType, WebhookEvent
 Duration = Annotated[str, Field(description="As `4m 22s`.")]
 Percent = Annotated[float, Field(ge=0, le=100, description="Of its records that were stored.")]
 
-_HEADERS = {
+HEADERS = {
     "webhook-id": "Names the message, the same whenever it is sent. A message may come more than "
     "once: remember the id.",
     "webhook-timestamp": "When this try was made, in Unix seconds. Refuse what is older than five "
     "minutes.",
     "webhook-signature": "`v1,` and the HMAC-SHA256, in base64, of id, timestamp and body with "
-    "dots between them. For a day after the secret was changed there are two, with a blank "
-    "between them: one of them must hold.",
+    "dots between them. The key is the secret behind `whsec_`, from base64. For a day after the "
+    "secret was changed there are two, with a blank between them: one of them must hold.",
 }
 PARAMETERS = [
     {
@@ -35,7 +35,7 @@ PARAMETERS = [
         "description": description,
         "schema": {"type": "string"},
     }
-    for name, description in _HEADERS.items()
+    for name, description in HEADERS.items()
 ]
 RECEIVED = "It has arrived. Anything else, or nothing within 15 seconds: it comes again."
 
@@ -98,7 +98,7 @@ class SyncCompleted(Answer):
 
 
 class SyncFailed(Answer):
-    """A sync has failed."""
+    """A sync has failed: the keys of `sync.completed`, and `error_code` and `message`."""
 
     event: Literal[WebhookEvent.SYNC_FAILED]
     organization_id: Id
@@ -107,7 +107,7 @@ class SyncFailed(Answer):
 
 class PatientsChanged(Answer):
     """A sync that has ended has changed patients, also one that failed, or somebody has confirmed
-    removals that it held."""
+    removals that it held. How many, and where to read on; never who."""
 
     event: Literal[WebhookEvent.PATIENTS_CHANGED]
     organization_id: Id
@@ -115,7 +115,7 @@ class PatientsChanged(Answer):
 
 
 class WebhookTest(Answer):
-    """Somebody has asked for a test."""
+    """Somebody has asked for a test: the first three keys of `data`, and `message`."""
 
     event: Literal[WebhookEvent.TEST]
     organization_id: Id
@@ -164,3 +164,4 @@ EXAMPLES: tuple[Message, ...] = (
         ),
     ),
 )
+TOLD_OF = {each.event: " ".join((type(each).__doc__ or "").split()) for each in EXAMPLES}

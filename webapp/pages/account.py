@@ -64,6 +64,7 @@ def _page(errors: dict[str, str] | None = None) -> str:
         "account/index.html",
         person=person,
         errors=errors or {},
+        least=people.least_for(person),
         sessions=sessions_service.of(person),
         here=here,
         mail_is_set_up=mail.is_set_up(),

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from webapp.errors import NotFound, ValidationError
 from webapp.pages.blueprints import open_to_all
 from webapp.pages.sign_in import let_in
-from webapp.services import invitations
+from webapp.services import invitations, people
 
 
 @open_to_all.get("/invitation")
@@ -35,6 +35,9 @@ def accept_invitation() -> ResponseReturnValue:
 def _form(secret: str, problem: str | None = None) -> ResponseReturnValue:
     user = invitations.user_of(secret)
     status = 410 if user is None else 422 if problem else 200
-    page = render_template("invitation/form.html", secret=secret, person=user, problem=problem)
+    least = user and people.least_for(user)
+    page = render_template(
+        "invitation/form.html", secret=secret, person=user, least=least, problem=problem
+    )
     # The address holds the secret. Not "no-referrer": the check of forms wants to see the origin.
     return page, status, {"Referrer-Policy": "strict-origin"}

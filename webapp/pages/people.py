@@ -16,7 +16,7 @@ from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.lead import lead_to
-from webapp.services import invitations, organizations, roles, second_factor
+from webapp.services import invitations, organizations, passwords, roles, second_factor
 from webapp.services import people as people_service
 
 _NO_CLINIC = "0"  # as the form says it
@@ -185,4 +185,5 @@ def _page(
         roles=GRANTS[Role(actor.role)],
         clinics=organizations.visible_to(actor),
         own_id=actor.id,
+        least_alone=passwords.MIN_LENGTH,
     )

@@ -14,7 +14,7 @@ from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url, shows_notices
 from webapp.models import Organization
 from webapp.pages import filters
 from webapp.pages.picture import picture
-from webapp.services import counts, sessions
+from webapp.services import counts, search, sessions
 from webapp.services.connection import page_in_cliniko, same_account
 from webapp.services.webhooks import endpoints
 
@@ -27,6 +27,7 @@ def init_app(app: Flask) -> None:
         HTMX_CONFIG=HTMX_CONFIG,
         HTMX_INTEGRITY=HTMX_INTEGRITY,
         HTMX_URL=htmx_url(app),
+        LONGEST_SEARCH=search.LONGEST,
         clock_name=clock_name,
         is_fresh=is_fresh,
         may=may,

@@ -31,16 +31,15 @@ AT_ONCE = 2
 _room = BoundedSemaphore(AT_ONCE)
 
 
-def hashed(password: str, *, about: Iterable[str] = (), with_code: bool = False) -> str:
-    """The hash to store. `about` is what can be known of the person, `with_code` whether they have
-    a second factor.
+def hashed(password: str, *, about: Iterable[str] = (), least: int = MIN_LENGTH) -> str:
+    """The hash to store. `about` is what can be known of the person, `least` how many characters
+    theirs must have.
 
     Raises ValidationError for a password that is too short, too long, guessed first, known from a
     breach, or if the list of those cannot be read.
     """
     _check_size(password)
     typed, password = password, _normalized(password)
-    least = MIN_LENGTH_WITH_CODE if with_code else MIN_LENGTH
     if len(password) < least:
         raise ValidationError(
             f"Choose a password of at least {least} characters.", parameter="password"

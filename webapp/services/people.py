@@ -65,8 +65,13 @@ def hashed_for(user: User, password: str) -> str:
     """The hash of a password that this person has chosen. Raises ValidationError for one that is
     too short for them, too long, guessed first, or breached."""
     clinic = user.organization.name if user.organization else ""
+    return passwords.hashed(password, about=(user.email, clinic), least=least_for(user))
+
+
+def least_for(user: User) -> int:
+    """How many characters a password of this person must have."""
     with_code = user.second_factor_since is not None
-    return passwords.hashed(password, about=(user.email, clinic), with_code=with_code)
+    return passwords.MIN_LENGTH_WITH_CODE if with_code else passwords.MIN_LENGTH
 
 
 def end_sessions(user: User, *, actor: User | None = None) -> None:
