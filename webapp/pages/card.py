@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from webapp.clock import now
 from webapp.htmx import asked_by_htmx
 from webapp.models import Organization, SyncLog
+from webapp.pages.card_words import headline, is_apart
 from webapp.pages.lead import lead_to
 from webapp.queue import workers_connected
 from webapp.sync import held, history
@@ -23,7 +24,13 @@ def card_context(log: SyncLog | None) -> dict[str, Any]:
     """What `syncs/_card.html` needs beside the clinic."""
     # A running sync asks Cliniko again, so nothing is to be decided; and it is asked for often.
     batches = [] if log is None or log.is_running else held.batches(log.organization_id)
-    return {"log": log, "no_worker": log is not None and _waits_in_vain(log), "held": batches}
+    return {
+        "log": log,
+        "headline": log and headline(log),
+        "is_apart": log is not None and is_apart(log),
+        "no_worker": log is not None and _waits_in_vain(log),
+        "held": batches,
+    }
 
 
 def card(organization: Organization, log: SyncLog | None, notice: str | None = None) -> str:

@@ -1,0 +1,67 @@
+"""What the card of a sync says of it beside its percentage. Pure."""
+
+from __future__ import annotations
+
+from webapp.models import OperationType, SyncLog, SyncPhase
+from webapp.pages.filters import change_words
+from webapp.pages.outcome import Outcome, outcome
+
+_PHASES = {
+    SyncPhase.QUEUED: "Waiting for a worker",
+    SyncPhase.CONNECTING: "Connecting to Cliniko",
+    SyncPhase.RECONCILING: "Looking for what changed meanwhile",
+}
+
+
+def headline(log: SyncLog) -> str:
+    """How a sync goes, or what came of it. Since when a completed sync of changes has asked, which
+    each page tells by its own clock, the template puts behind it."""
+    state = outcome(log)
+    if state is Outcome.RUNNING:
+        return _goes(log)
+    if state is Outcome.CANCELLED:
+        return "Cancelled; what was stored is kept"
+    if state is Outcome.FAILED:
+        return "Ended here; what was stored is kept"
+    some = f"{log.records_success:,} of {log.records_processed:,}"
+    if log.operation_type == OperationType.RETRY_FAILED:
+        return f"{some} records could be stored now"
+    if state is Outcome.COMPLETED:
+        return _has_completed(log)
+    if log.progress.get("changed_since"):
+        return f"{some} patients who changed could be stored"
+    return f"{some} patients are in step"
+
+
+def is_apart(log: SyncLog) -> bool:
+    """Whether both sides are not the same after a sync, for a reason that nobody knows: what is
+    held, kept or not asked about is one."""
+    shown = log.progress
+    if outcome(log) is not Outcome.COMPLETED or not shown.get("certificate"):
+        return False
+    known = ("removals_held", "removals_kept", "removals_unasked")
+    return not (shown["certificate"]["in_step"] or any(shown.get(reason) for reason in known))
+
+
+def _goes(log: SyncLog) -> str:
+    left, phase = log.progress.get("estimated_remaining"), log.progress.get("phase")
+    if log.cancel_requested_at:
+        return "Stopping after the page at hand"
+    if phase in _PHASES:
+        return _PHASES[phase]
+    return f"about {left} left" if left else "Reading patients"
+
+
+def _has_completed(log: SyncLog) -> str:
+    shown, count = log.progress, log.records_success
+    were, are = ("patient was", "patient is") if count == 1 else ("patients were", "patients are")
+    if shown.get("changed_since"):
+        return change_words(shown["changes"])
+    if log.operation_type == OperationType.ACTIVE_PATIENTS:
+        return f"{count:,} active {were} read"
+    if is_apart(log):
+        return f"{count:,} {were} read"
+    if not count:
+        return "No patient in Cliniko, and none here"
+    proven = (shown.get("certificate") or {}).get("in_step")
+    return f"{'All ' if proven and count > 1 else ''}{count:,} {are} in step"
