@@ -16,6 +16,12 @@ def whole_second(timestamp: float) -> datetime:
     return datetime.fromtimestamp(ceil(timestamp), UTC)
 
 
+def zone_name(moment: datetime) -> str:
+    """`AEDT`; `UTC-03` where a zone has no letters of its own."""
+    name = moment.strftime("%Z")
+    return name if name.isalpha() else f"UTC{name}"
+
+
 def iso(moment: datetime) -> str:
     """A moment as the API writes it: UTC with whole seconds and `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

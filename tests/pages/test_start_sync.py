@@ -80,13 +80,18 @@ def test_a_second_press_shows_the_running_sync(bob: Visitor, path: str, cast: Ca
 
 
 def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: Cast) -> None:
-    make_log(cast.surf, started_at=now(), origin="dashboard")
+    started_at = now().replace(microsecond=0)
+    make_log(cast.surf, started_at=started_at, origin="dashboard")
     answer = bob.post_fragment(path)
 
     assert answer.status_code == 200
     assert "synced less than five minutes ago" in text_of(answer)
-    assert "can be started in 5 minutes, at" in text_of(answer)
-    assert "UTC" in text_of(answer)
+    at = started_at + timedelta(minutes=5)
+    assert f"The next sync can be started at {at:%H:%M:%S} UTC." in text_of(answer)
+    with transaction():
+        cast.surf.time_zone = "Australia/Brisbane"  # ten hours ahead, in summer too
+    at += timedelta(hours=10)
+    assert f"at {at:%H:%M:%S} AEST." in text_of(bob.post_fragment(path))
     assert "HX-Trigger" not in answer.headers
     bob.post(path)
     assert "synced less than five minutes ago" in text_of(bob.get(f"/clinics/{cast.surf.id}"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
-from tests.api.rows import make_log, refuse
+from tests.api.rows import make_log, record, refuse, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.models import OperationType, SyncStatus
+from webapp.extensions import db
+from webapp.models import OperationType, Patient, SyncStatus
 from webapp.sync.certificate import Tally, Version, certificate
 from webapp.sync.progress import Progress
 
@@ -28,6 +31,17 @@ def test_each_failed_record_says_which_where_and_why(vera: Visitor, cast: Cast) 
     log = refuse(cast.surf, 1)
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
     assert "Cliniko id Page Field Reason Now 900 3 date_of_birth is no date Not stored" in words
+
+
+def test_a_failed_record_leads_to_the_version_that_is_stored(
+    vera: Visitor, bob: Visitor, cast: Cast
+) -> None:
+    store(cast.surf, record(900, "Olivia", "Nguyen"))
+    stored = db.session.scalars(select(Patient.id)).one()
+    path = f"/clinics/{cast.surf.id}/syncs/{refuse(cast.surf, 2).id}"
+    (link,) = re.findall(r'href="([^"]+)">The version that is stored', bob.get(path).text)
+    assert link == f"/clinics/{cast.surf.id}/patients/{stored}"
+    assert "The version that is stored" not in vera.get(path).text
 
 
 def test_failed_records_come_in_pages(vera: Visitor, cast: Cast) -> None:

@@ -10,7 +10,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from webapp.clock import iso, now
+from webapp.clock import iso, now, zone_name
 from webapp.durations import ago_words, duration_words
 from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
@@ -96,14 +96,14 @@ def moment(context: Context, value: datetime | str | None) -> Markup | str:
 def clock(context: Context, value: datetime | str) -> Markup:
     """`21:30:00 AEDT`, for what happens today."""
     shown = _shown(context, value)
-    return _time(shown, f"{shown:%H:%M:%S} {_zone(shown)}")
+    return _time(shown, f"{shown:%H:%M:%S} {zone_name(shown)}")
 
 
 @pass_context
 def planned(context: Context, value: datetime) -> Markup:
     """`Mon 23 Nov 2026, 21:30 AEDT`, for what a timetable names."""
     shown = _shown(context, value)
-    return _time(shown, f"{shown:%a} {_date(shown)}, {shown:%H:%M} {_zone(shown)}")
+    return _time(shown, f"{shown:%a} {_date(shown)}, {shown:%H:%M} {zone_name(shown)}")
 
 
 @pass_context
@@ -191,7 +191,7 @@ def _time(value: datetime, words: str) -> Markup:
 
 
 def _in_full(value: datetime) -> str:
-    return f"{_date(value)}, {value:%H:%M:%S} {_zone(value)}"
+    return f"{_date(value)}, {value:%H:%M:%S} {zone_name(value)}"
 
 
 def _shown(context: Context, value: datetime | str) -> datetime:
@@ -199,12 +199,6 @@ def _shown(context: Context, value: datetime | str) -> datetime:
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value.astimezone(clock_of_page(context))
-
-
-def _zone(value: datetime) -> str:
-    """`AEDT`; `UTC-03` where a zone has no letters of its own."""
-    name = value.strftime("%Z")
-    return name if name.isalpha() else f"UTC{name}"
 
 
 def _date(value: date) -> str:

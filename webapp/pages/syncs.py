@@ -25,6 +25,7 @@ from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
 from webapp.pages.templating import render_clinic
 from webapp.pages.timeline import timeline
+from webapp.services import patients
 from webapp.sync import history
 from webapp.sync.failures import open_keys
 from webapp.sync.start import cancel_sync, start_sync
@@ -123,6 +124,7 @@ def sync(org_id: str, sync_id: str) -> str:
         failures=failures,
         failure_count=history.failure_count(log),
         open_failures=open_keys(organization.id) if failures else [],
+        stored=patients.ids_of(organization, [each.cliniko_patient_id for each in failures]),
         stretches=timeline(log),
         page=page,
         per_page=PER_PAGE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -62,6 +63,14 @@ def get(organization: Organization, patient_id: int) -> Patient:
     if patient is None:
         raise NotFound()
     return patient
+
+
+def ids_of(organization: Organization, cliniko_ids: Sequence[str]) -> dict[str, int]:
+    """The ids of those of a clinic's patients whom Cliniko calls so, by Cliniko's ids."""
+    found = select(Patient.cliniko_patient_id, Patient.id).where(
+        Patient.organization_id == organization.id, Patient.cliniko_patient_id.in_(cliniko_ids)
+    )
+    return dict(db.session.execute(found).all())
 
 
 def survivor(patient: Patient) -> Patient | None:

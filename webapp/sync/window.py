@@ -8,11 +8,11 @@ from math import ceil
 
 from sqlalchemy import Select, select
 
-from webapp.clock import iso, now, whole_second
-from webapp.durations import remaining_words
+from webapp.clock import iso, now, whole_second, zone_name
 from webapp.errors import ErrorCode, RateLimited
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
+from webapp.services.schedules import clock_of
 
 START_WINDOW = timedelta(minutes=5)
 LIMITED_ORIGINS = (SyncOrigin.API, SyncOrigin.DASHBOARD)
@@ -51,9 +51,10 @@ def refuse_early(
     exactly = log.started_at + START_WINDOW
     retry_at = whole_second(exactly.timestamp())
     seconds = (exactly - now()).total_seconds()
+    # The time alone, for the words may stand on a page until it has come.
+    shown = retry_at.astimezone(clock_of(organization))
     raise RateLimited(
-        f"{why} The next sync can be started in {remaining_words(seconds)}, "
-        f"at {retry_at:%H:%M:%S} UTC.",
+        f"{why} The next sync can be started at {shown:%H:%M:%S} {zone_name(shown)}.",
         retry_after=ceil(seconds),
         retry_at=iso(retry_at),
         **details,
