@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from datetime import datetime
 from math import ceil
 
 from flask import Flask, Response, after_this_request, request
-from flask_limiter import Limiter, RateLimitExceeded
+from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits import parse
 
@@ -62,15 +61,17 @@ def count() -> None:
 
     Raises RateLimited (details: `retry_at`); then the request was not counted.
     """
-    if request.endpoint not in BY_CALLER:
+    endpoint = request.endpoint or ""
+    if endpoint not in BY_CALLER:
         return
-    with suppress(RateLimitExceeded):
-        _count()
-    current = limiter.current_limit
-    assert current is not None
-    tell(current.limit.amount, current.remaining, whole_second(current.window.reset_time))
-    if current.breached:
-        raise refusal(RateLimited, "Too many requests.", resets=current.window.reset_time)
+    rate = parse(BY_CALLER[endpoint])
+    caller_and_clinic = f"{current_actor().id}:{(request.view_args or {})['org_id']}"
+    counted = (caller_and_clinic, COUNTED_AS.get(endpoint, endpoint))
+    allowed = limiter.limiter.hit(rate, *counted)
+    window = limiter.limiter.get_window_stats(rate, *counted)
+    tell(rate.amount, window.remaining, whole_second(window.reset_time))
+    if not allowed:
+        raise refusal(RateLimited, "Too many requests.", resets=window.reset_time)
 
 
 def refusal(kind: type[RateLimited], words: str, *, resets: float) -> RateLimited:
@@ -90,23 +91,6 @@ def tell(limit: int, remaining: int, resets_at: datetime) -> None:
     @after_this_request
     def add_headers(response: Response) -> Response:
         return _told(response, limit, remaining, resets_at.timestamp())
-
-
-def _rate() -> str:
-    return BY_CALLER[request.endpoint or ""]
-
-
-def _counted_as(endpoint: str) -> str:
-    return COUNTED_AS.get(endpoint, endpoint)
-
-
-def _caller_and_clinic() -> str:
-    return f"{current_actor().id}:{(request.view_args or {})['org_id']}"
-
-
-@limiter.shared_limit(_rate, scope=_counted_as, key_func=_caller_and_clinic)
-def _count() -> None:
-    """Flask-Limiter counts before this body, which has nothing left to do."""
 
 
 def _tell_of_uncounted(response: Response) -> Response:
