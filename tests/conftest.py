@@ -249,7 +249,7 @@ def app(
     app = factory(settings)
     app.config["TESTING"] = True
     app.jinja_env.bytecode_cache = compiled_templates
-    origins.current.set(origins.Origin("worker"))  # the last test may have asked by another way
+    origins.current.set(origins.SYSTEM)  # the last test may have asked by another way
     with app.app_context():
         yield app
         db.session.remove()

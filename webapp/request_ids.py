@@ -37,7 +37,7 @@ def _begin() -> None:
     # A thread serves one request after the other: forget what the last one bound.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    via = "api" if request.path.startswith("/api/") else "page"
+    via = origins.Way.API if f"{request.path}/".startswith("/api/") else origins.Way.PAGE
     origins.current.set(origins.Origin(via, ip=request.remote_addr, request_id=g.request_id))
 
 

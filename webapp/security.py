@@ -15,6 +15,7 @@ from werkzeug.wsgi import get_host
 from webapp import request_ids
 from webapp.errors import SentByOthers, ValidationError
 from webapp.htmx import htmx_url
+from webapp.services import origins
 
 csrf = CSRFProtect()
 
@@ -115,8 +116,8 @@ def _refuse_unreadable_query() -> None:
 
 def _refuse_other_sites() -> None:
     """Browsers tell which site made them send a form; those that do not say so name its origin.
-    A second line behind the tokens. Below /api cookies open nothing."""
-    if request.method in ("GET", "HEAD", "OPTIONS", "TRACE") or request.path.startswith("/api/"):
+    A second line behind the tokens. In the API cookies open nothing."""
+    if request.method in ("GET", "HEAD", "OPTIONS", "TRACE") or origins.by_api():
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:

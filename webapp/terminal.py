@@ -41,7 +41,7 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
         for given in (*args, *kwargs.values()):
             _check_text(given)
         try:
-            with origins.coming_by(origins.Origin("command")), database_in_words():
+            with origins.coming_by(origins.Origin(origins.Way.COMMAND)), database_in_words():
                 return command(*args, **kwargs)
         except (AppError, ClinikoError) as error:
             raise CannotBeDone(error.message) from error

@@ -82,6 +82,7 @@ HTTP = [
     ("GET", "/api/", {}, 404),
     ("GET", "/api/v1", {}, 404),
     ("GET", "/api/v1/", {}, 404),
+    ("POST", "/api", {"headers": {"Sec-Fetch-Site": "cross-site"}}, 404),
     ("POST", "/api/v1/nothing", {}, 404),
     ("GET", "/api/v2/cliniko/status/1", {}, 404),
     ("GET", "/api/v1/cliniko/status", {}, 404),

@@ -56,7 +56,9 @@ def events() -> list[AuditEvent]:
 
 @on_both
 def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: Cast) -> None:
-    way = origins.current.set(origins.Origin("api", ip="192.0.2.7", request_id="a-request"))
+    way = origins.current.set(
+        origins.Origin(origins.Way.API, ip="192.0.2.7", request_id="a-request")
+    )
     try:
         audit.note(
             Event.ACCESS_DENIED,
@@ -301,7 +303,7 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
 ) -> None:
     bob, surf = cast.bob, cast.surf
     session, _ = sessions.begin(bob, address="", agent="")
-    way = origins.current.set(origins.Origin("page"))
+    way = origins.current.set(origins.Origin(origins.Way.PAGE))
     try:
         origins.let_in(bob, session)
         organizations.rename(surf, "Before", actor=bob)

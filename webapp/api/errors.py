@@ -23,6 +23,7 @@ from webapp.cliniko.errors import ClinikoError, TimedOut
 from webapp.clock import iso, now
 from webapp.errors import AppError, ErrorCode, InvalidOrganizationId, NotFound
 from webapp.limits import refusals
+from webapp.services import origins
 
 log = structlog.get_logger()
 
@@ -80,11 +81,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _handle)
 
 
-def is_api_request() -> bool:
-    """Whether the request at hand is for the API, whether its address is known or not."""
-    return request.path == "/api" or request.path.startswith("/api/")
-
-
 def answer(error: Exception) -> Response:
     """An error as the API tells it. What nobody expected is logged, and not told."""
     failure = _failure_of(error)
@@ -112,7 +108,7 @@ def _handle(error: Exception) -> ResponseReturnValue:
 
 
 def _told(error: Exception) -> ResponseReturnValue:
-    if is_api_request():
+    if origins.by_api():
         return answer(error)
     page_errors = current_app.extensions.get("page_errors")
     if page_errors is not None:

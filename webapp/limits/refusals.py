@@ -81,7 +81,7 @@ def note_event(event: Event, **details: str | None) -> bool:
 
 
 def _whoever_asks() -> User | None:
-    if origins.current.get().via == "api":
+    if origins.by_api():
         actor: User | None = g.get("actor")
         return actor
     return sessions.signed_in_user()

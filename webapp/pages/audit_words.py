@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.services.audit import Event, Result
+from webapp.services.origins import Way
 
 # What whoever stands in the row did; {person} is whom it was done to.
 WORDS = {
@@ -78,14 +79,14 @@ WORDS = {
     Event.FOREIGN_JOB_REFUSED: "refused a job that is none of ours",
 }
 RESULTS = {Result.OK: "Done", Result.REFUSED: "Refused", Result.FAILED: "Failed"}
-WAYS = {
-    "page": "Dashboard",
-    "api": "API",
-    "command": "Command line",
-    "worker": "Worker",
+WAYS: dict[str, str] = {
+    Way.PAGE: "Dashboard",
+    Way.API: "API",
+    Way.COMMAND: "Command line",
+    Way.WORKER: "Worker",
 }
 _BY_NAME = {str(event): words for event, words in WORDS.items()}
-_NOBODY = {"command": "Command line", "worker": "Patient Sync"}
+_NOBODY: dict[str, str] = {Way.COMMAND: "Command line", Way.WORKER: "Patient Sync"}
 
 
 def choice_words(event: Event) -> str:

@@ -176,7 +176,7 @@ def _told(
         "actor_id": actor.id if actor else None,
         "actor": actor.email if actor else None,
         "role": actor.role if actor else None,
-        "via": way.via,
+        "via": str(way.via),
         "ip": way.ip,
         "request_id": way.request_id,
         "subject": subject,

@@ -30,7 +30,7 @@ def seed() -> str:
             f".venv/bin/flask --app webapp set-password {ADMIN}"
         )
     password = "-".join(secrets.token_hex(3) for _ in range(4))
-    origins.current.set(origins.Origin("command"))
+    origins.current.set(origins.Origin(origins.Way.COMMAND))
     organizations.add(CLINIC, DEMO_CLINIKO_KEY)
     people.create(ADMIN, password, role=Role.ADMIN)
     return f"Sign in as {ADMIN} with the password {password} (shown only this once)."

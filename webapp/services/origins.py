@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from sqlalchemy import ColumnElement, exists, select
 
 from webapp.errors import AuthenticationRequired, InsufficientPermissions
 from webapp.extensions import db
 from webapp.models import ApiToken, User, UserSession
+
+
+class Way(StrEnum):
+    """By which way something is asked for."""
+
+    PAGE = "page"
+    API = "api"
+    COMMAND = "command"
+    WORKER = "worker"
 
 
 @dataclass(frozen=True)
@@ -29,17 +39,22 @@ class LetIn:
 
 @dataclass(frozen=True)
 class Origin:
-    """The way by which something was asked for: `page`, `api`, `command` or `worker`."""
+    """Where something comes from, and as what whoever asks for it was let in."""
 
-    via: str
+    via: Way
     ip: str | None = None
     request_id: str | None = None
     let_in: LetIn | None = None
 
 
-SYSTEM = Origin("worker")
+SYSTEM = Origin(Way.WORKER)
 # Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
 current: ContextVar[Origin] = ContextVar("origin", default=SYSTEM)
+
+
+def by_api() -> bool:
+    """Whether the request at hand is for the API, whether its address is known or not."""
+    return current.get().via is Way.API
 
 
 @contextmanager
