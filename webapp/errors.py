@@ -169,6 +169,15 @@ class QueueUnavailable(AppError):
         self.retry_after = 30
 
 
+class DatabaseUnavailable(AppError):
+    error_code = ErrorCode.DATABASE_UNAVAILABLE
+    default_message = "The database cannot be reached or is too busy. Try again in a moment."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.retry_after = 5
+
+
 class AuditUnavailable(AppError):
     error_code = ErrorCode.DATABASE_UNAVAILABLE
     default_message = (

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 from flask import Flask
 from sqlalchemy import create_engine
 
 from tests.cast import Cast
 from tests.pages.visitor import Visitor, text_of
+from webapp.api.error_codes import STATUS
+from webapp.errors import (
+    AppError,
+    AuditUnavailable,
+    DatabaseUnavailable,
+    InsufficientPermissions,
+    InvalidOrganizationId,
+    NotFound,
+    OrganizationDisabled,
+    OrganizationNotFound,
+    QueueUnavailable,
+    RateLimited,
+    SyncNotRunning,
+    ValidationError,
+)
 from webapp.extensions import db
 
 
@@ -53,13 +70,46 @@ def test_our_own_mistake_is_owned_and_not_explained(bob: Visitor) -> None:
     assert "Traceback" not in answer.text
 
 
+EXPECTED = [
+    AuditUnavailable(),
+    DatabaseUnavailable(),
+    InsufficientPermissions(),
+    InvalidOrganizationId(),
+    NotFound(),
+    OrganizationDisabled(),
+    OrganizationNotFound(),
+    QueueUnavailable(),
+    RateLimited("Too often.", retry_after=7),
+    ValidationError("Not like this.", parameter="name"),
+]
+
+
+@pytest.mark.parametrize("error", EXPECTED, ids=lambda error: type(error).__name__)
+def test_an_error_that_pages_expect_has_the_status_that_it_has_in_the_api(
+    bob: Visitor, monkeypatch: pytest.MonkeyPatch, error: AppError
+) -> None:
+    monkeypatch.setattr("webapp.services.organizations.visible_to", Mock(side_effect=error))
+    assert bob.get("/clinics").status_code == STATUS[error.error_code]
+
+
+def test_an_error_that_pages_do_not_expect_is_logged_as_a_mistake_of_ours(
+    bob: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = SyncNotRunning()
+    monkeypatch.setattr("webapp.services.organizations.visible_to", Mock(side_effect=error))
+    assert bob.get("/clinics").status_code == 500
+    assert "page_failed" in caplog.text
+
+
 def test_without_a_database_the_page_of_trouble_is_drawn_all_the_same(
-    bob: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch
+    bob: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(db.engines, None, create_engine("sqlite:////nowhere/at/all.db"))
     answer = bob.get("/clinics")
     assert answer.status_code == 503
     assert "has trouble just now" in text_of(answer)
+    assert answer.headers["Retry-After"] == "5"
+    assert "database_unavailable" in caplog.text
 
 
 def test_without_a_database_what_is_refused_is_our_trouble_too(

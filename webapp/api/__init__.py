@@ -9,7 +9,6 @@ from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprin
     changes,
     connection,
     docs,
-    errors,
     organizations,
     patients,
     schedules,
@@ -28,7 +27,7 @@ DOORS = (guarded, open_to_all, documents)
 
 
 def init_app(app: Flask) -> None:
-    """Register the endpoints, the one shape of errors, and the description of it all.
+    """Register the endpoints and the description of it all.
 
     Raises LookupError for an endpoint that was never described.
     """
@@ -36,5 +35,4 @@ def init_app(app: Flask) -> None:
     app.json.sort_keys = False  # the description reads in the order in which it was written
     for blueprint in DOORS:
         app.register_blueprint(blueprint)
-    errors.init_app(app)
     app.extensions["openapi"] = document(app)

@@ -8,12 +8,8 @@ from math import ceil
 from typing import Annotated, Any, Literal
 
 import structlog
-from flask import Flask, Response, current_app, request
-from flask.typing import ResponseReturnValue
+from flask import Response, request
 from pydantic import Field, JsonValue
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import HTTPException
 
 from webapp.api.error_codes import STATUS
@@ -22,8 +18,6 @@ from webapp.auth.guards import organization_id_of
 from webapp.cliniko.errors import ClinikoError, TimedOut
 from webapp.clock import iso, now
 from webapp.errors import AppError, ErrorCode, InvalidOrganizationId, NotFound
-from webapp.limits import refusals
-from webapp.services import origins
 
 log = structlog.get_logger()
 
@@ -40,10 +34,6 @@ _OF_HTTP = {
     ),
 }
 _BAD_REQUEST = (ErrorCode.VALIDATION_ERROR, "The request cannot be read. Check its form.")
-_DATABASE_UNAVAILABLE = (
-    ErrorCode.DATABASE_UNAVAILABLE,
-    "The database cannot be reached or is too busy. Try again in a moment.",
-)
 _INTERNAL_ERROR = (ErrorCode.INTERNAL_ERROR, AppError.default_message)
 
 
@@ -76,11 +66,6 @@ class _Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def init_app(app: Flask) -> None:
-    """Answer every error: below /api here, elsewhere as `app.extensions["page_errors"]` says."""
-    app.register_error_handler(Exception, _handle)
-
-
 def answer(error: Exception) -> Response:
     """An error as the API tells it. What nobody expected is logged, and not told."""
     failure = _failure_of(error)
@@ -99,26 +84,6 @@ def answer(error: Exception) -> Response:
     return response
 
 
-def _handle(error: Exception) -> ResponseReturnValue:
-    try:
-        refusals.note(error)
-        return _told(error)
-    except (OperationalError, NoConnectionFree) as trouble:
-        return _told(trouble)  # who was refused could not be looked up
-
-
-def _told(error: Exception) -> ResponseReturnValue:
-    if origins.by_api():
-        return answer(error)
-    page_errors = current_app.extensions.get("page_errors")
-    if page_errors is not None:
-        page: ResponseReturnValue = page_errors(error)
-        return page
-    if isinstance(error, HTTPException):
-        return error
-    raise error
-
-
 def _failure_of(error: Exception) -> _Failure:
     match error:
         case AppError():
@@ -128,12 +93,6 @@ def _failure_of(error: Exception) -> _Failure:
             return _of_cliniko(error)
         case HTTPException():
             return _of_http(error)
-        case ObjectDeletedError():  # somebody has deleted meanwhile what this request had found
-            return _failure_of(NotFound())
-        case OperationalError() | NoConnectionFree():
-            log.error("database_unavailable", exc_info=error)
-            status = STATUS[ErrorCode.DATABASE_UNAVAILABLE]
-            return _Failure(status, *_DATABASE_UNAVAILABLE, retry_after=5)
         case _:
             log.error("request_failed", exc_info=error)
             return _Failure(HTTPStatus.INTERNAL_SERVER_ERROR, *_INTERNAL_ERROR)

@@ -14,7 +14,6 @@ from webapp.pages import (  # noqa: F401  (each adds its pages to the blueprints
     confirm,
     connection,
     csp_reports,
-    errors,
     export,
     health,
     invitation,
@@ -38,10 +37,9 @@ DOORS = (signed_in, open_to_all)
 
 
 def init_app(app: Flask) -> None:
-    """Register the pages, the words of the templates and the answers to errors."""
+    """Register the pages and the words of the templates."""
     auth_sessions.init_app(app)
     templating.init_app(app)
     for blueprint in DOORS:
         app.register_blueprint(blueprint)
-    app.extensions["page_errors"] = errors.answer
     app.wsgi_app = Glance(app)  # type: ignore[method-assign]

@@ -10,9 +10,6 @@ import structlog
 from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
-from sqlalchemy.orm.exc import ObjectDeletedError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from webapp.auth import sessions
@@ -20,6 +17,7 @@ from webapp.errors import (
     AppError,
     AuditUnavailable,
     AuthenticationRequired,
+    DatabaseUnavailable,
     InsufficientPermissions,
     InvalidOrganizationId,
     NotFound,
@@ -92,17 +90,17 @@ def answer(error: Exception) -> ResponseReturnValue:
 
 
 def _status_of(error: Exception) -> int:
+    """That of the API for what a page expects; whatever else comes is a mistake of ours."""
     match error:
         case InsufficientPermissions() | OrganizationDisabled():
             return HTTPStatus.FORBIDDEN
-        # ObjectDeletedError: somebody has deleted meanwhile what this request had found.
-        case NotFound() | OrganizationNotFound() | ObjectDeletedError():
+        case NotFound() | OrganizationNotFound():
             return HTTPStatus.NOT_FOUND
         case InvalidOrganizationId() | ValidationError():
             return HTTPStatus.BAD_REQUEST
         case RateLimited():
             return HTTPStatus.TOO_MANY_REQUESTS
-        case QueueUnavailable() | AuditUnavailable() | OperationalError() | NoConnectionFree():
+        case QueueUnavailable() | AuditUnavailable() | DatabaseUnavailable():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case HTTPException(code=int(code)):
             return code
