@@ -44,7 +44,7 @@ def fail_newest(cast: Cast) -> None:
     log = history.latest(cast.surf)
     assert log is not None
     with transaction():
-        ending.fail(log, recovery.LOST.error_code, recovery.LOST.message)
+        ending.fail(log, recovery.LOST)
 
 
 def assert_repeated(again: TestResponse, first: TestResponse) -> None:

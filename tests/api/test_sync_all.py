@@ -143,7 +143,7 @@ def test_a_sync_that_failed_gives_its_window_back(bob: FlaskClient, url: str, ca
     log = history.latest(cast.surf)
     assert log is not None
     with transaction():
-        ending.fail(log, "CLINIKO_UNAVAILABLE", "Cliniko cannot be reached.")
+        ending.fail(log, ending.Closing("CLINIKO_UNAVAILABLE", "Cliniko cannot be reached."))
 
     assert bob.post(url).status_code == 200
 

@@ -40,7 +40,7 @@ def written(cast: Cast) -> dict[str, str]:
     broken = make_log(cast.surf, SyncStatus.RUNNING, records_success=2, records_failed=1)
     with transaction():
         ending.tell_of_changes(changed, dict.fromkeys(ChangeKind, 1), cursor=0)
-        ending.fail(broken, "CLINIKO_FORBIDDEN", "It may not see the patients.")
+        ending.fail(broken, ending.Closing("CLINIKO_FORBIDDEN", "It may not see the patients."))
     whole = make_log(cast.surf, SyncStatus.RUNNING, records_success=3)
     with transaction():
         ending.complete(whole)

@@ -55,7 +55,7 @@ def fails(
 ) -> SyncLog:
     log = make_log(clinic, SyncStatus.RUNNING, operation_type=kind)
     with transaction():
-        ending.fail(log, code, "Cliniko has trouble. Try again later.")
+        ending.fail(log, ending.Closing(code, "Cliniko has trouble. Try again later."))
     return log
 
 
@@ -415,7 +415,7 @@ def test_what_is_only_read_again_and_the_end_of_a_clinic_are_no_news(cast: Cast)
     fails(cast.surf, ErrorCode.ORGANIZATION_NOT_FOUND)
     log = make_log(cast.surf, SyncStatus.RUNNING, operation_type=OperationType.RETRY_FAILED)
     with transaction():
-        ending.fail(log, ErrorCode.CLINIKO_UNAVAILABLE, "Cliniko has trouble.")
+        ending.fail(log, ending.Closing(ErrorCode.CLINIKO_UNAVAILABLE, "Cliniko has trouble."))
     completes(cast.surf)
     assert kinds("bob@example.com") == []
 

@@ -207,7 +207,7 @@ def test_a_closed_sync_stays_closed(begin: Begin) -> None:
     log = begin()
     worked_on(log, lease_ends=timedelta(seconds=5))
     with transaction():
-        ending.fail(log, "SYNC_CANCELLED", "Cancelled.")
+        ending.fail(log, recovery.CANCELLED)
 
     assert not recovery.hand_over(log.id, 1, interrupted=False)
     with pytest.raises(lease.LeaseLost), transaction():
@@ -257,7 +257,7 @@ def test_trouble_with_one_clinic_keeps_nobody_else_waiting(
         worked_on(log, lease_ends=-timedelta(seconds=1))
     settle, troubled = recovery.settle, first.id
 
-    def settle_some(sync_log_id: int) -> recovery.Closing | None:
+    def settle_some(sync_log_id: int) -> ending.Closing | None:
         if sync_log_id == troubled:
             raise AuditUnavailable()
         return settle(sync_log_id)

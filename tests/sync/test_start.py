@@ -43,7 +43,7 @@ def press(
 def end(log: SyncLog, status: SyncStatus) -> None:
     with transaction():
         if status == SyncStatus.FAILED:
-            ending.fail(log, "CLINIKO_AUTH_FAILED", "The key was refused.")
+            ending.fail(log, ending.Closing("CLINIKO_AUTH_FAILED", "The key was refused."))
         else:
             log.status, log.completed_at = status, now()
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
 from webapp.extensions import NOT_MIGRATED, transaction
+from webapp.sync.ending import Closing
 
 Answer = TypeVar("Answer")
 
@@ -26,9 +27,18 @@ _IDLE_STATE = "25P03"  # idle_in_transaction_session_timeout: this process has s
 _WRONG_TABLES = (*NOT_MIGRATED, "on conflict clause")
 
 _KEPT = "What was stored until then is kept."
-_FULL = f"The disk of the database is full. {_KEPT} Make room, then start the sync again."
-_UNAVAILABLE = f"The database could not be reached or stayed locked. {_KEPT} Start the sync again."
-_CONSTRAINT = f"The database refused every record of a page. {_KEPT} Run the database migration."
+_FULL = Closing(
+    ErrorCode.STORAGE_FULL,
+    f"The disk of the database is full. {_KEPT} Make room, then start the sync again.",
+)
+_UNAVAILABLE = Closing(
+    ErrorCode.DATABASE_UNAVAILABLE,
+    f"The database could not be reached or stayed locked. {_KEPT} Start the sync again.",
+)
+_CONSTRAINT = Closing(
+    ErrorCode.DATABASE_CONSTRAINT_ERROR,
+    f"The database refused every record of a page. {_KEPT} Run the database migration.",
+)
 
 
 def patiently(
@@ -46,7 +56,7 @@ def patiently(
             with transaction():
                 return work()
         except DBAPIError as error:
-            passes = meaning_of(error)[0] is ErrorCode.DATABASE_UNAVAILABLE
+            passes = closing_for(error) is _UNAVAILABLE
             if not passes or time.monotonic() + pause > give_up_at:
                 raise
         meanwhile()
@@ -54,16 +64,16 @@ def patiently(
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def meaning_of(error: DBAPIError) -> tuple[ErrorCode, str]:
-    """The error code of a sync that ends with this error, and what people are told."""
+def closing_for(error: DBAPIError) -> Closing:
+    """How a sync that ends with this error is closed."""
     causes = list(_causes(error))
     if any(map(_says_full, causes)):
-        return ErrorCode.STORAGE_FULL, _FULL
+        return _FULL
     text = str(error.orig).lower()
     away = isinstance(error, OperationalError) or _state_of(error.orig) == _IDLE_STATE
     if away and not any(words in text for words in _WRONG_TABLES):
-        return ErrorCode.DATABASE_UNAVAILABLE, _UNAVAILABLE
-    return ErrorCode.DATABASE_CONSTRAINT_ERROR, _CONSTRAINT
+        return _UNAVAILABLE
+    return _CONSTRAINT
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,14 @@ from webapp.sync import trail
 from webapp.sync.progress import left_alone
 
 
+@dataclass(frozen=True)
+class Closing:
+    """Why a sync fails: a code for programs, a sentence for people."""
+
+    error_code: str
+    message: str
+
+
 def complete(log: SyncLog) -> None:
     """Close a sync as completed and tell of it, as the last step of the caller's transaction."""
     log.status = SyncStatus.COMPLETED
@@ -40,16 +49,15 @@ def complete(log: SyncLog) -> None:
 
 def fail(
     log: SyncLog,
-    error_code: str,
-    message: str,
+    closing: Closing,
     moment: datetime | None = None,
     *,
     actor: User | None = None,
 ) -> None:
     """Close a sync as failed and tell of it, as the last step of the caller's transaction. `actor`
     is whoever made it end at this very moment."""
-    show_failed(log, error_code, message, moment)
-    why = {"error_code": log.error_code, "message": message}
+    show_failed(log, closing, moment)
+    why = {"error_code": log.error_code, "message": log.error_message}
     outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
     _tell_of_its_changes(log)
     notices.sync_ended(log)
@@ -63,14 +71,12 @@ def tell_of_changes(log: SyncLog, counts: Mapping[str, int], *, cursor: int) -> 
     outbox.put(log.organization_id, WebhookEvent.PATIENTS_CHANGED, _data(log) | news)
 
 
-def show_failed(
-    log: SyncLog, error_code: str, message: str, moment: datetime | None = None
-) -> None:
+def show_failed(log: SyncLog, closing: Closing, moment: datetime | None = None) -> None:
     """Give a row the looks of a failed sync: of one that is only shown, nobody is told."""
     log.status = SyncStatus.FAILED
     log.completed_at = moment or now()
-    log.error_code = str(error_code)
-    log.error_message = message
+    log.error_code = str(closing.error_code)
+    log.error_message = closing.message
     log.progress = left_alone(log.progress, SyncPhase.FINISHED)
 
 

@@ -17,7 +17,8 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import changes, ending, lease, recovery
-from webapp.sync.database_trouble import meaning_of, patiently
+from webapp.sync.database_trouble import closing_for, patiently
+from webapp.sync.ending import Closing
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
@@ -90,18 +91,17 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         patiently(partial(_tell_followers_again, sync_log_id))
         _hand_on(sync_log_id, attempt)
     except lease.CancelRequested:
-        closing = recovery.CANCELLED
-        _fail(sync_log_id, attempt, closing.error_code, closing.message)
+        _fail(sync_log_id, attempt, recovery.CANCELLED)
     except (AppError, ClinikoError) as error:
-        _fail(sync_log_id, attempt, error.error_code, error.message)
+        _fail(sync_log_id, attempt, Closing(error.error_code, error.message))
     except (SyncTimeout, JobTimeoutException):
-        _fail(sync_log_id, attempt, ErrorCode.SYNC_TIMEOUT, _TIMEOUT)
+        _fail(sync_log_id, attempt, _TIMEOUT)
     except DBAPIError as error:
         log.exception("sync_database_error")
-        _fail(sync_log_id, attempt, *meaning_of(error))
+        _fail(sync_log_id, attempt, closing_for(error))
     except Exception:
         log.exception("sync_failed_unexpectedly")
-        _fail(sync_log_id, attempt, ErrorCode.INTERNAL_ERROR, _INTERNAL)
+        _fail(sync_log_id, attempt, _INTERNAL)
 
 
 def _run(sync_log_id: int, waited: float) -> None:
@@ -172,22 +172,26 @@ def _tell_followers_again(sync_log_id: int) -> None:
     changes.leave_room(sync_log.organization_id)
 
 
-def _fail(sync_log_id: int, attempt: int, error_code: str, message: str) -> None:
+def _fail(sync_log_id: int, attempt: int, closing: Closing) -> None:
     """Close the sync as failed, if it is still this attempt's to close."""
-    log.warning("sync_failed", error_code=str(error_code))
+    log.warning("sync_failed", error_code=str(closing.error_code))
 
     def close() -> None:
         sync_log = db.session.get(SyncLog, sync_log_id, with_for_update=True)
         if sync_log is not None and sync_log.is_running and sync_log.attempt == attempt:
             sync_log.lease_expires_at = None
-            why = (error_code, message)
-            if sync_log.cancel_requested_at is not None:  # whatever else has happened meanwhile
-                why = (recovery.CANCELLED.error_code, recovery.CANCELLED.message)
-            ending.fail(sync_log, *why)
+            # Whatever else has happened meanwhile, somebody has cancelled it.
+            cancelled = sync_log.cancel_requested_at is not None
+            ending.fail(sync_log, recovery.CANCELLED if cancelled else closing)
 
     patiently(close)
 
 
 _KEPT = "What was stored until then is kept."
-_TIMEOUT = f"The sync took too long and was ended. {_KEPT} Start it again."
-_INTERNAL = f"The sync ended on an error of ours. {_KEPT} The worker's log tells more."
+_TIMEOUT = Closing(
+    ErrorCode.SYNC_TIMEOUT, f"The sync took too long and was ended. {_KEPT} Start it again."
+)
+_INTERNAL = Closing(
+    ErrorCode.INTERNAL_ERROR,
+    f"The sync ended on an error of ours. {_KEPT} The worker's log tells more.",
+)

@@ -240,5 +240,5 @@ def _as_it_is(log: SyncLog) -> SyncLog:
         shown = db.session.get_one(SyncLog, log_id, options=whole, populate_existing=True)
         if inspect(shown).persistent:
             make_transient(shown)
-        ending.show_failed(shown, closing.error_code, closing.message, moment)
+        ending.show_failed(shown, closing, moment)
         return shown

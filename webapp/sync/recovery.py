@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,6 +21,7 @@ from webapp.queue import enqueue_sync, is_queued, worker_seen_lately, workers_co
 from webapp.services import origins
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
+from webapp.sync.ending import Closing
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 from webapp.sync.progress import left_alone
 
@@ -33,14 +33,6 @@ MOST_TROUBLES_IN_A_ROW = 3
 
 # A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
 LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class Closing:
-    """How a sync that nobody works on any more is closed."""
-
-    error_code: ErrorCode
-    message: str
 
 
 CANCELLED = Closing(
@@ -194,7 +186,7 @@ def close_if_due(log: SyncLog) -> Closing | None:
     closing = closing_for(log, moment)
     if closing is not None:
         with origins.coming_by(origins.SYSTEM):
-            ending.fail(log, closing.error_code, closing.message, moment)
+            ending.fail(log, closing, moment)
     return closing
 
 

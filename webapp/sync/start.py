@@ -31,6 +31,7 @@ from webapp.queue import enqueue_sync, forget_sync
 from webapp.services import locks, origins
 from webapp.services.audit import Event
 from webapp.sync import ending, history, trail, window
+from webapp.sync.ending import Closing
 from webapp.sync.lease import database_now
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import CANCELLED, close_if_due, closing_for
@@ -161,7 +162,7 @@ def cancel_sync(
             raise SyncNotRunning(organization_id=organization.id)
         if log.worker is None:
             log.cancel_requested_at = now()
-            ending.fail(log, CANCELLED.error_code, CANCELLED.message, actor=actor)
+            ending.fail(log, CANCELLED, actor=actor)
         elif log.cancel_requested_at is None:
             log.cancel_requested_at = now()
             trail.record(Event.SYNC_CANCEL_ASKED, log.id, log.organization_id, actor=actor)
@@ -225,4 +226,4 @@ def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -
     with origins.coming_by(unchecked), transaction():
         if log.is_running and log.worker is None:
             log.idempotency_key = None  # nothing was started: the key is good for another try
-            ending.fail(log, error.error_code, error.message, actor=actor)
+            ending.fail(log, Closing(error.error_code, error.message), actor=actor)

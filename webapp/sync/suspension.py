@@ -19,10 +19,14 @@ from webapp.models import Organization, User
 from webapp.services import audit, locks, people, schedules
 from webapp.services.audit import Event
 from webapp.sync import ending
+from webapp.sync.ending import Closing
 from webapp.sync.start import running_sync
 
-_DISABLED = "The clinic was disabled while this sync ran. What was stored until then is kept."
-_DELETED = "The clinic was deleted while this sync ran."
+_DISABLED = Closing(
+    ErrorCode.SYNC_CANCELLED,
+    "The clinic was disabled while this sync ran. What was stored until then is kept.",
+)
+_DELETED = Closing(ErrorCode.ORGANIZATION_NOT_FOUND, "The clinic was deleted while this sync ran.")
 
 
 def disable(organization: Organization, *, actor: User) -> None:
@@ -32,7 +36,7 @@ def disable(organization: Organization, *, actor: User) -> None:
     """
     with _changing(organization, Event.CLINIC_DISABLED, actor) as clinic:
         clinic.disabled_at = clinic.disabled_at or now()
-        _end_sync(clinic, ErrorCode.SYNC_CANCELLED, _DISABLED, actor)
+        _end_sync(clinic, _DISABLED, actor)
 
 
 def enable(organization: Organization, *, actor: User) -> None:
@@ -64,7 +68,7 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         for user in some:
             user.active = False
             people.end_everything_of(user)
-        _end_sync(clinic, ErrorCode.ORGANIZATION_NOT_FOUND, _DELETED, actor)
+        _end_sync(clinic, _DELETED, actor)
         for user in some:
             people.record(Event.PERSON_DEACTIVATED, user, actor=actor)
 
@@ -83,8 +87,8 @@ def _changing(organization: Organization, event: Event, actor: User) -> Iterator
         audit.record(event, actor=actor, organization_id=organization_id, subject=subject)
 
 
-def _end_sync(organization: Organization, error_code: ErrorCode, message: str, actor: User) -> None:
+def _end_sync(organization: Organization, closing: Closing, actor: User) -> None:
     sync_log = running_sync(organization.id, lock=True)
     if sync_log is not None:
         sync_log.lease_expires_at = None
-        ending.fail(sync_log, error_code, message, actor=actor)
+        ending.fail(sync_log, closing, actor=actor)
