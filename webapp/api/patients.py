@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from webapp import models
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
@@ -169,28 +168,6 @@ def active_patients(organization: Organization, query: PatientQuery) -> PatientP
         offset=query.offset,
     )
     return PatientPage(
-        patients=[_shaped(patient) for patient in page.patients],
+        patients=[Patient.model_validate(row) for row in page.patients],
         pagination=pagination(page.total, page.limit, page.offset, len(page.patients)),
-    )
-
-
-def _shaped(patient: models.Patient) -> Patient:
-    return Patient(
-        id=patient.id,
-        cliniko_patient_id=patient.cliniko_patient_id,
-        first_name=patient.first_name,
-        last_name=patient.last_name,
-        email=patient.email,
-        phone=patient.phone,
-        date_of_birth=patient.date_of_birth,
-        last_synced=patient.last_synced,
-        sync_status=PatientSyncStatus(patient.sync_status),
-        preferred_first_name=patient.preferred_first_name,
-        phones=[Phone(type=each["type"], number=each["number"]) for each in patient.phones],
-        state=PatientState(patient.state),
-        last_changed=patient.last_changed,
-        archived_at=patient.archived_at,
-        merged_at=patient.merged_at,
-        merged_into=patient.merged_into,
-        deleted_at=patient.deleted_at,
     )

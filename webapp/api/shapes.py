@@ -32,10 +32,14 @@ _MOMENT = re.compile(
 
 
 class Answer(BaseModel):
-    """A JSON object that goes out: these keys and no others, so that nothing else can leak."""
+    """A JSON object that goes out: these keys and no others, so that nothing else can leak. Where
+    they are called as the columns of a row, `model_validate` takes them from the row."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_serialization_defaults_required=True
+        extra="forbid",
+        frozen=True,
+        from_attributes=True,
+        json_schema_serialization_defaults_required=True,
     )
 
 

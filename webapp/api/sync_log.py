@@ -73,15 +73,6 @@ def sync_log(
     failures = history.failures(log, limit=query.limit, offset=query.offset)
     return SyncLogWithFailures(
         **fields_of(log),
-        failures=[
-            Failure(
-                cliniko_patient_id=each.cliniko_patient_id,
-                page=each.page,
-                field=each.field,
-                reason=each.reason,
-                failed_at=each.failed_at,
-            )
-            for each in failures
-        ],
+        failures=[Failure.model_validate(row) for row in failures],
         pagination=pagination(history.failure_count(log), query.limit, query.offset, len(failures)),
     )
