@@ -71,7 +71,7 @@ class Schedule(Answer):
 def schedule(organization: Organization) -> Schedule:
     moment, chosen = now(), schedules.of(organization)
     runs = []
-    if organization.is_configured and organization.disabled_at is None:
+    if organization.is_configured and organization.is_open:
         runs = schedules.next_runs(organization, moment, SHOWN_RUNS)
     last, full_at = schedules.last_run(organization), chosen and chosen.full_at
     return Schedule(

@@ -75,5 +75,5 @@ def refuse_if_disabled(user: User) -> None:
     """Raise OrganizationDisabled for those who belong to a clinic that is disabled, and for those
     who came to one while it was deleted: its people had been deactivated by then."""
     clinic = user.organization
-    if clinic is not None and (clinic.disabled_at or clinic.deleted_at) is not None:
+    if clinic is not None and not clinic.is_open:
         raise OrganizationDisabled(organization_id=user.organization_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, Text
+from sqlalchemy import BigInteger, String, Text, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.clock import now
@@ -52,3 +52,11 @@ class Organization(Base):
     def is_configured(self) -> bool:
         """Whether an API key is stored."""
         return self.encrypted_api_key is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may happen for it: it is neither disabled nor deleted."""
+        return self.disabled_at is None and self.deleted_at is None
+
+
+IS_OPEN = and_(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None))

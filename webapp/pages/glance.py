@@ -26,7 +26,7 @@ from webapp.auth.guards import ID
 from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import read_alone
-from webapp.models import Organization, Role, SyncLog, SyncStatus, User, UserSession
+from webapp.models import IS_OPEN, Organization, Role, SyncLog, SyncStatus, User, UserSession
 from webapp.pages.card import PATIENCE
 from webapp.services import sessions
 from webapp.services.second_factor import is_missing
@@ -57,8 +57,7 @@ _ROW = (
         SyncLog.id == bindparam("sync_id"),
         SyncLog.organization_id == bindparam("clinic_id"),
         SyncLog.status == SyncStatus.RUNNING,
-        Organization.disabled_at.is_(None),
-        Organization.deleted_at.is_(None),
+        IS_OPEN,
         or_(
             SyncLog.lease_expires_at > bindparam("moment"),
             and_(SyncLog.worker.is_(None), SyncLog.started_at > bindparam("patient_since")),

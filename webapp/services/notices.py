@@ -14,6 +14,7 @@ from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import (
     BRINGS_IN_STEP,
+    IS_OPEN,
     Notice,
     NoticeKind,
     OperationType,
@@ -65,8 +66,7 @@ def sync_ended(sync_log: SyncLog) -> None:
 def look_for_overdue() -> None:
     """Tell once of each clinic that has not been in step for longer than its schedule allows."""
     scheduled = select(Organization).join(Schedule, Schedule.organization_id == Organization.id)
-    alive = scheduled.where(Organization.deleted_at.is_(None), Organization.disabled_at.is_(None))
-    for clinic in list(db.session.scalars(alive)):
+    for clinic in list(db.session.scalars(scheduled.where(IS_OPEN))):
         if schedules.overdue(clinic, now()) and not _told_of_overdue(clinic):
             _tell_of_overdue(clinic)
 
@@ -104,8 +104,7 @@ def put(organization_id: int, kind: NoticeKind, subject: str, text: str) -> None
 def recipients(organization_id: int) -> list[str]:
     """The addresses of the managers of a clinic, unless it is closed to them, and of all admins, of
     those who want mails."""
-    is_open = Organization.disabled_at.is_(None) & Organization.deleted_at.is_(None)
-    clinic = select(Organization.id).where(Organization.id == organization_id, is_open)
+    clinic = select(Organization.id).where(Organization.id == organization_id, IS_OPEN)
     theirs = (User.role == Role.ADMIN) | (
         (User.role == Role.MANAGER) & User.organization_id.in_(clinic)
     )

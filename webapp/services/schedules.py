@@ -171,7 +171,7 @@ def is_overdue(
     moment: datetime,
 ) -> bool:
     """The same, of what is known already: the end of the last completed sync, or None."""
-    if schedule is None or not organization.is_configured or organization.disabled_at is not None:
+    if schedule is None or not (organization.is_configured and organization.is_open):
         return False
     gap = timetable(organization, schedule).longest_gap
     if gap is None:

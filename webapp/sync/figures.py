@@ -10,14 +10,12 @@ from sqlalchemy import func, select
 
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import DeletedSyncs, Organization, SyncLog, SyncStatus, newest_in_step
+from webapp.models import IS_OPEN, DeletedSyncs, Organization, SyncLog, SyncStatus, newest_in_step
 from webapp.sync.lease import LEASE
 
 # Of each clinic, found by the index, however many there were.
 _ITS_NEWEST = newest_in_step(SyncLog.id, Organization.id).correlate(Organization)
-_NEWEST = select(_ITS_NEWEST.scalar_subquery()).where(
-    Organization.disabled_at.is_(None), Organization.deleted_at.is_(None)
-)
+_NEWEST = select(_ITS_NEWEST.scalar_subquery()).where(IS_OPEN)
 
 
 @dataclass(frozen=True)

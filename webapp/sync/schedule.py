@@ -18,6 +18,7 @@ from webapp.clock import now
 from webapp.errors import QueueUnavailable, SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import (
+    IS_OPEN,
     OperationType,
     Organization,
     Schedule,
@@ -75,7 +76,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
     was quicker."""
     with transaction():
         organization = locks.clinic(due.organization_id)
-        if not _may_run(organization):
+        if not (organization.is_configured and organization.is_open):
             return None
         if _has_been_read(organization, due):
             _moved_on(organization, due, moment, skipped_at=due.at)
@@ -84,11 +85,6 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
             return None
         wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
         return admitted(organization, wanted, origin=SyncOrigin.SCHEDULE)
-
-
-def _may_run(organization: Organization) -> bool:
-    ended = organization.disabled_at or organization.deleted_at
-    return organization.is_configured and ended is None
 
 
 def _has_been_read(organization: Organization, due: _Due) -> bool:
@@ -128,8 +124,7 @@ def _due(moment: datetime) -> list[_Due]:
         .join(Organization, Organization.id == Schedule.organization_id)
         .where(
             Organization.encrypted_api_key.is_not(None),
-            Organization.disabled_at.is_(None),
-            Organization.deleted_at.is_(None),
+            IS_OPEN,
             or_(Schedule.next_full_at <= moment, Schedule.next_changes_at <= moment),
         )
     )

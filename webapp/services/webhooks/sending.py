@@ -19,6 +19,7 @@ from webapp.clock import iso, now
 from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import (
+    IS_OPEN,
     DeliveryState,
     Organization,
     PauseReason,
@@ -66,10 +67,7 @@ def take_turns(most: int) -> list[Turn]:
         select(WebhookEndpoint.id, clinic)
         .join(WebhookDelivery, WebhookDelivery.endpoint_id == WebhookEndpoint.id)
         .join(Organization, Organization.id == clinic)
-        .where(
-            *(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None)),
-            *(*_due(moment), *_is_free(moment)),
-        )
+        .where(IS_OPEN, *_due(moment), *_is_free(moment))
         .group_by(WebhookEndpoint.id)
         .order_by(func.random())
     )
