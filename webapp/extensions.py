@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
@@ -71,6 +71,14 @@ Base.metadata.naming_convention = NAMING_CONVENTION
 _FOR_READING = "for_reading"  # an attribute of PostgreSQL's engine: itself, without transactions
 
 
+Bind = TypeVar("Bind", bound=Engine | Connection)
+
+
+def _for_reading(bind: Bind) -> Bind:
+    reading: Bind = vars(bind).get(_FOR_READING, bind)
+    return reading
+
+
 class ReadingSession(Session):
     """What is asked outside of `transaction` only reads. On PostgreSQL such questions need no
     transaction, for each sees its own moment in one, too: without, they are two trips shorter, and
@@ -79,9 +87,7 @@ class ReadingSession(Session):
     """
 
     def get_bind(self, *about: Any, **more: Any) -> Engine | Connection:
-        engine = super().get_bind(*about, **more)
-        reading: Engine | Connection = vars(engine).get(_FOR_READING, engine)
-        return reading
+        return _for_reading(super().get_bind(*about, **more))
 
 
 db = SQLAlchemy(model_class=Base, session_options={"class_": ReadingSession})
@@ -128,9 +134,7 @@ def read_alone(engine: Engine | None = None) -> Iterator[Connection]:
     PostgreSQL needs no transaction around it, which would be two more trips there and back.
     SQLite needs no trip; and its driver would forget that transactions are begun by us.
     """
-    with (engine or db.engine).connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+    with _for_reading(engine or db.engine).connect() as connection:
         yield connection
 
 

@@ -27,7 +27,7 @@ class Endpoint:
     """One operation of the API.
 
     `action` is what the caller must be allowed to do with the clinic in the address; without it
-    any token will do, or none where the blueprint asks for none. `version` tells in few words
+    any token will do. `open_to_all`: its blueprint asks for no token. `version` tells in few words
     whether an answer that the caller has is still good.
     """
 
@@ -43,11 +43,7 @@ class Endpoint:
     version: Callable[[Organization], str] | None = None
     takes_idempotency_key: bool = False
     deprecated: bool = False
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether the caller must show a token: everywhere but where one is given out."""
-        return self.body is None or self.action is not None
+    open_to_all: bool = False
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Response]:
         """Decorate a view, which is called with what was asked for of: the clinic, other ids of

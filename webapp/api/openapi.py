@@ -113,7 +113,7 @@ def errors_of(endpoint: str, definition: Endpoint) -> list[ErrorCode]:
     }
     if definition.body is not None:
         codes.add(ErrorCode.PAYLOAD_TOO_LARGE)
-    if definition.needs_token:
+    if not definition.open_to_all:
         codes |= {ErrorCode.AUTHENTICATION_REQUIRED, ErrorCode.ORGANIZATION_DISABLED}
     if definition.action is not None:
         codes |= {
@@ -135,7 +135,7 @@ def _operation(path: str, endpoint: str, definition: Endpoint) -> Json:
         "deprecated": definition.deprecated,
         "parameters": list(_parameters(path, definition)),
         "responses": _responses(endpoint, definition),
-        "security": [{"token": []}] if definition.needs_token else [],
+        "security": [] if definition.open_to_all else [{"token": []}],
     }
     if definition.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(definition.body)}

@@ -77,7 +77,7 @@ def reference(app: Flask) -> dict[str, list[Operation]]:
 def curl(path: str, method: str, definition: Endpoint) -> str:
     """The request as a command of a shell, where API and TOKEN are set."""
     lines = [f'curl -X {method} "$API{re.sub("{.+?}", "1", path)}"']
-    if definition.needs_token:
+    if not definition.open_to_all:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     if definition.body is not None:
         lines += ['-H "Content-Type: application/json"', f"-d '{_body(definition)}'"]
@@ -111,7 +111,7 @@ def with_code(text: str) -> Markup:
 
 
 def _who(definition: Endpoint) -> str:
-    if not definition.needs_token:
+    if definition.open_to_all:
         return "everybody, without a token"
     if definition.action is None:
         return "everybody with a token"

@@ -70,6 +70,7 @@ class Token(Answer):
         "who has none gets no token by password: they sign in to the dashboard first and set it up."
     ),
     tag="Access",
+    open_to_all=True,
     body=Credentials,
     example=Token(access_token="eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…", expires_in=3600),
     errors=(

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-import structlog
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from flask import current_app
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
 from webapp.errors import ErrorCode
-from webapp.extensions import db
 from webapp.pages.blueprints import open_to_all
-
-log = structlog.get_logger()
+from webapp.services import readiness
 
 
 @open_to_all.get("/healthz")
@@ -29,7 +21,8 @@ def healthz() -> ResponseReturnValue:
 @open_to_all.get("/readyz")
 def readyz() -> ResponseReturnValue:
     """200 if pages can be served and syncs started, else 503 and what is missing."""
-    missing = [problem for problem in (_database(), _queue()) if problem]
+    of_queue = None if queue.is_reachable() else "queue"
+    missing = [problem for problem in (readiness.missing(), of_queue) if problem]
     if missing:
         return {"status": "not ready", "missing": missing} | _refusal(missing), 503
     return {"status": "ready"}
@@ -44,24 +37,3 @@ def _refusal(missing: list[str]) -> dict[str, Any]:
         "error_code": ErrorCode.QUEUE_UNAVAILABLE if only_queue else ErrorCode.DATABASE_UNAVAILABLE,
         "details": {},
     }
-
-
-def _database() -> str | None:
-    try:
-        with db.engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_heads()
-    except SQLAlchemyError as error:
-        log.warning("database_not_ready", error=type(error).__name__)
-        return "database"
-    expected = _newest(current_app.extensions["migrate"].directory)
-    return None if set(found) == expected else "migrations"
-
-
-def _queue() -> str | None:
-    return None if queue.is_reachable() else "queue"
-
-
-@cache
-def _newest(directory: str) -> set[str]:
-    """The revisions that the code was written for."""
-    return set(ScriptDirectory(directory).get_heads())

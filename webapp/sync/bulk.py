@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from webapp.cliniko.records import PatientRecord
-from webapp.extensions import db
+from webapp.extensions import db, on_postgresql
 from webapp.models import PatientSyncStatus
 from webapp.services import search
 from webapp.sync.columns import joined, taken_apart
@@ -76,7 +76,7 @@ def rows_of(target: Target, records: Sequence[PatientRecord], seen_at: datetime)
 def upsert(rows: list[Row]) -> None:
     """Insert these rows, or replace those of the same patients. Raises what SQLAlchemy raises."""
     connection = db.session.connection()
-    if connection.dialect.name == "postgresql":
+    if on_postgresql():
         connection.exec_driver_sql(_POSTGRESQL, tuple(map(joined, zip(*rows, strict=True))))
     else:
         whole = len(rows) - len(rows) % _TOGETHER

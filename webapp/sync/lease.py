@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Interval, func, literal, or_, select, update
 
 from webapp.clock import now
-from webapp.extensions import db, transaction
+from webapp.extensions import db, on_postgresql, transaction
 from webapp.models import Organization, SyncLog, SyncStatus
 from webapp.models.types import UtcDateTime
 from webapp.sync.database_trouble import patiently
@@ -170,22 +170,18 @@ def database_now() -> datetime:
 
     SQLite has no clock but the one of the machine that every process of it runs on.
     """
-    return now() if _one_machine() else db.session.execute(select(_clock())).scalar_one()
+    return db.session.execute(select(_clock())).scalar_one() if on_postgresql() else now()
 
 
 def _clock() -> ColumnElement[datetime]:
     """The same within a statement, which saves a trip there and back."""
-    if _one_machine():
-        return literal(now(), UtcDateTime())
-    return func.clock_timestamp(type_=UtcDateTime())
+    if on_postgresql():
+        return func.clock_timestamp(type_=UtcDateTime())
+    return literal(now(), UtcDateTime())
 
 
 def _from_now(time: timedelta) -> datetime | ColumnElement[Any]:
     """So long from now, or before, within a statement."""
-    if _one_machine():
-        return now() + time
-    return func.clock_timestamp() + literal(time, Interval())
-
-
-def _one_machine() -> bool:
-    return db.engine.dialect.name == "sqlite"
+    if on_postgresql():
+        return func.clock_timestamp() + literal(time, Interval())
+    return now() + time
