@@ -80,10 +80,10 @@ def _for_reading(bind: Bind) -> Bind:
 
 
 class ReadingSession(Session):
-    """What is asked outside of `transaction` only reads. On PostgreSQL such questions need no
-    transaction, for each sees its own moment in one, too: without, they are two trips shorter, and
-    they stay prepared. The driver forgets what it prepared at each rollback, with which a
-    transaction that only read would end, so that every question was parsed and planned anew.
+    """Asks PostgreSQL without a transaction whatever is asked outside of `transaction`: that only
+    reads, and under READ COMMITTED each statement sees its own moment in any case. It saves two
+    trips. And it keeps statements prepared: the driver forgets them at each rollback, with which a
+    transaction that only read would end.
     """
 
     def get_bind(self, *about: Any, **more: Any) -> Engine | Connection:

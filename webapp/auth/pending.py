@@ -20,8 +20,8 @@ _KEY = "awaited"
 
 
 def await_code(user: User) -> None:
-    """Remember whose code is awaited, and nothing of whatever was there before: whoever was signed
-    in at this browser is no more."""
+    """Remember in the cookie whose code is awaited. Whoever was signed in at this browser is signed
+    out."""
     # Read before: signing out ends a transaction, and what was ended since the password was looked
     # at must count.
     whose = [user.id, user.session_epoch]

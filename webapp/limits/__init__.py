@@ -56,8 +56,8 @@ def init_app(app: Flask) -> None:
 
 
 def count() -> None:
-    """Count a request that is allowed otherwise, so that refused ones use nothing up; one to an
-    endpoint without a rate is not counted.
+    """Count this request, if its endpoint has a rate. Call it only once the caller is known to be
+    allowed: a refused request uses nothing up.
 
     Raises RateLimited (details: `retry_at`); then the request was not counted.
     """
@@ -75,7 +75,7 @@ def count() -> None:
 
 
 def refusal(kind: type[RateLimited], words: str, *, resets: float) -> RateLimited:
-    """What is raised where something was done too often: these words, and when it can be tried
+    """Make the error for something that was done too often: these words, and when it can be tried
     again (details: `retry_at`). `resets` is in Unix seconds."""
     seconds = max(1, ceil(resets - time.time()))
     return kind(

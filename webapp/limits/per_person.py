@@ -1,7 +1,6 @@
-"""How often one person may do what is harmless once: take patients along in a file, ask for
-addresses that belong to somebody else, by which it is found out who has an account, have Cliniko
-asked, of whose requests syncs need all there are, and have messages sent to an address that they
-have chosen."""
+"""Per-person limits of the dashboard: exports, invitations to addresses already taken (each reveals
+an account), key checks (they spend Cliniko's budget), webhook messages (they go to an address the
+person chose)."""
 
 from __future__ import annotations
 
@@ -56,8 +55,8 @@ def count_test_message(person: User) -> None:
 
 
 def count_resent(person: User) -> None:
-    """Count a message of a webhook that is sent again, or a change of the webhook by which those
-    are that wait; the API has a count of its own. Raises RateLimited; then it was not counted."""
+    """Count sending a webhook message again, or a change of a webhook that sends what waits. The
+    API has a count of its own. Raises RateLimited; then it was not counted."""
     _within(limiter.limiter.hit, RESENT, person)
 
 

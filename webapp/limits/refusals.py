@@ -1,9 +1,9 @@
 """Refusals in the audit trail: who was denied what, who came too often, whose form was forged.
 
-They cost whoever sends them nothing, so a flood of them must not become one of writes: so many a
-minute are recorded of each kind for each person, and for all strangers together, of whom so many a
-day are; the last of them says that there may be more. The log has every one. (A sign-in costs a
-write all the same: how long it takes must not tell who has an account.)
+A refusal costs its sender nothing, so a flood of them must not become a flood of writes. RECORDED
+limits each kind for each person, and for all strangers together; OF_STRANGERS limits theirs for the
+day. The last one recorded says that more may follow. The log has every one. (A failed sign-in makes
+a write all the same: how long it takes must not tell who has an account.)
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def note(error: Exception) -> None:
 
 
 def note_event(event: Event, **details: str | None) -> bool:
-    """Record a refusal to whoever asks, unless there were too many of its kind in this minute, or
-    on this day if it is a stranger; says whether it was recorded.
+    """Record a refusal to whoever asks, unless its kind has reached its limit; says whether it was
+    recorded.
 
-    It stands in the chain of their own clinic, whichever they asked for: what exists is told to
-    nobody, and no chain begins because somebody has invented a number.
+    It goes into the chain of their own clinic, whichever clinic they asked for: so nobody learns
+    which ids exist, and no chain begins for a number that somebody invented.
     """
     actor = _whoever_asks()
     log.warning("refused", audit_event=str(event), **details)

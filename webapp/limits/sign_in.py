@@ -99,8 +99,9 @@ def note_awaited(user: User, result: Result = Result.OK) -> None:
 
 
 def check(email: str) -> bool:
-    """Whether this account hears guesses from everywhere; else only the first from an address.
-    Raises SignInLimited if no more are heard, for this account or from this address."""
+    """Check that a password may be tried. True: from any address. False: the account has reached
+    its limit, and this is the first guess from this address. Raises SignInLimited if none is heard.
+    """
     return _each_within(limiter.limiter.test, email)
 
 

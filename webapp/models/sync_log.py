@@ -163,9 +163,9 @@ BRINGS_IN_STEP = SyncLog.operation_type != OperationType.RETRY_FAILED
 def newest_in_step(
     column: InstrumentedAttribute[T], organization_id: InstrumentedAttribute[int] | int
 ) -> Select[T]:
-    """What stands in a column of the last sync that has brought a clinic in step. The newest is
-    looked for, not the latest of all: with a schedule a clinic has thousands of them. By a range of
-    one clinic, or PostgreSQL may go back through the syncs of all until it has found one."""
+    """Select this column of the newest completed sync that brings a clinic in step. By order and
+    limit, for a clinic may have thousands of syncs; and by `between`, for otherwise PostgreSQL may
+    go back through the syncs of all clinics until it has found one."""
     return (
         select(column)
         .where(

@@ -41,9 +41,9 @@ MOST_IN_AN_HOUR = 10
 
 
 def tell(event: Event, user: User, *, actor: User | None) -> None:
-    """Write down a mail to a person about what was done with their account, inside the caller's
-    transaction, if it is one of the events that they are told of. Without a mail server nothing is
-    written, nor to somebody who was only invited: their address may be anybody's."""
+    """Write down a mail to a person about a change of their account, inside the caller's
+    transaction. Only for the events of WHAT, only with a mail server, and not to somebody who was
+    only invited, for their address may be anybody's."""
     what = WHAT.get(event)
     if what is None or user.invited or not mail.is_set_up() or _was_told_enough(user):
         return

@@ -55,9 +55,8 @@ def record(
 
     `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
     `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
-    Raises AuditUnavailable, OperationalError where the database itself has trouble, and what
-    `origins.refuse_if_changed` does of the actor, unless it tells of a refusal: that stands in any
-    case.
+    Raises AuditUnavailable, or OperationalError where the database itself has trouble. Unless the
+    event is a refusal, raises what `origins.refuse_if_changed` does for the actor.
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
@@ -88,8 +87,8 @@ def note(
 
 
 def note_anyway(event: Event, **said: Any) -> None:
-    """Record what happens whether it can be written down or not, for the other would be worse: that
-    somebody is refused, or signs out. Takes what `note` takes."""
+    """Record an event as `note` does, but only log it if it cannot be written: a refusal stands,
+    and somebody who signs out is signed out. Takes what `note` takes."""
     try:
         note(event, **said)
     except (AuditUnavailable, SQLAlchemyError):
@@ -97,7 +96,8 @@ def note_anyway(event: Event, **said: Any) -> None:
 
 
 def write_nothing() -> None:
-    """As much of a write as an event takes, without one; trouble of the database passes."""
+    """Make a write that changes nothing, so that response time reveals nothing. Ignores database
+    errors."""
     same = update(AuditChain).where(AuditChain.chain == SERVICE_CHAIN)
     with suppress(SQLAlchemyError), db.engine.connect() as connection:
         connection.execution_options(begin="IMMEDIATE")

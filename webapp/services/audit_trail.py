@@ -69,9 +69,9 @@ def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> Tra
 
 
 def export(criteria: TrailFilter, *, actor: User) -> Iterator[Any]:
-    """All events that match, the newest first, read while they are sent. That somebody takes them
-    along is recorded first, in the chain that was asked for: a deleted clinic has one too, but none
-    begins for a clinic that never was. Raises what `audit.note` does."""
+    """Record that somebody exports these events; returns them, newest first, to be read while they
+    are sent. The record goes into the chain that was asked for, also of a deleted clinic, but not
+    of one that never was. Raises what `audit.note` does."""
     there = select(Organization.id).where(Organization.id == criteria.chain)
     newest = find(criteria, limit=1).events
     last = _place(criteria, newest[0]) + 1 if newest else 0

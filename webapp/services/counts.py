@@ -23,9 +23,9 @@ from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 Counts = dict[PatientState, int]
 _Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
 
-# While a sync runs every page of it changes the counts. Then they stay as they are for so many
-# times as long as counting took, a second for ten thousand patients, and for a minute at most; for
-# one minute more to those who would have to wait for somebody else's counting.
+# While a sync runs, each of its pages changes the counts. So they are used again for REST times as
+# long as counting took, which is a second for ten thousand patients, and for LONGEST_REST at most.
+# While another thread counts, they are good for LONGEST_REST more, so that nobody waits for it.
 REST = 400
 LONGEST_REST = 60.0  # seconds
 

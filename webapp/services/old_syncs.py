@@ -1,5 +1,4 @@
-"""When a sync is forgotten: with the changes that it told of, unless somebody still needs it. And
-when the records are that it could not store."""
+"""Deleting old syncs that nothing needs any more, and old failed records."""
 
 from __future__ import annotations
 

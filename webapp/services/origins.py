@@ -1,5 +1,7 @@
-"""By which way something was asked for, and as what whoever asked was let in: what the trail tells
-of each change, and what a change looks at once more.
+"""Where a request, command or job came from, and which session or token authorised it.
+
+The audit trail records the first. Every change checks before its commit that the second still
+holds.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from webapp.models import ApiToken, User, UserSession
 
 
 class Way(StrEnum):
-    """By which way something is asked for."""
+    """How something was asked for."""
 
     PAGE = "page"
     API = "api"
@@ -28,8 +30,8 @@ class Way(StrEnum):
 
 @dataclass(frozen=True)
 class LetIn:
-    """Who was let in, and as what; `epoch` is that of all they have opened, and `is_open` asks
-    whether the session or token that let them in still is."""
+    """Who was let in, and in which role and clinic (`standing`). `epoch` is their session epoch at
+    that time. `is_open` asks whether the session or token that let them in still holds."""
 
     user_id: int
     standing: tuple[str, int | None]
@@ -39,7 +41,7 @@ class LetIn:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where something comes from, and as what whoever asks for it was let in."""
+    """Where something came from, and who was let in for it."""
 
     via: Way
     ip: str | None = None
@@ -59,7 +61,7 @@ def by_api() -> bool:
 
 @contextmanager
 def coming_by(way: Origin) -> Iterator[None]:
-    """What is done herein comes by this way, whoever's request it is done in."""
+    """Set the origin of all that is done in this block."""
     before = current.set(way)
     try:
         yield
@@ -68,8 +70,8 @@ def coming_by(way: Origin) -> Iterator[None]:
 
 
 def let_in(user: User, by: UserSession | ApiToken) -> None:
-    """Remember as what somebody was let in, and by what, for all that they change in this
-    request."""
+    """Remember who was let in, in which role and clinic, and by which session or token. Every
+    change in this request checks it again."""
     if isinstance(by, UserSession):
         is_open = exists().where(UserSession.id == by.id, UserSession.ended_at.is_(None))
     else:
@@ -81,11 +83,11 @@ def let_in(user: User, by: UserSession | ApiToken) -> None:
 
 
 def refuse_if_changed(user_id: int) -> None:
-    """Look again, within the caller's transaction, at this person if it is who was let in: an
-    answer of Cliniko's or a slow body may have come between.
+    """Check again, in the caller's transaction, that the person who was let in still may act. A
+    slow body, or waiting for Cliniko, may have come between. Does nothing for anybody else.
 
-    Raises InsufficientPermissions if they were deactivated or made something else since then,
-    AuthenticationRequired if what let them in was ended: by a press on “Sign out”, another
+    Raises InsufficientPermissions if they were deactivated or got another role or clinic,
+    AuthenticationRequired if their session or token was ended: by a press on “Sign out”, another
     password, a token that was revoked.
     """
     by = current.get().let_in
@@ -100,8 +102,8 @@ def refuse_if_changed(user_id: int) -> None:
 
 
 def goes_on(user: User) -> None:
-    """Refuse nobody for what they have ended themselves: the caller, who has just ended all that
-    this person had opened, has looked whether it was open until then."""
+    """Let a person go on after the caller has ended all their sessions and tokens, and has checked
+    before that theirs was open: nobody is refused for what they have ended themselves."""
     by = current.get().let_in
     if by is not None and by.user_id == user.id:
         current.set(replace(current.get(), let_in=replace(by, epoch=user.session_epoch)))

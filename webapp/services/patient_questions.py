@@ -74,7 +74,7 @@ class Question(NamedTuple):
 
 
 def question(organization: Organization, criteria: PatientFilter) -> Question:
-    """What a clinic's patients are asked about, in places for its values, and they."""
+    """Turn a filter into a question: its kind, and the values to ask it with."""
     terms = [(term, _numbers(term, organization.shard)) for term in search.terms(criteria.search)]
     postgres = on_postgresql()
     kind = Kind(
@@ -97,13 +97,13 @@ def question(organization: Organization, criteria: PatientFilter) -> Question:
 
 
 def scope(kind: Kind) -> Conditions:
-    """Of which clinic, and in which state."""
+    """The conditions for the clinic and the state."""
     ours: Conditions = [Patient.organization_id == bindparam("organization_id")]
     return [*ours, Patient.state == bindparam("state")] if kind.state else ours
 
 
 def asked(kind: Kind) -> Conditions:
-    """All else."""
+    """The conditions for everything else."""
     conditions: Conditions = [
         or_(
             _contains(kind, Patient.search_text, _name(place, 0)),

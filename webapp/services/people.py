@@ -111,11 +111,12 @@ def activate(user: User, *, actor: User | None = None) -> None:
 def changing(
     user: User, event: Event | None = None, *, actor: User | None = None, **details: Any
 ) -> Iterator[None]:
-    """A transaction that begins with the person locked, and as they were when it was allowed, and
-    ends with the event that tells of it; without one the caller records what is done.
+    """Change a person in one transaction, which locks them first and records `event` last. Without
+    an event the caller records what is done.
 
-    Raises NotFound if they have another role or clinic by now: whoever was allowed to change them
-    may not be any more; and what `origins.refuse_if_changed` does if they change themselves.
+    Raises NotFound if their role or clinic has changed since they were loaded: whoever was allowed
+    to change them may not be any more. Raises what `origins.refuse_if_changed` does if they change
+    themselves.
     """
     allowed = (user.role, user.organization_id)
     with transaction() as session:
@@ -139,9 +140,9 @@ def record(
     left: tuple[int | None, ...] = (),
     **details: Any,
 ) -> None:
-    """What was done with a person: in a mail to them, in the chain of their clinic (an admin's is
-    that of none), and, but for where they went, in that of the one that they `left`. The last step
-    of the caller's transaction."""
+    """Record an event about a person, and mail them if they are to hear of it. It goes into the
+    chain of their clinic (an admin: of no clinic) and of each clinic they `left`; there only the
+    role is told. The last step of the caller's transaction."""
     account_notices.tell(event, user, actor=actor)
     # In one order, so that two who are moved to each other's clinics do not wait for each other.
     for organization_id in sorted({user.organization_id, *left}, key=lambda clinic: clinic or 0):
@@ -184,9 +185,9 @@ def by_id(user_id: int) -> User | None:
 def authenticate(
     email: str, password: str, *, again: bool = False, counts: bool = True
 ) -> User | None:
-    """The person, if address and password belong together; for unknown addresses a hash is made,
-    too. It does not sign them in: who has a second factor has not shown it yet. `again`: they are
-    signed in; `counts`: a wrong password is one of those that close an account.
+    """The person, if address and password belong together; else None. Takes as long for an unknown
+    address. It signs nobody in: a second factor was not shown yet. `again`: they are signed in.
+    `counts`: a wrong password counts towards closing the account.
 
     Raises ValidationError for a password that is too long to be one, or too short to stand alone.
     """
@@ -232,9 +233,8 @@ def _admins_who_can_help() -> set[int]:
 
 
 def end_everything_of(user: User) -> None:
-    """End what a person has opened and what could open something for them, inside the caller's
-    transaction: sessions, tokens, and links by which a password is chosen, also those that they
-    have made for others: they know them."""
+    """End a person's sessions and tokens, and delete their links for choosing a password, inside
+    the caller's transaction. Links that they made for others go too, for they know them."""
     user.session_epoch += 1
     origins.goes_on(user)
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)

@@ -13,7 +13,7 @@ from webapp.services.audit import Event
 def change(
     user: User, role: Role, organization_id: int | None, *, actor: User | None = None
 ) -> None:
-    """Make somebody something else, perhaps in another clinic. What they had opened ends.
+    """Change a person's role or clinic. Their sessions, tokens and links end.
 
     Raises ValidationError for a role without its clinic, for the one they have already and for the
     last admin, OrganizationNotFound, and NotFound if the person was made somebody else's meanwhile.
@@ -40,9 +40,9 @@ def give(
 ) -> None:
     """Give somebody a role in a clinic, and record it, inside a transaction of `people.changing`.
 
-    Who leaves a clinic for another, or to see all, chooses a new password by a new link: a manager
-    who has made the first one may have used it, and would come along. `nobodys`: a hash that no
-    password matches, made before the transaction.
+    Somebody who leaves a clinic loses password and second factor, and chooses a password by a new
+    link: the manager who made their first link may have used it, and would reach what they reach.
+    `nobodys`: a hash that no password matches, made before the transaction.
     """
     left = user.organization_id
     user.role, user.organization_id = place

@@ -52,10 +52,10 @@ _OF_SECRET = (
 
 
 def begin(user: User, *, address: str, agent: str) -> tuple[UserSession, str]:
-    """Sign somebody in: their session, and the secret that is the browser's to keep.
+    """Begin a session of a person; returns it with the secret, which the browser keeps.
 
-    What was ended since the person was loaded ends this session too: the password that let them in
-    may be the one that was replaced meanwhile.
+    If all that they had opened was ended since they were loaded, this session does not hold: the
+    password that let them in may have been replaced meanwhile.
     """
     secret = secrets.token_urlsafe(32)
     user_id, epoch, moment = user.id, user.session_epoch, now()

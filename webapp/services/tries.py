@@ -1,6 +1,6 @@
-"""Tries to sign in: what is remembered of those that failed, and what a right password brings.
+"""Failed tries to sign in: the lasting count of them, and when a right password ends it.
 
-How many are heard in a while is counted at the edge (limits/sign_in.py); here is what outlasts it.
+The limits of minutes are counted at the edge (limits/sign_in.py).
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class ByLinks:
         self.listings: set[Listing] = set()
 
     def read(self, listing: Listing) -> None:
-        """Walk a list until two walks in a row have shown the same patients, or, since in a busy
-        clinic somebody always leaves a list, a third one or a later nobody new.
+        """Walk a list until two walks in a row show the same patients. From the third walk on it is
+        enough that nobody new is shown, for in a busy clinic somebody always leaves a list.
 
-        Raises BadResponse if each walk has shown somebody else.
+        Raises BadResponse if _MOST_WALKS were not enough.
         """
         self.listings.add(listing)
         before: set[int | None] | None = None

@@ -72,9 +72,9 @@ def remaining_seconds(
 ) -> float:
     """Seconds until the end, at the rate so far. Pure.
 
-    `elapsed` is the time in which `processed` records came, the `first` of them after so many
-    seconds. Until others have come no rate is known, but that as many pages as are asked for at
-    once take as long again, or as long as they are under way already.
+    `processed` records came in `elapsed` seconds; `first`: how many came together as the first, and
+    after how many seconds. Until others come there is no rate: each round of REQUESTS_AT_ONCE pages
+    is taken to last as long as the first, or as the one under way does already, if that is longer.
     """
     first_records, first_after = first
     if processed > first_records:

@@ -19,8 +19,8 @@ SAME_PATIENT = and_(
 
 
 def still_gone() -> ColumnElement[bool]:
-    """Joins a row with its patient, if that one lives here and no sync has seen them since: a sync
-    that failed may have read them, too."""
+    """Join condition: the row's patient, if not deleted here and not seen by any later sync, failed
+    ones included."""
     return and_(
         SAME_PATIENT,
         Patient.state != PatientState.DELETED,
@@ -52,8 +52,8 @@ def keys(organization_id: int) -> set[str]:
 
 
 def kept_keys(organization_id: int) -> set[str]:
-    """Cliniko's ids of the patients that somebody has decided to keep, and whom Cliniko has not
-    listed since: who came back and went once more was not meant."""
+    """Cliniko's ids of the kept patients, but for those whom Cliniko has listed since: if one of
+    them vanishes again, the decision was not about that."""
     query = select(HeldRemoval.cliniko_patient_id).where(
         HeldRemoval.organization_id == organization_id,
         HeldRemoval.kept_at.is_not(None),

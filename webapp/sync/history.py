@@ -187,8 +187,8 @@ def expected_duration(organization: Organization, operation_type: OperationType)
 
 
 def settle_abandoned(organization: Organization) -> SyncLog | None:
-    """Close the clinic's running sync if its worker is gone for good, before it is read of. If the
-    database cannot be written to, the sync as it is to be shown; else None."""
+    """Close the clinic's running sync if its worker is gone for good; called before syncs are read.
+    Returns None, or, if the database cannot be written to, the sync as it is to be shown."""
     log = db.session.scalar(_newest(organization, SyncLog.status == SyncStatus.RUNNING))
     shown = log and _as_it_is(log)
     return shown if shown is not None and inspect(shown).transient else None

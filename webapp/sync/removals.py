@@ -36,9 +36,8 @@ _IDS_IN_A_QUESTION = 100
 
 
 class Outcome(NamedTuple):
-    """The patients to mark deleted now, those held back for being too many, and those that somebody
-    has decided to keep; about how many others, in no list either, this sync could not
-    ask."""
+    """The patients to mark deleted now, the held removals, and the kept ones. `unasked`: how many
+    others stand in no list either, but this sync had no question left for them."""
 
     marks: Sequence[PatientRecord]
     held: Sequence[PatientRecord]
@@ -123,11 +122,11 @@ class Removals:
         self._gone_unasked = self._unasked if gone else 0
 
     def outcome(self, *, of_all: bool) -> Outcome:
-        """What is to happen to the patients that were collected. Those about whom this sync could
-        not ask count, too, when it comes to whether they are suspiciously many.
+        """Decide what happens to the patients that were collected: if they are suspiciously many,
+        all are held. Patients about whom this sync could not ask count towards that.
 
-        Unless they are all who are gone (`of_all`), those who wait for a decision go on waiting,
-        and count: many who go a few at a time are many, too.
+        `of_all`: these are all who are gone. Otherwise held removals of earlier syncs go on
+        waiting, and count too: many who go a few at a time are many.
         """
         keys = kept_keys(self._target.organization_id)
         kept = [record for key, record in self._marks.items() if key in keys]

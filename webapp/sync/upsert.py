@@ -125,7 +125,7 @@ def store_pages(
 
 
 def told_of(target: Target, records: Sequence[PatientRecord]) -> Tally:
-    """What these records change in what Cliniko has told, though they are not to be stored."""
+    """How these records change the tally of what Cliniko has told; they are not stored."""
     newest = _newest_of_each(records)
     known = known_rows(target, list(newest))
     failed = failed_before(target.sync_log_id)
@@ -140,9 +140,9 @@ def _told(
     news: Set[str],
     refused: Set[str],
 ) -> Tally:
-    """What a page changes in what Cliniko has told: each patient stands there once, in the newest
-    version that could be read. `counted` are those that this sync has told of already, `news` those
-    of whom the page says something newer."""
+    """How pages change the tally of what Cliniko has told. There each patient counts once, in the
+    newest version; a `refused` one does not count. `counted`: patients in the tally already.
+    `news`: patients of whom the pages say something newer."""
     tally = Tally()
     for key in {*newest, *refused}:
         row = known.get(key)

@@ -32,7 +32,7 @@ class StartWindow:
 
 
 def start_window(organization: Organization, operation_type: OperationType) -> StartWindow:
-    """How the clinic stands to its limit of such starts now."""
+    """How many syncs of this type may be started now, and when the limit resets."""
     blocking = _blocking(organization, operation_type)
     if blocking is None:
         return StartWindow(1, now() + START_WINDOW)
@@ -42,8 +42,8 @@ def start_window(organization: Organization, operation_type: OperationType) -> S
 def refuse_early(
     organization: Organization, operation_type: OperationType, details: dict[str, object]
 ) -> None:
-    """Raise RateLimited while an earlier start holds such a one up, or too many together do. What
-    has failed before is tried again as often as anybody likes, but for the latter."""
+    """Raise RateLimited if an earlier start blocks this one, or the clinic has used up MOST_STARTS.
+    Only the second applies to retries of failed records."""
     blocking = _blocking(organization, operation_type)
     if blocking is None:
         return

@@ -105,9 +105,9 @@ def change(
     paused: bool | None = None,
     actor: User | None,
 ) -> None:
-    """Give an endpoint another address or other events, pause or resume it; None leaves what there
-    is. What waits goes to the new address, with all of its tries anew; of one that is paused with
-    it nothing goes before. Raises ValidationError as `add` does."""
+    """Give an endpoint another address or other events, pause or resume it; None changes nothing.
+    Messages that wait go to the new address, and their tries begin anew; if the same change pauses
+    the endpoint, they wait on. Raises ValidationError as `add` does."""
     new_address = None if address is None else addresses.checked(address)
     new_events = None if events is None else _checked(events)
     with transaction():

@@ -21,10 +21,12 @@ _LONGEST_REST = timedelta(minutes=5)
 def next_try(
     first: datetime, tries: int, moment: datetime, asked: timedelta | None
 ) -> datetime | None:
-    """When to try again after so many failures; None if that was the last. Up to a tenth later
-    than planned, so that many do not come at once, and never before what the receiver has `asked`
-    for, a day at most. Whoever comes late, after a day without power, does not spend all that the
-    plan has left at once: between two tries lies a `rest` at least."""
+    """When to try again after so many tries; None if that was the last.
+
+    Up to a tenth of the step later than planned, so that many messages do not come at once. Never
+    sooner than after a `rest`, also where the plan is behind, as after a day without power. A rest
+    is no shorter than the receiver has `asked` for, up to a day.
+    """
     if tries >= MOST_TRIES:
         return None
     planned = _AFTER_FIRST[tries - 1]
