@@ -23,7 +23,7 @@ from tests.support.postgres_server import PostgresServer
 from webapp.extensions import db, transaction
 from webapp.models.patient import FITS_INTO_THE_LIST
 from webapp.sync.bulk import KEY, Row, upsert
-from webapp.sync.rows import confirm
+from webapp.sync.rows import mark_seen
 from webapp.sync.target import Target
 
 CLINICS = 5
@@ -122,7 +122,7 @@ def _seen_again(page: list[Row], sync_id: int) -> None:
     for row in page:
         by_clinic.setdefault(row[KEY + 1], []).append(row[KEY])
     for clinic, keys in by_clinic.items():
-        confirm(Target(clinic, sync_id, "au1"), keys, SYNCED_AT)
+        mark_seen(Target(clinic, sync_id, "au1"), keys, SYNCED_AT)
 
 
 def _size_and_hot(postgres: bool) -> tuple[float, float]:

@@ -30,7 +30,7 @@ PARTS = {
     "what Cliniko told, for the certificate": ("upsert.py", "_told"),
     "the copy, for the certificate": ("certificate.py", "tally_of_copy"),
     "what has changed, for the feed": ("changes.py", "note"),
-    "proof of the lease": ("lease.py", "prove"),
+    "check of the lease": ("lease.py", "check"),
     "lease, counters, checkpoint": ("lease.py", "write"),
     "the clinic's lock": ("locks.py", "clinic"),
     "commits": ("base.py", "_do_commit"),

@@ -8,7 +8,7 @@ from typing import Any
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.sync.failures import Refusal
+from webapp.sync.failures import FailedRecord
 from webapp.sync.held_rows import replace_waiting
 from webapp.sync.progress import Progress
 from webapp.sync.target import Target
@@ -52,10 +52,10 @@ def store(
 def refuse(organization: Organization, count: int, log: SyncLog | None = None) -> SyncLog:
     """A sync in which so many records could not be stored: a new one unless it is given."""
     log = log or make_log(organization, records_failed=count)
-    refusals = [Refusal(f"90{n}", "date_of_birth", "is no date", page=3) for n in range(count)]
+    failed = [FailedRecord(f"90{n}", "date_of_birth", "is no date", page=3) for n in range(count)]
     with transaction():
         target = Target(organization.id, log.id, "au1")
-        store_pages(target, [RecordPage(3, (), refusals)], seen_at=MORNING)
+        store_pages(target, [RecordPage(3, (), failed)], seen_at=MORNING)
     return log
 
 

@@ -57,7 +57,7 @@ from webapp.sync import changes as change_notes
 from webapp.sync import failures, figures, suspension
 from webapp.sync.certificate import Tally, tally_of_copy
 from webapp.sync.changes import Change
-from webapp.sync.failures import Refusal
+from webapp.sync.failures import FailedRecord
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, store_pages
 
@@ -136,11 +136,9 @@ def changes_of(clinic: Organization) -> list[tuple[int, str, str]]:
 def failed_in(clinic: Organization, *keys: str, seen_at: datetime = GONE_AT) -> None:
     """A sync that could not store the newest versions of these patients."""
     log = make_log(clinic, records_failed=len(keys))
-    refusals = [Refusal(key, "date_of_birth", "is no date") for key in keys]
+    failed = [FailedRecord(key, "date_of_birth", "is no date") for key in keys]
     with transaction():
-        store_pages(
-            Target(clinic.id, log.id, "au1"), [RecordPage(1, (), refusals)], seen_at=seen_at
-        )
+        store_pages(Target(clinic.id, log.id, "au1"), [RecordPage(1, (), failed)], seen_at=seen_at)
 
 
 @pytest.mark.usefixtures("patients")

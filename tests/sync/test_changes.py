@@ -20,7 +20,7 @@ from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db, transaction
 from webapp.models import ChangeKind, Organization, PatientChange, SyncLog
 from webapp.sync.changes import Change, ChangeCounts
-from webapp.sync.failures import Refusal
+from webapp.sync.failures import FailedRecord
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, store_pages
 
@@ -208,8 +208,8 @@ def test_a_change_is_written_down_though_another_copy_of_the_record_cannot_be_re
     """Where two ranges meet a patient is read twice, and may be edited in between."""
     store(cast.surf, patient())
     target = Target(cast.surf.id, make_log(cast.surf).id, cast.surf.shard)
-    refusal = Refusal("1", "first_name", "is no text", 2)
-    pages = [RecordPage(1, [patient(first_name="Liv")], []), RecordPage(2, [], [refusal])]
+    failed = FailedRecord("1", "first_name", "is no text", 2)
+    pages = [RecordPage(1, [patient(first_name="Liv")], []), RecordPage(2, [], [failed])]
     with transaction():
         store_pages(target, pages, seen_at=MORNING, some_failed=False)
 

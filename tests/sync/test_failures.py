@@ -9,7 +9,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, SyncStatus
 from webapp.sync import failures
-from webapp.sync.failures import Refusal
+from webapp.sync.failures import FailedRecord
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, store_pages
 
@@ -65,7 +65,7 @@ def test_a_completed_sync_of_all_settles_what_was_before_it_and_no_other_does(ca
 def test_a_record_without_a_usable_id_cannot_be_asked_for(cast: Cast) -> None:
     log = make_log(cast.surf, records_failed=1)
     with transaction():
-        nameless = [Refusal("page 3, record 7", "id", "is missing", page=3)]
+        nameless = [FailedRecord("page 3, record 7", "id", "is missing", page=3)]
         failures.note_failures(log.id, nameless, failed_at=now())
     assert with_some(cast) == set()
 

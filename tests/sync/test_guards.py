@@ -99,12 +99,12 @@ def without_the_fence(patch: Patch) -> None:
         for name, value in values.items():
             setattr(log, name, value)
 
-    def prove(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
+    def check(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
         log = db.session.get_one(SyncLog, sync_log_id, populate_existing=True)
         return lease.Standing(log.records_success, log.records_failed, log.checkpoint or {})
 
     patch.setattr(lease, "write", write)
-    patch.setattr(lease, "prove", prove)
+    patch.setattr(lease, "check", check)
 
 
 # The count of writes: a standby that takes over may lack the last commits.
@@ -164,13 +164,13 @@ def test_whoever_follows_the_changes_misses_none_though_commits_were_taken_back(
 
 
 def without_the_count(patch: Patch) -> None:
-    as_it_is = lease.prove
+    as_it_is = lease.check
 
-    def prove(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
+    def check(sync_log_id: int, attempt: int, confirmed: int) -> lease.Standing:
         log = db.session.get_one(SyncLog, sync_log_id, populate_existing=True)
         return as_it_is(sync_log_id, attempt, (log.checkpoint or {}).get("writes", 0))
 
-    patch.setattr(lease, "prove", prove)
+    patch.setattr(lease, "check", check)
 
 
 # The lease: a sync whose worker is gone is given to another.

@@ -211,7 +211,7 @@ def test_a_closed_sync_stays_closed(begin: Begin) -> None:
 
     assert not recovery.hand_over(log.id, 1, interrupted=False)
     with pytest.raises(lease.LeaseLost), transaction():
-        lease.prove(log.id, 1, 0)
+        lease.check(log.id, 1, 0)
     with pytest.raises(lease.LeaseLost), transaction():
         lease.write(log.id, 1, records_success=5)
     assert (log.status, log.records_success) == ("failed", 0)
@@ -232,9 +232,9 @@ def test_a_worker_locks_the_clinic_before_its_sync(app: Flask, begin: Begin) -> 
     log_id, clinic = log.id, select(Organization.id).where(Organization.id == log.organization_id)
     db.session.rollback()
 
-    def proven() -> lease.Standing:
+    def checked() -> lease.Standing:
         with app.app_context(), transaction():
-            return lease.prove(log_id, 1, 0)
+            return lease.check(log_id, 1, 0)
 
     def clinic_is_locked() -> bool:
         with db.engine.connect() as third:
@@ -242,11 +242,11 @@ def test_a_worker_locks_the_clinic_before_its_sync(app: Flask, begin: Begin) -> 
 
     with db.engine.connect() as other, ThreadPoolExecutor(1) as pool:
         other.execute(select(SyncLog.id).where(SyncLog.id == log_id).with_for_update())
-        proof = pool.submit(proven)
+        check = pool.submit(checked)
         wait_until(clinic_is_locked)
-        assert not proof.done()
+        assert not check.done()
         other.rollback()
-        assert proof.result().success == 0
+        assert check.result().success == 0
 
 
 def test_trouble_with_one_clinic_keeps_nobody_else_waiting(

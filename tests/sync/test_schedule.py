@@ -416,14 +416,14 @@ def test_trouble_with_one_clinic_keeps_no_other_from_its_schedule(
         schedules.save(
             clinic, changes_every=15, full_at=None, time_zone="Europe/London", actor=None
         )
-    admitted = start.admitted
+    as_it_is = start.admit
 
     def admit(organization: Organization, *said: Any, **more: Any) -> SyncLog:
         if organization.id == troubled:
             raise AuditUnavailable()
-        return admitted(organization, *said, **more)
+        return as_it_is(organization, *said, **more)
 
-    monkeypatch.setattr(schedule, "admitted", admit)
+    monkeypatch.setattr(schedule, "admit", admit)
     with time_machine.travel(now() + timedelta(hours=1)):
         (started,) = schedule.start_due_syncs()
     assert db.session.get_one(SyncLog, started).organization_id == cast.northside.id

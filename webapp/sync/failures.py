@@ -24,7 +24,7 @@ from webapp.models.sync_log import HAS_FAILURES, READS_ALL
 
 
 @dataclass(frozen=True)
-class Refusal:
+class FailedRecord:
     """A record that cannot be stored, and why; its id or, without one, its place."""
 
     key: str
@@ -33,7 +33,7 @@ class Refusal:
     page: int = 0
 
     @classmethod
-    def of(cls, record: Malformed, page: int, place: int) -> Refusal:
+    def of(cls, record: Malformed, page: int, place: int) -> FailedRecord:
         """What is noted of a malformed record, by its place if its id could not be read."""
         key = record.cliniko_patient_id or f"page {page}, record {place}"
         return cls(key[:40], record.field[:40], record.reason[:200], page)
@@ -104,18 +104,20 @@ def failed_before(sync_log_id: int) -> set[str]:
     return set(db.session.scalars(query))
 
 
-def note_failures(sync_log_id: int, refusals: Iterable[Refusal], *, failed_at: datetime) -> None:
+def note_failures(
+    sync_log_id: int, records: Iterable[FailedRecord], *, failed_at: datetime
+) -> None:
     """Keep which records failed, where and why."""
     rows = [
         {
             "sync_log_id": sync_log_id,
-            "cliniko_patient_id": refusal.key,
-            "page": refusal.page,
-            "field": refusal.field,
-            "reason": refusal.reason,
+            "cliniko_patient_id": record.key,
+            "page": record.page,
+            "field": record.field,
+            "reason": record.reason,
             "failed_at": failed_at,
         }
-        for refusal in refusals
+        for record in records
     ]
     if rows:
         db.session.execute(insert(SyncFailure), rows)

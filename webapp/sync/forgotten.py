@@ -51,8 +51,8 @@ class Forgotten:
         if not self._digests:
             return page
         records = [each for each in page.records if each.cliniko_patient_id not in self]
-        refusals = [each for each in page.refusals if each.key not in self]
-        return replace(page, records=[*map(self.unlinked, records)], refusals=refusals)
+        failed = [each for each in page.failed if each.key not in self]
+        return replace(page, records=[*map(self.unlinked, records)], failed=failed)
 
     def unlinked(self, record: PatientRecord) -> PatientRecord:
         """A record without its link, if that leads to one of them."""

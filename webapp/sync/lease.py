@@ -1,4 +1,4 @@
-"""The right to work on a sync: held until a time, renewed with every write, proven by the attempt.
+"""The right to work on a sync: held by one attempt until a time, renewed with every write.
 
 A worker that was replaced while it hung is not told so; its next write simply finds no row.
 """
@@ -88,7 +88,7 @@ def _waited(sync_log_id: int) -> float:
     return (database_now() - handed_over_at).total_seconds() if handed_over_at else 0.0
 
 
-def prove(sync_log_id: int, attempt: int, confirmed: int) -> Standing:
+def check(sync_log_id: int, attempt: int, confirmed: int) -> Standing:
     """First thing in a transaction that stores patients: locks the clinic and then the sync, so
     that to its end nobody else can write to them. What it returns is what was committed, and not
     what this process believes: the answer to a commit can get lost.

@@ -49,7 +49,7 @@ class SyncTimeout(Exception):
 
 
 class Recorder:
-    """The one who writes for an attempt at a sync. Every write proves the lease and renews it."""
+    """The one who writes for an attempt at a sync. Every write checks the lease and renews it."""
 
     def __init__(
         self,
@@ -245,11 +245,11 @@ class Recorder:
         )
 
     def _in_transaction(self, write: Callable[[lease.Standing], Answer]) -> Answer:
-        def proven() -> Answer:
-            return write(lease.prove(self.target.sync_log_id, self._attempt, self._writes))
+        def checked() -> Answer:
+            return write(lease.check(self.target.sync_log_id, self._attempt, self._writes))
 
         self._budget.look()  # first, so that no transaction waits for Redis
-        answer = patiently(proven, meanwhile=self._stay_alive)
+        answer = patiently(checked, meanwhile=self._stay_alive)
         self._writes += 1
         self._written_at = time.monotonic()
         return answer

@@ -18,7 +18,7 @@ from webapp.cliniko.records import Malformed, PatientRecord
 from webapp.models import Organization, SyncPhase
 from webapp.services.connection import check_account
 from webapp.sync import held_rows
-from webapp.sync.failures import Refusal, open_keys
+from webapp.sync.failures import FailedRecord, open_keys
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Outcome
@@ -76,8 +76,8 @@ def read_failed(
         # a sign of them.
         held = recorder.look_up(partial(held_rows.keys, organization.id))
         gone = [key for key in unseen.values() if key not in held]
-        refusals = [Refusal(key, "record", _LISTED_NOWHERE, number) for key in gone]
-        recorder.store([RecordPage(number, [], refusals)])
+        failed = [FailedRecord(key, "record", _LISTED_NOWHERE, number) for key in gone]
+        recorder.store([RecordPage(number, [], failed)])
     if keys:
         recorder.accepted(account)
     recorder.finish(Outcome([], [], []))

@@ -16,7 +16,7 @@ from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db, on_postgresql
 from webapp.models import Patient, PatientSyncStatus
 from webapp.sync.bulk import KEY, Row, rows_of, upsert
-from webapp.sync.failures import Refusal
+from webapp.sync.failures import FailedRecord
 from webapp.sync.target import Target
 
 _REFUSED = "the database refused a value of this record"
@@ -86,7 +86,7 @@ def write_records(
     records: list[PatientRecord],
     known: dict[str, Known],
     seen_at: datetime,
-) -> list[Refusal]:
+) -> list[FailedRecord]:
     """Insert or update; if the database refuses the lot, one by one, each in its own savepoint."""
     tombstones, living = [], []
     for record in records:
@@ -103,13 +103,13 @@ def write_records(
             upsert(rows)
         return []
     except (IntegrityError, DataError) as error:
-        refusals = [refusal for row in rows if (refusal := _write_one(row)) is not None]
-        if len(refusals) == len(rows) >= _ALL_REFUSED:
+        failed = [each for row in rows if (each := _write_one(row)) is not None]
+        if len(failed) == len(rows) >= _ALL_REFUSED:
             raise error
-        return refusals
+        return failed
 
 
-def confirm(target: Target, keys: list[str], seen_at: datetime) -> None:
+def mark_seen(target: Target, keys: list[str], seen_at: datetime) -> None:
     """Note that these patients were seen again, unchanged, and could be read."""
     if keys:
         db.session.execute(
@@ -135,12 +135,12 @@ def mark_failed(target: Target, keys: list[str]) -> None:
         )
 
 
-def _write_one(row: Row) -> Refusal | None:
+def _write_one(row: Row) -> FailedRecord | None:
     try:
         with db.session.begin_nested():
             upsert([row])
     except (IntegrityError, DataError):
-        return Refusal(row[KEY], "record", _REFUSED)
+        return FailedRecord(row[KEY], "record", _REFUSED)
     return None
 
 

@@ -30,7 +30,7 @@ from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
 from webapp.sync import history
 from webapp.sync.recovery import Look
-from webapp.sync.start import admitted
+from webapp.sync.start import admit
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
 # behind these few, and not behind a thousand clinics that chose the same hour.
@@ -84,7 +84,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         if not _moved_on(organization, due, moment):
             return None
         wanted = OperationType.FULL_PATIENTS if due.full else OperationType.CHANGED_PATIENTS
-        return admitted(organization, wanted, origin=SyncOrigin.SCHEDULE)
+        return admit(organization, wanted, origin=SyncOrigin.SCHEDULE)
 
 
 def _has_been_read(organization: Organization, due: _Due) -> bool:

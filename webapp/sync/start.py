@@ -83,7 +83,7 @@ def start_once(
                 earlier = _started_with(key, organization_id, actor_id)
                 if earlier is not None:
                     return earlier, False
-            log = admitted(organization, operation_type, origin=origin, actor=actor, key=key)
+            log = admit(organization, operation_type, origin=origin, actor=actor, key=key)
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
         refuse_second(organization_id, details)
@@ -96,7 +96,7 @@ def start_once(
     return log, True
 
 
-def admitted(
+def admit(
     organization: Organization,
     operation_type: OperationType,
     *,
@@ -104,8 +104,8 @@ def admitted(
     actor: User | None = None,
     key: str | None = None,
 ) -> SyncLog:
-    """The row of a new sync, as the last step of the caller's transaction, which has locked the
-    clinic: it is recorded too. `key` is a digest of what the client has called it.
+    """Insert the row of a new sync and record its start, as the last step of the caller's
+    transaction, which has locked the clinic. `key` is a digest of what the client has called it.
 
     Where a full sync is due, a sync of what changed becomes one.
     Raises OrganizationNotFound for a clinic that was deleted, OrganizationDisabled,

@@ -16,13 +16,13 @@ from webapp.models import PatientSyncStatus
 from webapp.sync import changes
 from webapp.sync.certificate import Tally, Version
 from webapp.sync.changes import Change, ChangeCounts, change_of
-from webapp.sync.failures import Refusal, failed_before, forget_failures, note_failures
+from webapp.sync.failures import FailedRecord, failed_before, forget_failures, note_failures
 from webapp.sync.rows import (
     Known,
-    confirm,
     known_content,
     known_rows,
     mark_failed,
+    mark_seen,
     write_records,
 )
 from webapp.sync.target import Target
@@ -30,11 +30,11 @@ from webapp.sync.target import Target
 
 @dataclass(frozen=True)
 class RecordPage:
-    """A page that was read: its number in the sync, the records, and those that are malformed."""
+    """A page that was read: its number in the sync, the records, and those that failed."""
 
     number: int
     records: Sequence[PatientRecord]
-    refusals: Sequence[Refusal] = ()
+    failed: Sequence[FailedRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Stored:
 def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> RecordPage:
     """A page that was read, as the so many'th of the sync."""
     records = [each for each in read if isinstance(each, PatientRecord)]
-    refusals = [
-        Refusal.of(each, number, place)
+    failed = [
+        FailedRecord.of(each, number, place)
         for place, each in enumerate(read, start=1)
         if isinstance(each, Malformed)
     ]
-    return RecordPage(number, records, refusals)
+    return RecordPage(number, records, failed)
 
 
 def store_pages(
@@ -70,8 +70,8 @@ def store_pages(
     refuses every record, for then the fault is not the records'.
     """
     newest = _newest_of_each([record for page in pages for record in page.records])
-    refusals = [refusal for page in pages for refusal in page.refusals]
-    known = known_rows(target, [*newest, *(refusal.key for refusal in refusals)])
+    unread = [each for page in pages for each in page.failed]
+    known = known_rows(target, [*newest, *(each.key for each in unread)])
     failed = failed_before(target.sync_log_id) if some_failed else set()
 
     seen_again, rewritten = [], []
@@ -83,21 +83,21 @@ def store_pages(
             rewritten.append(record)
     held = known_content(target, _differing(rewritten, known))  # before it is written over
     refused_here = [
-        replace(refusal, page=_page_of(refusal.key, pages))
-        for refusal in write_records(target, rewritten, known, seen_at)
+        replace(each, page=_page_of(each.key, pages))
+        for each in write_records(target, rewritten, known, seen_at)
     ]
-    confirm(target, seen_again, seen_at)
+    mark_seen(target, seen_again, seen_at)
 
-    refused = {refusal.key: refusal for refusal in (*refusals, *refused_here)}
+    refused = {each.key: each for each in (*unread, *refused_here)}
     stored = [key for key in newest if key not in refused]
-    new_failed = [refusal for key, refusal in refused.items() if key not in failed]
+    new_failed = [each for key, each in refused.items() if key not in failed]
     mark_failed(target, list(refused))
     note_failures(target.sync_log_id, new_failed, failed_at=seen_at)
     healed = [key for key in stored if key in failed]
     forget_failures(target.sync_log_id, healed)
 
     # Written it was, even where another copy of it, on another page, could not be read.
-    unwritten = {refusal.key for refusal in refused_here}
+    unwritten = {each.key for each in refused_here}
     changed = [
         change
         for record in rewritten
@@ -108,7 +108,7 @@ def store_pages(
 
     counted = {key for key, row in known.items() if row.last_sync_id == target.sync_log_id}
     uncounted = sum(key not in counted or key in failed for key in stored)
-    taken_back = sum(refusal.key in counted for refusal in new_failed)
+    taken_back = sum(each.key in counted for each in new_failed)
     return Stored(
         success=uncounted - taken_back,
         failed=len(new_failed) - len(healed),
