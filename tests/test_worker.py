@@ -17,6 +17,7 @@ import pytest
 from flask import Flask
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
@@ -391,13 +392,63 @@ def _works_on(sync_log_id: int, attempt: int) -> bool:
     return log.attempt == attempt and log.worker is not None
 
 
-def test_a_redis_that_stays_away_does_not_end_a_running_sync(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        RedisConnectionError("away for more than a minute"),
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        ReadOnlyError("You can't write against a read only replica."),
+        ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_redis_that_stays_away_or_refuses_does_not_end_a_running_sync(
+    error: RedisError, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = SyncWorker(app)
-    away = Mock(side_effect=RedisConnectionError("away for more than a minute"))
+    away = Mock(side_effect=error)
     monkeypatch.setattr("rq.Worker.maintain_heartbeats", away)
 
     worker.maintain_heartbeats(Mock(), Mock())
 
     away.assert_called_once()
+
+
+@pytest.mark.parametrize("at", ["rq.Worker.heartbeat", "webapp.worker.note_worker"])
+def test_a_worker_looks_for_lost_and_due_syncs_while_redis_refuses(
+    at: str, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = SyncWorker(app)
+    monkeypatch.setattr(at, Mock(side_effect=OutOfMemoryError("full")))
+    looks = Mock(return_value=[])
+    monkeypatch.setattr("webapp.sync.recovery.recover_stale_syncs", looks)
+    monkeypatch.setattr("webapp.sync.schedule.start_due_syncs", looks)
+    monkeypatch.setattr("webapp.services.retention.look", looks)
+
+    worker.heartbeat()
+
+    assert looks.call_count == 3
+
+
+def test_a_sync_and_its_worker_outlive_a_redis_that_is_full(
+    hire: Hire, start: Callable[[], int], cliniko: Simulator
+) -> None:
+    cliniko.latency_ms = 400
+    worker, redis = hire(), queue.redis_connection()
+    log_id = start()
+    wait_until(stored_something(log_id))
+
+    redis.config_set("maxmemory", 1)
+    try:
+        wait_until(ended(log_id), seconds=60)
+        wait_until(lambda: not descendants(worker.pid))
+    finally:
+        redis.config_set("maxmemory", 0)
+    another = start()
+    wait_until(ended(another), seconds=60)
+
+    assert worker.poll() is None
+    assert [(row(each).status, row(each).attempt) for each in (log_id, another)] == [
+        ("completed", 1),
+        ("completed", 1),
+    ]

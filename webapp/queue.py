@@ -28,6 +28,7 @@ RUN_SYNC = "webapp.jobs.run_sync"
 WORKER_SILENCE = timedelta(seconds=20)  # a living worker beats every five
 WORKER_ABSENCE = timedelta(minutes=5)
 _WORKER_SEEN = "sync:worker-seen"
+_TAKES_WRITES = "sync:takes-writes"
 JOB_TIMEOUT = 24 * 3600  # seconds; the engine's own limit ends a sync well before
 
 
@@ -85,9 +86,10 @@ def length() -> int | None:
 
 
 def is_reachable() -> bool:
-    """Whether Redis answers."""
+    """Whether Redis answers, and takes what is written: one that is full, cannot save or may only
+    be read does the first alone."""
     try:
-        return bool(redis_connection().ping())
+        return bool(redis_connection().set(_TAKES_WRITES, 1, px=1000))
     except RedisError:
         return False
 

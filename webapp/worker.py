@@ -21,8 +21,7 @@ from typing import Any
 
 import structlog
 from flask import Flask
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError
 from rq import Queue, Worker, worker_registration
 from rq.exceptions import DeserializationError, StopRequested
 from rq.executions import Execution
@@ -41,6 +40,7 @@ from webapp.sync import engine, lease, recovery, schedule
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5
+_ASK_AGAIN_SECONDS = 2  # a Redis that refuses
 _LONGEST_NAME = 100  # of a function that a stranger has put into the queue
 _PR_SET_PDEATHSIG = 1
 _M_ARENA_MAX = -8
@@ -100,7 +100,21 @@ class SyncWorker(Worker):
                 named = name[:_LONGEST_NAME]
                 audit.note(Event.FOREIGN_JOB_REFUSED, result=Result.REFUSED, function=named)
             return
-        super().execute_job(job, queue)
+        try:
+            super().execute_job(job, queue)
+        except ResponseError as error:
+            _tell_of(error)
+            self.executions.clear()  # else the next job would be taken for this one
+
+    def dequeue_job_and_maintain_ttl(self, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
+        """Wait for a job, and also for a Redis that answers but takes nothing: RQ would end."""
+        while not self._told_to_end:
+            try:
+                return super().dequeue_job_and_maintain_ttl(*args, **kwargs)
+            except ResponseError as error:
+                _tell_of(error)
+                time.sleep(_ASK_AGAIN_SECONDS)
+        raise StopRequested
 
     def perform_job(self, job: Job, queue: Queue, *args: Any) -> bool:
         """In the work-horse: the connections of the parent are not ours to use."""
@@ -111,23 +125,30 @@ class SyncWorker(Worker):
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         """RQ beats every few seconds, idle or busy: the moment to look for syncs that
         are lost or due."""
-        super().heartbeat(*args, **kwargs)
-        if not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1:
+        due = not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1
+        if due:
             self._looked_at = time.monotonic()
             self._recover()
             self._start_due()
             with self._in_database():
                 retention.look()
-            # Last, for a Redis that is away is tried for more than a minute.
-            worker_registration.register(self)  # one that lost its data knows of nobody
-            note_worker(self.connection)
+        # Afterwards, for a Redis that is away is tried for more than a minute.
+        with _without(ResponseError):
+            super().heartbeat(*args, **kwargs)
+        if due:
+            with _without(RedisError):
+                worker_registration.register(self)  # one that lost its data knows of nobody
+                note_worker(self.connection)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Beside a running sync: it does not need Redis, and would end with this process."""
-        try:
+        with _without(RedisError):
             super().maintain_heartbeats(job, execution)
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            log.warning("could_not_reach_redis", error=type(error).__name__)
+
+    def set_shutdown_requested_date(self) -> None:
+        """Told to end beside a running sync, which goes on to the end of its page."""
+        with _without(RedisError):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
 
     def handle_work_horse_killed(self, job: Job, *args: Any) -> None:
         """The work-horse died alone: nobody needs to wait for its lease to run out."""
@@ -155,7 +176,8 @@ class SyncWorker(Worker):
         it work on for ever: so it is told again."""
         if self._told_to_end:
             raise StopRequested
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        with _without(ResponseError):
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
     def handle_warm_shutdown_request(self) -> None:
         """Told to end: the sync goes on elsewhere after the page at hand."""
@@ -193,6 +215,21 @@ def start(app: Flask) -> None:
     """Work until told to stop."""
     level = "DEBUG" if app.config["LOG_LEVEL"] == "debug" else "WARNING"
     SyncWorker(app).work(logging_level=level)
+
+
+@contextmanager
+def _without(trouble: type[RedisError]) -> Iterator[None]:
+    """Go on without what could not be written. A Redis that is full, cannot save or may only be
+    read answers with a ResponseError; other errors say that it is away, and where no sync runs RQ
+    waits for its return."""
+    try:
+        yield
+    except trouble as error:
+        _tell_of(error)
+
+
+def _tell_of(error: RedisError) -> None:
+    log.warning("redis_did_not_take_it", error=type(error).__name__)
 
 
 def _hand_over(_signal: int, _frame: FrameType | None) -> None:

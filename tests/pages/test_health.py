@@ -8,6 +8,7 @@ from redis import Redis
 from sqlalchemy import create_engine, text
 
 from tests.pages.visitor import Visitor
+from webapp import queue
 from webapp.extensions import db
 
 
@@ -39,6 +40,15 @@ def test_a_whole_system_is_alive_and_ready(visitor: Visitor) -> None:
 def test_without_redis_it_is_alive_but_not_ready(visitor: Visitor) -> None:
     assert_not_ready(visitor, "queue", "QUEUE_UNAVAILABLE")
     assert visitor.get("/healthz").status_code == 200
+
+
+def test_a_redis_that_takes_nothing_is_not_ready(visitor: Visitor) -> None:
+    redis = queue.redis_connection()
+    redis.config_set("maxmemory", 1)
+    try:
+        assert_not_ready(visitor, "queue", "QUEUE_UNAVAILABLE")
+    finally:
+        redis.config_set("maxmemory", 0)
 
 
 @pytest.mark.usefixtures("without_database")

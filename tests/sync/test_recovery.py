@@ -116,6 +116,26 @@ def test_a_sync_that_redis_lost_is_queued_again(begin: Begin, redis_url: str) ->
     assert queue.is_queued(log.id, log.attempt)
 
 
+def test_a_redis_that_takes_nothing_uses_up_no_attempts(begin: Begin) -> None:
+    log = waits_since(begin(), timedelta(seconds=30))
+    redis = queue.redis_connection()
+    redis.flushdb()
+
+    redis.config_set("maxmemory", 1)
+    try:
+        for _ in range(3):
+            recovery.recover_stale_syncs()
+    finally:
+        redis.config_set("maxmemory", 0)
+    db.session.expire_all()
+    assert (log.status, log.attempt) == ("running", 1)
+    recovery.recover_stale_syncs()
+
+    db.session.expire_all()
+    assert log.attempt == 2
+    assert queue.is_queued(log.id, 2)
+
+
 def test_a_sync_that_waits_behind_others_stays_in_the_queue(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import AppError, ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncPhase, SyncStatus
-from webapp.queue import enqueue_sync, is_queued, worker_seen_lately, workers_connected
+from webapp.queue import (
+    enqueue_sync,
+    is_queued,
+    is_reachable,
+    worker_seen_lately,
+    workers_connected,
+)
 from webapp.services import origins
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
@@ -106,7 +112,9 @@ def recover_stale_syncs() -> list[int]:
     for log_id, attempt in _waiting_long():
         # A new attempt, for Redis may still hold a broken job under the name of this one.
         with look.at(sync_log_id=log_id):
-            if settle(log_id) is None and not is_queued(log_id, attempt):
+            if settle(log_id) is not None or is_queued(log_id, attempt):
+                continue
+            if is_reachable():  # else attempts would be used up that no worker hears of
                 hand_over(log_id, attempt, interrupted=False, unclaimed=True)
     return handed_over
 

@@ -34,6 +34,30 @@ def refuses(*commands: tuple[str, ...], back: tuple[str, ...]) -> Action:
     return do
 
 
+def refuses_in_the_middle(
+    command: tuple[str, ...], back: tuple[str, ...], seconds: float = 20
+) -> Action:
+    """Redis takes nothing for a while, in which a sync runs."""
+
+    def do(it: Injection) -> None:
+        it.slow(8_000)  # so that it runs for longer
+        it.start()
+        it.until_stored()
+        working = it.working()
+        redis = it.parts.talk_to_redis()
+        redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        time.sleep(seconds)
+        if it.is_over():
+            it.problems.append("the sync was over before Redis took anything again")
+        redis.execute_command(*back)  # type: ignore[no-untyped-call]
+        it.until(it.is_over, 60)
+        it.until(lambda: it.parts.workers_alive() >= 2, 20)
+        if it.working() != working:
+            it.problems.append("another worker had to take the sync over")
+
+    return do
+
+
 def _refused_start(it: Injection) -> None:
     begun = time.monotonic()
     answer = it.start()
