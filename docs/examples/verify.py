@@ -36,9 +36,10 @@ class Receiver(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         ours = is_ours(os.environ["SECRET"], self.headers, body)
         if ours and self.headers["webhook-id"] not in seen:
-            seen.add(self.headers["webhook-id"])
             message = json.loads(body)
             print(message["event"], message["organization_id"], message["data"], flush=True)
+            # Only now: what fails before this is done when the message comes again.
+            seen.add(self.headers["webhook-id"])
         self.send_response(204 if ours else 401)
         self.end_headers()
 

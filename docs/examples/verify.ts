@@ -45,8 +45,8 @@ async function main(): Promise<void> {
     "webhook-signature": SIGNATURE,
   })
   const message = await verified(SECRET, headers, BODY)
-  // A message may come more than once: remember its webhook-id.
   console.log(`${message.event} of clinic ${message.organization_id}`)
+  // A message may come more than once: remember its webhook-id, once it is done.
 }
 
 main().catch((error: Error) => {

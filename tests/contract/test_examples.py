@@ -228,6 +228,16 @@ def test_the_receiver_in_python_takes_only_what_is_ours(
         assert answer.status_code == status, (how, seconds)
 
 
+def test_the_receiver_in_python_tries_again_what_it_could_not_do(
+    receiver_in_python: tuple[str, str],
+) -> None:
+    url, secret = receiver_in_python
+    headers = signing.headers("msg_1", now(), b'{"event":"webhook.test"}', [secret])
+    for _ in range(2):
+        with pytest.raises(requests.ConnectionError):  # it ends without an answer
+            requests.post(url, data=b'{"event":"webhook.test"}', headers=headers, timeout=10)
+
+
 def test_the_receiver_in_typescript_takes_only_what_is_ours(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ Percent = Annotated[float, Field(ge=0, le=100, description="Of its records that 
 
 HEADERS = {
     "webhook-id": "Names the message, the same whenever it is sent. A message may come more than "
-    "once: remember the id.",
+    "once: remember the id, once what it asks for is done.",
     "webhook-timestamp": "When this try was made, in Unix seconds. Refuse what is older than five "
     "minutes.",
     "webhook-signature": "`v1,` and the HMAC-SHA256, in base64, of id, timestamp and body with "
