@@ -30,7 +30,7 @@ from webapp.models import (
     SyncLog,
     SyncStatus,
 )
-from webapp.services import counts, rotation
+from webapp.services import counts, patients, rotation
 from webapp.sync import engine, forgotten, history, recovery
 from webapp.sync.verify import verify
 
@@ -165,8 +165,11 @@ def test_a_link_to_them_is_blanked_for_good(
     assert row is not None
     assert row.merged_into == survivor
 
+    before = now()
     forget(cast, survivor)
 
+    changed = patients.find(cast.surf, patients.PatientFilter(None, changed_after=before), limit=9)
+    assert [each.cliniko_patient_id for each in changed.patients] == [merged]
     for _ in range(2):
         row = row_of(cast, merged)
         assert row is not None

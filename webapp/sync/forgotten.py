@@ -103,7 +103,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
         session.add(
             ForgottenPatient(organization_id=organization_id, digest=digest, forgotten_at=moment)
         )
-        _remove(row)
+        _remove(row, moment)
         clinic.patients_changed_at = moment
         audit.record(
             audit.Event.PATIENT_FORGOTTEN,
@@ -113,7 +113,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
         )
 
 
-def _remove(patient: Patient) -> None:
+def _remove(patient: Patient, moment: datetime) -> None:
     organization_id, key = patient.organization_id, patient.cliniko_patient_id
     theirs = select(SyncLog.id).where(SyncLog.organization_id == organization_id)
     for statement in (
@@ -125,7 +125,7 @@ def _remove(patient: Patient) -> None:
         ),
         update(Patient)
         .where(Patient.organization_id == organization_id, Patient.merged_into == key)
-        .values(merged_into=None),
+        .values(merged_into=None, last_changed=moment),
         delete(Patient).where(Patient.id == patient.id),
     ):
         db.session.execute(statement.execution_options(synchronize_session=False))
