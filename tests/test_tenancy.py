@@ -33,7 +33,15 @@ STATEMENTS = {"select", "update", "delete", "insert", "get", "get_one", "query",
 OTHERWISE = {
     # By what `scope` says of each question, or by ids that were found so.
     "services/patient_pages.py": {
-        *("_from_the_front", "_ids", "_in_this_order", "_page", "_page_beside_total", "_total"),
+        *(
+            "_after",
+            "_from_the_front",
+            "_ids",
+            "_in_this_order",
+            "_page",
+            "_page_beside_total",
+            "_total",
+        ),
     },
     # By ids of syncs that were found for the clinics of a page.
     "services/organizations.py": {"_WHOLE"},

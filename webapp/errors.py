@@ -142,7 +142,7 @@ class CursorExpired(AppError):
     error_code = ErrorCode.CURSOR_EXPIRED
     default_message = (
         "Changes that follow this cursor are not kept any more, or there never was such a cursor. "
-        "Read all patients once, then go on without a cursor."
+        "Read all patients once (state=all, after_id=0 and so on), then go on without a cursor."
     )
 
 

@@ -26,7 +26,7 @@ while has_more:
         continue
     if answer.status_code == 410:  # too long ago: changes in between are gone
         kept.unlink(missing_ok=True)
-        sys.exit("Read all patients once, from active-patients with state=all, then start again.")
+        sys.exit("Read active-patients once, state=all&after_id=0 and so on, then start again.")
     if not answer.ok:
         sys.exit(f"HTTP {answer.status_code}: {answer.text}")
     page = answer.json()

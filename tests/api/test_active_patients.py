@@ -138,6 +138,29 @@ def test_pages_neither_repeat_nor_drop_a_patient(bob: FlaskClient, url: str, cas
     assert {page["pagination"]["total"] for page in pages} == {7}
 
 
+def test_pages_by_id_tell_whether_more_follow(bob: FlaskClient, url: str, cast: Cast) -> None:
+    store(cast.surf, record(1, "Zoe", "Zorn"), record(2, "Ann", "Abel"), record(3, "Bo", "Van"))
+
+    first = ask(bob, url, after_id="0", limit="2")
+    last_id = first["patients"][-1]["id"]
+    second = ask(bob, url, after_id=str(last_id), limit="2")
+
+    assert [each["first_name"] for each in first["patients"]] == ["Zoe", "Ann"]
+    assert [each["first_name"] for each in second["patients"]] == ["Bo"]
+    told = {"total": 3, "limit": 2, "offset": 0}
+    assert first["pagination"] == told | {"has_next": True}
+    assert second["pagination"] == told | {"has_next": False}
+    assert names(bob, url, after_id=str(10**15)) == []
+
+
+def test_an_id_of_another_clinic_is_only_a_number(bob: FlaskClient, url: str, cast: Cast) -> None:
+    store(cast.northside, record(1, "Theirs", "A"))
+    store(cast.surf, record(2, "Ours", "B"))
+    store(cast.northside, record(3, "Theirs", "C"))
+
+    assert names(bob, url, after_id="0", state="all") == names(bob, url, after_id="1") == ["Ours"]
+
+
 def test_a_limit_above_the_maximum_is_lowered_to_it(bob: FlaskClient, url: str, cast: Cast) -> None:
     assert ask(bob, url, limit="501")["pagination"]["limit"] == 500
 
@@ -224,6 +247,12 @@ def test_a_patient_that_is_only_seen_again_has_not_changed(
         ("limit=many", "limit"),
         ("offset=-1", "offset"),
         ("offset=1000001", "offset"),
+        ("after_id=0&offset=0", "offset"),
+        ("after_id=-1", "after_id"),
+        ("after_id=last", "after_id"),
+        ("after_id=1.5", "after_id"),
+        ("after_id=1000000000000001", "after_id"),
+        ("after_id=1&after_id=2", "after_id"),
         ("state=missing", "state"),
         ("state=ALL", "state"),
         ("search=" + "a" * 321, "search"),

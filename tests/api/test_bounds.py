@@ -75,12 +75,12 @@ def test_what_is_no_number_is_refused(
     app: Flask, alice: FlaskClient, cast: Cast, redis: Redis
 ) -> None:
     for path, names in limited(app, cast):
-        for name in names & {"limit", "offset"}:
+        for name in names & {"limit", "offset", "after_id", "cursor"}:
             for value in [*NO_NUMBERS, "-" + LONG, LONG + "x"]:
                 refused(alice, redis, path, **{name: value})
         refused(alice, redis, path, limit="0")
-        if "offset" in names:
-            refused(alice, redis, path, offset=LONG)
+        for name in names & {"offset", "after_id", "cursor"}:
+            refused(alice, redis, path, **{name: LONG})
 
 
 def test_a_limit_of_ten_thousand_digits_is_the_highest(

@@ -112,7 +112,7 @@ def test_the_program_that_follows_what_changes(
     (tmp_path / f"cursor-{clinic.id}.json").write_text('{"cursor": 0}')
     late = run(command, tmp_path, clinic)
     assert late.returncode == 1
-    assert "state=all" in late.stderr
+    assert "state=all&after_id=0" in late.stderr
     assert run(command, tmp_path, clinic).returncode == 0
 
 

@@ -122,6 +122,27 @@ def test_pages_in_a_stable_order_neither_repeat_nor_drop_anybody(clinic: Clinic)
 
 
 @pytest.mark.rule(21)
+def test_whoever_copies_all_patients_reads_them_by_id(clinic: Clinic) -> None:
+    names = [("Zoe", "Abel"), ("Ann", "Zorn"), ("Ann", "\u00e1bel"), ("Ann", "Zorn"), ("Bo", "Van")]
+    made = [clinic.account.create(first_name=first, last_name=last) for first, last in names]
+    clinic.account.archive(made[1])
+    clinic.synced()
+
+    pages: list[dict[str, Any]] = []
+    after_id = 0
+    while not pages or pages[-1]["pagination"]["has_next"]:
+        pages.append(page(clinic, state="all", limit=2, after_id=after_id))
+        after_id = pages[-1]["patients"][-1]["id"]
+
+    copied = [each for each_page in pages for each in each_page["patients"]]
+    assert sorted(each["cliniko_patient_id"] for each in copied) == sorted(made)
+    assert [each["id"] for each in copied] == sorted(each["id"] for each in copied)
+    assert {each["pagination"]["total"] for each in pages} == {5}
+    path = f"/cliniko/active-patients/{clinic.id}?after_id=0&offset=0"
+    refused(clinic.manager.get(path), 400, "VALIDATION_ERROR")
+
+
+@pytest.mark.rule(21)
 def test_the_phone_is_a_mobile_one_if_there_is_one(clinic: Clinic) -> None:
     numbers = {
         "Ada": [phone("02 1", "Home"), phone("0412 2", "Mobile")],

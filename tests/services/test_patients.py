@@ -10,9 +10,10 @@ from tests.cast import Cast
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.errors import NotFound
 from webapp.extensions import transaction
-from webapp.models import Organization
+from webapp.models import Organization, Patient, User
 from webapp.services import counts, patients
 from webapp.services.patients import PatientFilter
+from webapp.sync import forgotten
 from webapp.sync.target import Target
 from webapp.sync.upsert import RecordPage, store_pages
 
@@ -199,6 +200,73 @@ def test_a_search_that_many_match_is_whole_wherever_they_stand(cast: Cast, other
         keys = [each.cliniko_patient_id for each in page.patients]
         assert keys == [str(number) for number in range(1, 301)][offset : offset + limit]
         assert page.total == 300
+
+
+def _leave(clinic: Organization, number: int, how: str, actor: User) -> None:
+    """Somebody leaves the list of the active ones, or their place in it."""
+    if how == "forgotten":
+        row = next(each for each in everybody(clinic) if each.cliniko_patient_id == str(number))
+        forgotten.forget(clinic, row, actor=actor)
+    elif how == "archived":
+        put(clinic, record(number, "Somebody", "A", state=PatientState.ARCHIVED))
+    else:
+        put(clinic, record(number, "Somebody", "Z"))
+
+
+def everybody(clinic: Organization) -> list[Patient]:
+    return patients.find(clinic, PatientFilter(None), limit=500).patients
+
+
+@pytest.mark.parametrize("how", ["archived", "renamed", "forgotten"])
+@pytest.mark.parametrize("state", [PatientState.ACTIVE, None])
+def test_whoever_leaves_between_two_pages_lets_nobody_slip_through(
+    cast: Cast, state: PatientState | None, how: str
+) -> None:
+    put(cast.surf, *(record(number, "Somebody", "ABCDE"[number]) for number in range(5)))
+    put(cast.northside, record(7, "Not", "Ours"))
+
+    copied: list[str] = []
+    page = patients.after(cast.surf, PatientFilter(state), 0, limit=1)
+    while page.patients:
+        copied.append(page.patients[0].cliniko_patient_id)
+        last_id = page.patients[0].id
+        if len(copied) == 2:
+            _leave(cast.surf, 0, how, cast.bob)
+        page = patients.after(cast.surf, PatientFilter(state), last_id, limit=1)
+
+    assert sorted(copied) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        PatientFilter(None),
+        PatientFilter(),
+        PatientFilter(PatientState.ARCHIVED),
+        PatientFilter(None, search="smith"),
+        PatientFilter(search="example.com"),
+        PatientFilter(None, last_synced_after=SEEN - timedelta(days=1)),
+        PatientFilter(None, changed_after=SEEN - timedelta(days=1)),
+        PatientFilter(None, changed_after=SEEN),
+    ],
+)
+@pytest.mark.parametrize("long", [False, True])
+def test_pages_by_id_hold_the_same_patients_as_the_list(
+    surf: Organization, long: bool, criteria: PatientFilter
+) -> None:
+    if long:  # so that no index can hold it
+        put(surf, record(8, "Long", "M" + "n" * 3000, email="long@example.com"))
+    expected = sorted(each.id for each in patients.find(surf, criteria, limit=50).patients)
+
+    for limit in (1, 2, 50):
+        found: list[int] = []
+        while True:
+            page = patients.after(surf, criteria, max(found, default=0), limit=limit)
+            found += [each.id for each in page.patients]
+            assert (page.total, page.offset) == (len(expected), 0)
+            if not page.has_next:
+                break
+        assert found == expected
 
 
 def _place(each: PatientRecord) -> tuple[str, int]:

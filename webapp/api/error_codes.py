@@ -61,7 +61,8 @@ MEANINGS = {
         HTTPStatus.GONE,
         "Changes that follow the cursor are older than 400 days and were deleted, or the clinic's "
         "changes never came as far as the cursor.",
-        "Read all patients once with `state=all`, then the changes without a cursor.",
+        "Read all patients once, with `state=all` and `after_id=0` and so on, then the changes "
+        "without a cursor.",
     ),
     ErrorCode.METHOD_NOT_ALLOWED: Meaning(
         HTTPStatus.METHOD_NOT_ALLOWED,

@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from webapp.api.blueprints import guarded
 from webapp.api.endpoint import Endpoint
 from webapp.api.shapes import (
     STORABLE,
     STORABLE_SCHEMA,
+    WHOLE_NUMBER,
     Answer,
     AskedMoment,
     Id,
@@ -26,7 +27,7 @@ from webapp.api.shapes import (
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
 from webapp.cliniko.records import PatientState
-from webapp.errors import ErrorCode
+from webapp.errors import ErrorCode, ValidationError
 from webapp.models import Organization, PatientSyncStatus
 from webapp.services import looks, patients
 from webapp.services.search import LONGEST as LONGEST_SEARCH
@@ -47,6 +48,19 @@ class PatientQuery(Query):
 
     limit: UpTo500 = 50
     offset: Offset = 0
+    after_id: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=10**15,
+            description=(
+                "Only those with a greater `id`, in the order of the ids, from 0 on: ask next with "
+                "the last `id` of the page. Who leaves the list meanwhile moves nobody else. Not "
+                "together with `offset`."
+            ),
+        ),
+        WHOLE_NUMBER,
+    ] = None
     search: Annotated[
         str,
         Field(
@@ -71,6 +85,12 @@ class PatientQuery(Query):
         AskedMoment | None,
         Field(description="Only those whose stored content changed later than this."),
     ] = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> PatientQuery:
+        if self.after_id is not None and "offset" in self.model_fields_set:
+            raise ValidationError("offset cannot be sent with after_id.", parameter="offset")
+        return self
 
     @property
     def criteria(self) -> patients.PatientFilter:
@@ -119,7 +139,8 @@ class Patient(Answer):
 
 
 class PatientPage(Answer):
-    """Some patients, by last name, first name and id: the order is stable."""
+    """Some patients, by last name, first name and id, or with `after_id` by id alone: the order is
+    stable."""
 
     patients: list[Patient]
     pagination: Pagination
@@ -150,8 +171,9 @@ EXAMPLE = Patient(
 @Endpoint(
     summary="List the synced patients",
     description=(
-        "Without `state`, those that are active in Cliniko. Pages neither repeat nor drop a row "
-        "while nothing changes."
+        "Without `state`, those that are active in Cliniko. Pages by `offset` neither repeat nor "
+        "drop a row while nothing changes; to copy all patients, ask with `state=all` and "
+        "`after_id`, which drops nobody whatever changes."
     ),
     tag="Patients",
     action=Action.VIEW_PATIENTS,
@@ -166,8 +188,10 @@ def active_patients(organization: Organization, query: PatientQuery) -> PatientP
         actor=current_actor(),
         limit=query.limit,
         offset=query.offset,
+        after_id=query.after_id,
     )
-    return PatientPage(
-        patients=[Patient.model_validate(row) for row in page.patients],
-        pagination=pagination(page.total, page.limit, page.offset, len(page.patients)),
+    place = Pagination(
+        total=page.total, limit=page.limit, offset=page.offset, has_next=page.has_next
     )
+    found = [Patient.model_validate(row) for row in page.patients]
+    return PatientPage(patients=found, pagination=place)

@@ -19,9 +19,14 @@ def at_list(
     actor: User,
     limit: int,
     offset: int = 0,
+    after_id: int | None = None,
 ) -> PatientPage:
-    """What `patients.find` finds, for somebody to see. Raises what `audit.note` does."""
-    page = patients.find(organization, criteria, limit=limit, offset=offset)
+    """What `patients.find` finds, or `patients.after` where an id is given, for somebody to see.
+    Raises what `audit.note` does."""
+    if after_id is None:
+        page = patients.find(organization, criteria, limit=limit, offset=offset)
+    else:
+        page = patients.after(organization, criteria, after_id, limit=limit)
     audit.note(
         Event.PATIENTS_SEARCHED if criteria.picks else Event.PATIENTS_LISTED,
         actor=actor,

@@ -11,11 +11,24 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Integer, Row, Select, and_, bindparam, func, select, true, tuple_
+from sqlalchemy import (
+    Integer,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
+from webapp.cliniko.records import PatientState
 from webapp.extensions import db
 from webapp.models import Patient
 from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
+from webapp.models.types import BigId
 from webapp.services.patient_questions import Conditions, Kind, Question, Values, asked, scope
 
 Found = tuple[list[Patient], int]
@@ -46,6 +59,19 @@ def page(question: Question, limit: int, offset: int) -> list[Patient]:
     """The patients of a page, in the order of the lists."""
     statement = _page(question.kind, _all_are_in_the_indexes(question))
     return list(db.session.scalars(statement, _of_page(question, limit, offset)))
+
+
+def after(question: Question, after_id: int, limit: int) -> list[Patient]:
+    """The patients whose ids are greater, in the order of the ids."""
+    statement = _after(question.kind, _all_are_in_the_indexes(question))
+    values = question.values | {"after_id": after_id, "limit": limit}
+    return list(db.session.scalars(statement, values))
+
+
+def total(question: Question) -> int:
+    """How many match."""
+    in_index = question.kind.is_indexed and _all_are_in_the_indexes(question)
+    return _count(question, in_index=in_index)
 
 
 def ids(question: Question, limit: int) -> list[int]:
@@ -146,6 +172,22 @@ def _ids(kind: Kind, in_index: bool) -> Select[Any]:
     """Ids only, so that the rows before the page need not be read."""
     in_order = select(Patient.id).where(*_matching(kind, in_index)).order_by(*_IN_ORDER)
     return in_order.limit(_LIMIT).offset(_OFFSET)
+
+
+@_in_words
+def _after(kind: Kind, in_index: bool) -> Select[Any]:
+    """By the index of searches, which has the ids of each state in order; without it by looking
+    through the clinic. In the order of the primary key all other clinics would be read."""
+    by_state = [[]] if kind.state else [[Patient.state == state] for state in PatientState]
+    parts, place = (by_state, Patient.id) if in_index else ([[]], Patient.id + 0)
+    further = [*_matching(kind, in_index), place > bindparam("after_id", type_=BigId)]
+    found = [
+        select(Patient.id).where(*further, *part).order_by(place).limit(_LIMIT).subquery()
+        for part in parts
+    ]
+    together = union_all(*(select(each.c.id) for each in found)).subquery()
+    these = select(together.c.id).order_by(together.c.id).limit(_LIMIT).subquery()
+    return select(Patient).join(these, these.c.id == Patient.id).order_by(Patient.id)
 
 
 @_in_words

@@ -26,9 +26,12 @@ class PatientPage:
     total: int
     limit: int
     offset: int
+    more: bool | None = None  # whether more follow, where the total does not tell
 
     @property
     def has_next(self) -> bool:
+        if self.more is not None:
+            return self.more
         return self.offset + len(self.patients) < self.total
 
 
@@ -48,6 +51,19 @@ def find(
     at_the_end = found if rows else min(known, offset)
     total = max(known, found) if len(rows) > limit else at_the_end
     return PatientPage(rows[:limit], total, limit, offset)
+
+
+def after(
+    organization: Organization, criteria: PatientFilter, after_id: int, *, limit: int
+) -> PatientPage:
+    """The patients of a clinic that match and have a greater id, by id; the total is of all.
+
+    Ids never move: who leaves the list between two pages lets nobody slip to a page that was read.
+    """
+    asked = question(organization, criteria)
+    rows = patient_pages.after(asked, after_id, limit + 1)
+    known = patient_pages.total(asked) if criteria.picks else _known_count(organization, criteria)
+    return PatientPage(rows[:limit], max(known, len(rows)), limit, 0, more=len(rows) > limit)
 
 
 def ids(organization: Organization, criteria: PatientFilter, *, limit: int) -> list[int]:
