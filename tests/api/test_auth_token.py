@@ -242,9 +242,45 @@ def test_however_an_address_is_written_it_is_one(
 
 
 @pytest.mark.usefixtures("cast")
-def test_right_passwords_use_nothing_up(client: FlaskClient) -> None:
+def test_right_passwords_use_no_guesses_up(client: FlaskClient) -> None:
     for _ in range(25):
         assert ask(client, BOB, PASSWORD).status_code == 200
+
+
+@pytest.mark.parametrize("door", ["api", "page"])
+def test_the_thirty_first_right_password_in_a_minute_is_not_heard(
+    app: Flask, cast: Cast, door: str
+) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        for number in range(30):
+            # From anywhere, by either door.
+            if number % 2:
+                assert ask(app.test_client(), BOB, PASSWORD, f"192.0.2.{number}").status_code == 200
+            else:
+                answer = Visitor(app).post("/sign-in", email=BOB, password=PASSWORD)
+                assert answer.status_code == 303
+        signed_in = Visitor(app).signed_in(cast.bob)
+
+        if door == "api":
+            answer = ask(app.test_client(), BOB, PASSWORD)
+            details_of(answer, 429, "RATE_LIMITED")
+        else:
+            answer = Visitor(app).post("/sign-in", email=BOB, password=PASSWORD)
+            assert answer.status_code == 429
+        assert "has signed in 30 times within a minute" in answer.text
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        # A wrong one is told from it no less than before, and others are heard.
+        details_of(ask(app.test_client(), BOB, "wrong"), 401, "AUTHENTICATION_REQUIRED")
+        assert ask(app.test_client(), "vera@example.com", PASSWORD).status_code == 200
+        assert signed_in.post("/confirm", current=PASSWORD).status_code == 303
+
+        clock.shift(61)
+        assert ask(app.test_client(), BOB, PASSWORD).status_code == 200
+    db.session.rollback()
+    limited = select(AuditEvent).where(AuditEvent.event == str(Event.SIGN_IN_LIMITED))
+    (told,) = db.session.scalars(limited)
+    assert (told.subject, told.details) == (f"person {cast.bob.id}", {"person": BOB})
+    assert told.chain == cast.surf.id
 
 
 @pytest.mark.usefixtures("cast")
@@ -409,6 +445,7 @@ def test_of_fifty_codes_sent_at_once_five_are_looked_at(
 
     monkeypatch.setattr(second_factor, "accept", accept)
     monkeypatch.setattr(sign_in, "_refusal", refusal)
+    monkeypatch.setattr(sign_in, "RIGHT", RateLimitItemPerMinute(50, namespace="right"))
 
     def guess(_: int) -> int:
         body = {"email": BOB, "password": PASSWORD, "code": "000000"}

@@ -66,7 +66,9 @@ class Token(Answer):
         "An e-mail address and a password for a token that is valid for an hour. Tokens with a "
         "name and a longer life are made on the page “API access” of the dashboard. Ten failures "
         "in 15 minutes for an account, or twenty for an address, are answered with 429, and so are "
-        "five wrong codes in 5 minutes. Where a second factor is required, an admin or a manager "
+        "five wrong codes in 5 minutes. A person's right password is heard 30 times a minute, "
+        "sign-ins to the dashboard among them: keep a token, and do not fetch one for each call. "
+        "Where a second factor is required, an admin or a manager "
         "who has none gets no token by password: they sign in to the dashboard first and set it up."
     ),
     tag="Access",

@@ -52,17 +52,18 @@ def note(error: Exception) -> None:
             note_event(Event.FORGERY_REFUSED, asked=request.endpoint)
 
 
-def note_event(event: Event, **details: str | None) -> bool:
-    """Record a refusal to whoever asks, unless its kind has reached its limit; says whether it was
-    recorded.
+def note_event(event: Event, *, of: User | None = None, **details: str | None) -> bool:
+    """Record a refusal to whoever asks, or to somebody who has shown their password and is not let
+    in (`of`), unless its kind has reached its limit; says whether it was recorded.
 
     It goes into the chain of their own clinic, whichever clinic they asked for: so nobody learns
     which ids exist, and no chain begins for a number that somebody invented.
     """
-    actor = _whoever_asks()
+    actor = None if of else _whoever_asks()
     log.warning("refused", audit_event=str(event), **details)
-    whose = str(actor.id) if actor else "strangers"
-    limits = [RECORDED] if actor else [RECORDED, OF_STRANGERS]
+    person = of or actor
+    whose = str(person.id) if person else "strangers"
+    limits = [RECORDED] if person else [RECORDED, OF_STRANGERS]
     # What the minute refuses is not counted for the day.
     if not all(limiter.limiter.hit(limit, str(event), whose) for limit in limits):
         return False
@@ -71,10 +72,11 @@ def note_event(event: Event, **details: str | None) -> bool:
     audit.note_anyway(
         event,
         actor=actor,
-        organization_id=actor.organization_id if actor else None,
-        subject=_subject(),
+        organization_id=person.organization_id if person else None,
+        subject=f"person {of.id}" if of else _subject(),
         result=Result.REFUSED,
         more_may_follow=True if left == 0 else None,
+        **({"person": of.email} if of else {}),
         **details,
     )
     return True

@@ -1,8 +1,9 @@
 """How often passwords and codes may be guessed, in the dashboard and in the API together.
 
-Only failures count. Of passwords: asking first keeps guesses from the slow hash; counting
-afterwards decides, so of many guesses sent at once no more than the limit are told that they were
-wrong. A code has few digits: it is counted before it is looked at, and a right one ends the count.
+Only failures count as guesses. Of passwords: asking first keeps guesses from the slow hash;
+counting afterwards decides, so of many guesses sent at once no more than the limit are told that
+they were wrong. A code has few digits: it is counted before it is looked at, and a right one ends
+the count. Right passwords have a count of their own: each costs a hash, and an event that is kept.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 # may fail once, however often others have. Such a guess does not count towards the hundred after
 # which an account stays closed, or many strangers together could close every account at once.
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
+# A program that fetches a token for each call, or whoever has the password and means harm.
+RIGHT = RateLimitItemPerMinute(30, namespace="right-password")
 # Whoever guesses codes knows the password already.
 CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
 # So often it is recorded of an account that the password was right and alone, which is as often as
@@ -44,7 +47,8 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
     """The person whose password this is; None if it is wrong, which is counted. `again`: they are
     signed in.
 
-    Raises RateLimited if no more guesses are heard, ValidationError as `people.authenticate`.
+    Raises RateLimited if no more guesses are heard, or somebody signs in too often; ValidationError
+    as `people.authenticate`.
     """
     counts = check(email)
     user = None
@@ -54,7 +58,21 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
             _note_unknown()
     if user is None:
         count_failure(email)
+    elif not again:  # so that the owner can choose another password meanwhile
+        _count_right(user)
     return user
+
+
+def _count_right(user: User) -> None:
+    person = str(user.id)
+    if limiter.limiter.hit(RIGHT, person):
+        return
+    refusals.note_event(Event.SIGN_IN_LIMITED, of=user)
+    raise refusal(
+        SignInLimited,
+        f"This person has signed in {RIGHT.amount} times within a minute, which is the most.",
+        resets=limiter.limiter.get_window_stats(RIGHT, person).reset_time,
+    )
 
 
 def _note_unknown() -> None:
