@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from standardwebhooks import Webhook
@@ -15,6 +16,7 @@ from tests.api.envelope import details_of as refused
 from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver
+from webapp.clock import now
 from webapp.errors import AuditUnavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, WebhookDelivery
@@ -200,6 +202,18 @@ def test_a_new_secret_is_told_once_and_the_old_one_holds_for_a_day(
     for secret in (added["secret"], rotated["secret"]):
         Webhook(secret).verify(came.body, dict(came.headers))
     assert "whsec_" not in bob.get(mine).text
+
+
+def test_a_third_new_secret_within_a_day_is_refused(
+    bob: FlaskClient, path: str, added: Json
+) -> None:
+    rotate = f"{path}/{added['webhook']['id']}/rotate"
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(2):
+            assert bob.post(rotate).status_code == 200
+            clock.shift(60)
+        details = refused(bob.post(rotate), 400, "VALIDATION_ERROR")
+        assert details["parameter"] == "webhook"
 
 
 def test_tests_and_messages_that_are_sent_again_are_limited(

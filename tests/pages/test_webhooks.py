@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable
 
 import pytest
+import time_machine
 from sqlalchemy import select
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver, Reply
+from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SUBSCRIBABLE, AuditEvent, PauseReason, WebhookDelivery, WebhookEndpoint
 from webapp.services.webhooks import endpoints
@@ -168,6 +170,19 @@ def test_another_secret_is_shown_once(bob: Visitor, its: str) -> None:
     assert "whsec_" not in page.text
     assert "signed with the new secret and with the one before" in text_of(page)
     assert audited() == ["webhook:added", "webhook:rotated"]
+
+
+def test_a_third_within_a_day_is_refused_and_says_when(bob: Visitor, its: str) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(2):
+            assert "whsec_" in bob.post(f"{its}/rotate").text
+            clock.shift(60)
+        assert f"{its}/rotate" not in bob.get(its).text
+        assert bob.post(f"{its}/rotate").status_code == 303
+        page = text_of(bob.get(its))
+        assert "Make another in 23 hours 58 minutes." in page
+        assert "with the one before that; another can be made then" in page
+    assert audited() == ["webhook:added", *["webhook:rotated"] * 2]
 
 
 def test_deleting_asks_first_and_takes_the_messages_along(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import time_machine
 from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import update
@@ -12,12 +13,14 @@ from sqlalchemy import update
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.conftest import CREDENTIALS_KEY
+from webapp.clock import now
 from webapp.errors import CredentialsUnreadable, SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import Organization
 from webapp.services import credentials, organizations, rotation
 from webapp.services.rotation import Rotated
 from webapp.services.sealing import Purpose, is_newest, seal, unseal
+from webapp.services.webhooks import endpoints
 
 NEWER = Fernet.generate_key().decode()
 
@@ -90,6 +93,21 @@ def test_rotating_encrypts_every_key_anew_and_does_nothing_the_second_time(
 
     app.config["CREDENTIALS_KEYS"] = [NEWER]
     assert credentials.decrypt(cast.surf.id, _stored(cast.surf)) == SURF_KEY
+
+
+def test_all_secrets_of_a_webhook_that_hold_are_encrypted_anew(app: Flask, cast: Cast) -> None:
+    address = "https://example.com/hook"
+    endpoint, secret = endpoints.add(cast.surf, address, ["sync.completed"], actor=None)
+    with time_machine.travel(now(), tick=False) as clock:
+        secrets = [secret]
+        for _ in range(2):
+            clock.shift(60)
+            secrets.insert(0, endpoints.rotate(endpoint, actor=None))
+        app.config["CREDENTIALS_KEYS"] = [NEWER, CREDENTIALS_KEY]
+        assert rotation.rotate() == Rotated(sealed=2 + 3)
+        app.config["CREDENTIALS_KEYS"] = [NEWER]
+        db.session.expire_all()
+        assert endpoints.secrets_of(endpoint) == secrets
 
 
 def test_what_no_key_opens_stays_as_it_is_and_is_counted(app: Flask, cast: Cast) -> None:

@@ -108,7 +108,10 @@ class WebhookWithSecret(Answer):
     secret: Annotated[str, Field(description="Shown this once. Keep it like a password.")]
     old_secret_until: Annotated[
         Moment | None,
-        Field(description="Until then messages are signed with the secret before this, too."),
+        Field(
+            description="Until then messages are signed with the secret before this, too; with one "
+            "that was promised earlier, until what was said then."
+        ),
     ]
 
 
@@ -210,9 +213,11 @@ def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
 @described(
     summary="Make a new secret",
     description="The answer holds it, this once. For 24 hours messages are signed with both "
-    "secrets.",
+    "secrets. Asked again within ten seconds, as after a lost answer, the secret of the first "
+    "answer is dropped; later it holds for its 24 hours, too. Two old ones hold at a time: a third "
+    "new one is refused until the oldest has ended.",
     example=WITH_SECRET,
-    errors=(ErrorCode.NOT_FOUND,),
+    errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
 )
 def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSecret:
     endpoint = found(organization, webhook_id)

@@ -58,6 +58,9 @@ class WebhookEndpoint(Base):
     sealed_secret: Mapped[str] = mapped_column(Text)
     sealed_previous_secret: Mapped[str | None] = mapped_column(Text)
     previous_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The one before that, where there were two new ones within a day.
+    sealed_earlier_secret: Mapped[str | None] = mapped_column(Text)
+    earlier_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     events: Mapped[list[str]] = mapped_column(JSON)
     paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused_because: Mapped[str | None] = mapped_column(String(10))
@@ -71,10 +74,18 @@ class WebhookEndpoint(Base):
     failures_in_a_row: Mapped[int] = mapped_column(default=0)
 
     @property
+    def old_secrets(self) -> list[tuple[str, datetime]]:
+        """The secrets before this one that hold, too, sealed, and until when; the newest first."""
+        kept = (
+            (self.sealed_previous_secret, self.previous_secret_until),
+            (self.sealed_earlier_secret, self.earlier_secret_until),
+        )
+        return [(sealed, until) for sealed, until in kept if sealed and until and until > now()]
+
+    @property
     def old_secret_until(self) -> datetime | None:
         """Until when the secret before this one holds, too; None if it holds no more."""
-        until = self.previous_secret_until
-        return until if until is not None and until > now() else None
+        return next((until for _, until in self.old_secrets), None)
 
     @property
     def is_stopped(self) -> bool:

@@ -74,11 +74,15 @@ def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/rotate")
 @fresh
-def rotate_webhook(org_id: str, webhook_id: str) -> str:
+def rotate_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     """Shows the new secret in this one answer, as `add_webhook` does."""
     organization = _clinic(org_id)
     endpoint = _endpoint(organization, webhook_id)
-    secret = endpoints.rotate(endpoint, actor=current_actor())
+    try:
+        secret = endpoints.rotate(endpoint, actor=current_actor())
+    except ValidationError as error:
+        flash(error.message, "bad")
+        return _back_to(endpoint)
     return _one(organization, endpoint, secret=secret)
 
 

@@ -31,7 +31,11 @@ SEALED = (
     Sealed(Purpose.FORGOTTEN_PATIENTS, Organization.forgetting_key, Organization.id),
     *(
         Sealed(Purpose.WEBHOOK_SECRET, column, WebhookEndpoint.organization_id)
-        for column in (WebhookEndpoint.sealed_secret, WebhookEndpoint.sealed_previous_secret)
+        for column in (
+            WebhookEndpoint.sealed_secret,
+            WebhookEndpoint.sealed_previous_secret,
+            WebhookEndpoint.sealed_earlier_secret,
+        )
     ),
     Sealed(Purpose.TOTP_SECRET, SecondFactor.sealed_secret, SecondFactor.user_id),
 )

@@ -330,17 +330,35 @@ def test_a_second_click_on_a_new_secret_leaves_the_one_that_the_receiver_has(
     assert_signed_with(both, secret, new)
 
 
-def test_an_hour_later_the_one_before_is_the_one_in_use(
-    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+@on_both
+def test_a_secret_that_was_promised_until_tomorrow_outlives_the_next_new_one(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint, secret: str
 ) -> None:
     with time_machine.travel(now(), tick=False) as clock:
         between = endpoints.rotate(endpoint, actor=None)
-        clock.shift(timedelta(hours=1))
+        promised = endpoint.old_secret_until
+        clock.shift(timedelta(minutes=1))
         new = endpoints.rotate(endpoint, actor=None)
+        assert promised is not None
+        clock.move_to(promised - timedelta(seconds=1))
         tell()
         send_due()
-        (both,) = there.received
-        assert_signed_with(both, between, new)
+        assert_signed_with(there.received[-1], secret, between, new)
+
+        with pytest.raises(ValidationError, match="Make another in 1 second"):
+            endpoints.rotate(endpoint, actor=None)
+        db.session.rollback()
+
+        clock.move_to(promised + timedelta(seconds=1))
+        tell()
+        send_due()
+        last = there.received[-1]
+        assert_signed_with(last, between, new)
+        assert last.headers["webhook-signature"].count("v1,") == 2
+        newest = endpoints.rotate(endpoint, actor=None)
+        tell()
+        send_due()
+        assert_signed_with(there.received[-1], between, new, newest)
 
 
 def test_a_new_secret_is_enough_where_the_one_before_cannot_be_read(

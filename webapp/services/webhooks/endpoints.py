@@ -6,11 +6,12 @@ What changes one raises NotFound if somebody has deleted it since it was read.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select, update
 
 from webapp.clock import now
+from webapp.durations import remaining_words
 from webapp.errors import NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
@@ -29,6 +30,7 @@ from webapp.services.webhooks import addresses, outbox, signing
 
 MOST = 10  # of one clinic
 BOTH_SECRETS_FOR = timedelta(hours=24)
+MOST_OLD = 2  # of one endpoint at a time
 IN_A_ROW = timedelta(seconds=10)
 _TEST = {
     # The keys that every message was promised to have.
@@ -147,19 +149,20 @@ def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
 
 
 def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
-    """Another secret, told this once; for a day messages are signed with the one before, too.
+    """Another secret, told this once; for a day messages are signed with the one before, too, and
+    with one that was promised earlier until its own time.
 
     Asked twice in a row, as by a second click, the one before the first stays: the receiver has it.
-    One that no key of ours opens any more is dropped, for nothing can be signed with it.
+    One that no key of ours opens any more is dropped, for nothing can be signed with it. Raises
+    ValidationError for a third within a day.
     """
     secret = signing.new_secret()
     with transaction():
         locks.row(endpoint)
-        until = endpoint.previous_secret_until
+        held, until = endpoint.old_secrets, endpoint.old_secret_until
         if until is None or until - BOTH_SECRETS_FOR < now() - IN_A_ROW:
-            endpoint.sealed_previous_secret = endpoint.sealed_secret if _opens(endpoint) else None
-        holds = endpoint.sealed_previous_secret is not None
-        endpoint.previous_secret_until = now() + BOTH_SECRETS_FOR if holds else None
+            held.insert(0, (endpoint.sealed_secret, now() + BOTH_SECRETS_FOR))
+        _keep(endpoint, [each for each in held if _opens(endpoint, each[0])])
         endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
         _record(audit.Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
     return secret
@@ -186,9 +189,7 @@ def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelive
 
 def secrets_of(endpoint: WebhookEndpoint) -> list[str]:
     """What messages are signed with now, the newest first. Raises SecretUnreadable."""
-    sealed = [endpoint.sealed_secret]
-    if endpoint.sealed_previous_secret is not None and endpoint.old_secret_until:
-        sealed.append(endpoint.sealed_previous_secret)
+    sealed = [endpoint.sealed_secret, *(each for each, _ in endpoint.old_secrets)]
     return [unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, each) for each in sealed]
 
 
@@ -200,10 +201,24 @@ def _checked(events: Iterable[str]) -> list[str]:
     return [str(event) for event in SUBSCRIBABLE if event in wanted]
 
 
-def _opens(endpoint: WebhookEndpoint) -> bool:
-    """Whether a key of ours opens its secret."""
+def _keep(endpoint: WebhookEndpoint, old: list[tuple[str, datetime]]) -> None:
+    """Store what holds beside the new secret, the newest first."""
+    if len(old) > MOST_OLD:
+        wait = remaining_words((old[-1][1] - now()).total_seconds())
+        raise ValidationError(
+            "Messages are signed with the two secrets before this one, too, as was promised. "
+            f"Make another in {wait}.",
+            parameter="webhook",
+        )
+    previous, earlier, *_ = [*old, (None, None), (None, None)]
+    endpoint.sealed_previous_secret, endpoint.previous_secret_until = previous
+    endpoint.sealed_earlier_secret, endpoint.earlier_secret_until = earlier
+
+
+def _opens(endpoint: WebhookEndpoint, sealed: str) -> bool:
+    """Whether a key of ours opens this secret of it."""
     try:
-        unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, endpoint.sealed_secret)
+        unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, sealed)
     except SecretUnreadable:
         return False
     return True
