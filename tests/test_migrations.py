@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import inspect, select, text
+from sqlalchemy import delete, inspect, select, text
 
 from tests.cast import Cast
 from webapp.extensions import db, in_this_database, transaction
-from webapp.models import Notice, NoticeKind, Patient
+from webapp.models import ApiToken, Notice, NoticeKind, Patient, User, UserSession
+from webapp.services import sessions, tokens
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
@@ -117,3 +119,36 @@ def test_whoever_was_hidden_by_what_nobody_sees_is_found_afterwards(cast: Cast) 
     assert many == [zoe] * crowd
     assert darcy == ("d'arcy", "4155550123 14155550123", "d`arcy\t")
     assert nameless == ("", "", "\uffff")
+
+
+@on_both
+def test_no_id_that_the_trail_has_named_is_given_again(cast: Cast) -> None:
+    bob_id = cast.bob.id
+
+    def begin() -> None:
+        bob = db.session.get_one(User, bob_id)
+        tokens.issue(bob, name=secrets.token_hex())
+        sessions.begin(bob, address="192.0.2.7", agent="A browser")
+
+    for _ in range(3):
+        begin()
+    with transaction() as session:
+        for table in (ApiToken, UserSession):
+            session.execute(delete(table).where(table.id > 1))
+        if db.engine.dialect.name == "sqlite":  # which knew of no others until now
+            session.execute(text("DELETE FROM sqlite_sequence"))
+    db.session.remove()
+    downgrade(revision="0030")
+    upgrade()
+    begin()
+    for table in (ApiToken, UserSession):
+        assert list(db.session.scalars(select(table.id).order_by(table.id))) == [1, 4]
+    if db.engine.dialect.name == "sqlite":  # which has copied the tables
+        made = text("SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+        words: dict[str, str] = {}
+        for name, each in db.session.execute(made):
+            words[name] = words.get(name, "") + each
+        for name, unique in (("api_tokens", "jti"), ("user_sessions", "secret_digest")):
+            assert "AUTOINCREMENT" in words[name]
+            for constraint in (f"uq_{name}_{unique}", f"fk_{name}_user_id", f"ix_{name}_user_id"):
+                assert constraint in words[name]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
@@ -33,6 +33,16 @@ def test_only_a_digest_of_the_secret_is_stored(cast: Cast) -> None:
     stored = db.session.execute(text("SELECT * FROM user_sessions")).one()
     assert secret not in "|".join(map(str, stored))
     assert sessions.of_secret(row.secret_digest) is None
+
+
+def test_no_two_have_one_id_though_the_first_is_gone(cast: Cast) -> None:
+    ids: list[int] = []
+    for _ in range(2):
+        begin(cast.bob)
+        ids += db.session.scalars(select(UserSession.id)).all()
+        with transaction() as session:
+            session.execute(delete(UserSession))
+    assert len(set(ids)) == 2
 
 
 def test_each_secret_is_another(cast: Cast) -> None:

@@ -15,8 +15,9 @@ from tests.cast import Cast
 from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
-from webapp.models import ApiToken, User
+from webapp.models import ApiToken, AuditEvent, User
 from webapp.services import people, tokens
+from webapp.services.audit import Event
 
 
 def test_a_token_names_its_owner(app: Flask, cast: Cast) -> None:
@@ -147,6 +148,17 @@ def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
     with time_machine.travel(now() + timedelta(days=32)):
         tokens.issue(cast.bob)
         assert rows() == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_no_two_in_the_trail_have_one_id(app: Flask, cast: Cast) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(3):
+            tokens.issue(cast.bob)
+            clock.shift(timedelta(hours=2))  # the next one sweeps it away
+    issued = select(AuditEvent.subject).where(AuditEvent.event == str(Event.TOKEN_ISSUED))
+    assert len(set(db.session.scalars(issued))) == 3
+    assert rows() == 1
 
 
 def test_another_password_ends_them_in_the_list_too(app: Flask, cast: Cast) -> None:

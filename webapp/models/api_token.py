@@ -17,6 +17,7 @@ class ApiToken(Base):
     """Tokens that a program got with an e-mail address and a password have no name."""
 
     __tablename__ = "api_tokens"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # the audit trail names its ids
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     jti: Mapped[str] = mapped_column(String(32), unique=True)  # what the token calls itself
