@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import structlog
+import time_machine
 from flask import Flask
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.cast import Cast
+from webapp.clock import now
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
@@ -267,6 +270,35 @@ def test_an_earlier_key_still_verifies_what_it_signed(app: Flask, chain: int) ->
 
     app.config["AUDIT_KEYS"] = app.config["AUDIT_KEYS"][:1]
     assert len([each for each in audit_check.verify() if each.chain == SURF]) == 6
+
+
+@on_both
+@pytest.mark.parametrize("said", [timedelta(hours=1, minutes=2), timedelta(minutes=30)])
+def test_what_a_key_signs_that_was_replaced_is_found_whatever_time_it_says(
+    app: Flask, cast: Cast, said: timedelta
+) -> None:
+    old = app.config["AUDIT_KEYS"]
+    new = ["a newer key than the one that signed", *old]
+    began = now()
+
+    def sign(keys: list[str], after: timedelta) -> None:
+        app.config["AUDIT_KEYS"] = keys
+        with time_machine.travel(began + after, tick=False):
+            audit.note(Event.SIGNED_IN, organization_id=SURF)
+
+    sign(old, timedelta())
+    sign(new, timedelta(minutes=1))
+    sign(old, timedelta(minutes=60))  # a worker that was not started anew yet
+    sign(new, timedelta(minutes=62))
+    db.session.rollback()
+    assert list(audit_check.verify()) == []
+
+    sign(old, said)
+    sign(new, timedelta(minutes=63))
+    app.config["AUDIT_KEYS"] = new
+    db.session.rollback()
+    words = "is signed with an older key than events before it"
+    assert list(audit_check.verify()) == [Finding(SURF, 5, words)]
 
 
 @on_both

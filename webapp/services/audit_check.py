@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
@@ -14,6 +15,8 @@ from webapp.models import AuditChain, AuditEvent
 from webapp.services import audit
 
 _BATCH = 1_000
+# So long after a newer key began a process with the settings of before may still sign.
+_TAKEN_OVER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,32 @@ class Finding:
     what: str
 
 
+@dataclass
+class _Keys:
+    """Which key signed which events of a chain, in their order."""
+
+    keys: list[str]  # newest first
+    began: dict[int, datetime] = field(default_factory=dict)
+    latest: datetime | None = None
+
+    def problem(self, before: str, row: dict[str, Any]) -> str | None:
+        """What is wrong with the signature of the next event."""
+        signed = (audit.digest(key, before, row) == row["hash"] for key in self.keys)
+        which = next((number for number, by_it in enumerate(signed) if by_it), None)
+        if which is None:
+            return "is not as it was written"
+        # By the latest time of all before it: whoever has an older key can choose an event's own.
+        self.latest = max(row["at"], self.latest or row["at"])
+        self.began.setdefault(which, row["at"])
+        newer = [began for key, began in self.began.items() if key < which]
+        if any(self.latest - began > _TAKEN_OVER for began in newer):
+            return "is signed with an older key than events before it"
+        return None
+
+
 def verify(anchors: Iterable[Anchor] = ()) -> Iterator[Finding]:
-    """Everything that was edited, deleted, swapped or cut off; nothing if all is as it was written.
+    """Everything that was edited, deleted, swapped, cut off, or signed with a key that had been
+    replaced; nothing if all is as it was written.
 
     `anchors` are ends of chains that were noted earlier: only they show that a tail was cut off by
     somebody who also set back the row that tells a chain's length. The trail grows meanwhile: what
@@ -59,7 +86,7 @@ def count() -> int:
 
 
 def _verify_chain(chain: int, ends: list[Anchor]) -> Iterator[Finding]:
-    keys: list[str] = current_app.config["AUDIT_KEYS"]
+    keys = _Keys(current_app.config["AUDIT_KEYS"])
     expected = {end.length: end.hash for end in reversed(ends)}
     before, number, last_id = "", 0, 0
     for row in _rows(chain):
@@ -74,8 +101,8 @@ def _verify_chain(chain: int, ends: list[Anchor]) -> Iterator[Finding]:
         if row["number"] != number:
             yield Finding(chain, number, "is missing")
             number = row["number"]
-        elif not any(audit.digest(key, before, row) == row["hash"] for key in keys):
-            yield Finding(chain, number, "is not as it was written")
+        elif (problem := keys.problem(before, row)) is not None:
+            yield Finding(chain, number, problem)
         before = row["hash"]
         if expected.pop(number, before) != before:
             yield Finding(chain, number, "is not the event that was noted")
