@@ -21,7 +21,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Patient
 from webapp.models.audit_event import SERVICE_CHAIN
-from webapp.services import audit
+from webapp.services import audit, audit_trail
 from webapp.services.audit import Event, Result
 
 
@@ -223,6 +223,25 @@ def test_a_file_holds_what_the_page_asked_for_and_is_recorded_first(
     _, only = rows_of(bob.post(f"{path}/export", patient="2"))
     assert only[who] == "alice@example.com"
     assert len(rows_of(alice.post("/audit/export", result="refused"))) == 2
+
+
+@pytest.mark.usefixtures("looks")
+@pytest.mark.parametrize("where", ["/audit", "/clinics/1/audit"])
+def test_a_file_of_more_than_there_is_time_for_is_refused(
+    alice: Visitor, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert audit_trail.MOST == 100_000
+    monkeypatch.setattr(audit_trail, "MOST", 2)
+    asked = {"event": "patients:viewed"} if where != "/audit" else {"who": "alice"}
+    before = audit.ends()
+    refused = alice.post(f"{where}/export")
+    assert refused.status_code == 422
+    assert "more than 2 events" in text_of(refused)
+    assert "Choose fewer days." in text_of(refused)
+    assert "looked at a patient" in text_of(refused)  # the page is still there
+    assert audit.ends() == before
+    answer = alice.post(f"{where}/export", **asked)
+    assert (answer.status_code, answer.mimetype) == (200, "text/csv")
 
 
 @pytest.mark.usefixtures("looks")

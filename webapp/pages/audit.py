@@ -85,9 +85,9 @@ def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue
     """The password is asked for beside the button, as for the file of patients."""
     try:
         confirm.prove(request.form.get("current", ""))
+        rows = audit_trail.export(asked, actor=current_actor())
     except (RateLimited, ValidationError) as error:
         return refusal(_page(render, asked, error.message), error)
-    rows = audit_trail.export(asked, actor=current_actor())
     return csv_file.attachment("audit", HEADS, map(_cells, rows))
 
 

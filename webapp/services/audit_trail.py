@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, select
+from sqlalchemy import ColumnElement, Engine, Select, func, select
 
+from webapp.errors import ValidationError
 from webapp.extensions import db, read_alone
 from webapp.models import AuditEvent, Organization, Patient, User
 from webapp.services import audit
 from webapp.services.audit import Event, Result
 
+MOST = 100_000  # in one file: what a request has time for
 _AT_ONCE = 1_000
-
 
 _LONGEST_ID = 16  # digits
 
@@ -71,10 +72,18 @@ def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> Tra
 def export(criteria: TrailFilter, *, actor: User) -> Iterator[Any]:
     """Record that somebody exports these events; returns them, newest first, to be read while they
     are sent. The record goes into the chain that was asked for, also of a deleted clinic, but not
-    of one that never was. Raises what `audit.note` does."""
+    of one that never was. Raises ValidationError if they are more than MOST, and what `audit.note`
+    does."""
     there = select(Organization.id).where(Organization.id == criteria.chain)
     newest = find(criteria, limit=1).events
     last = _place(criteria, newest[0]) + 1 if newest else 0
+    some = _asked(select(AuditEvent.id), criteria, last).limit(MOST + 1)
+    if (db.session.scalar(select(func.count()).select_from(some.subquery())) or 0) > MOST:
+        raise ValidationError(
+            f"These are more than {MOST:,} events, and so many are the most that fit into one "
+            "file. Choose fewer days.",
+            parameter="since",
+        )
     audit.note(
         Event.AUDIT_EXPORTED,
         actor=actor,
