@@ -44,6 +44,19 @@ def test_an_answered_poll_leaves_no_line(web: Web) -> None:
     assert not any(map(of_path(PROGRESS), lines_of(web)))
 
 
+def test_a_poll_of_the_api_leaves_one_when_something_has_changed(web: Web) -> None:
+    first = web.ask("GET", "/cliniko/sync-logs/1", to="bob")
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = web.ask("GET", "/cliniko/sync-logs/1", to="bob", headers=known)
+    assert (first.status_code, again.status_code) == (200, 304)
+
+    requests.get(f"{web.url}/second-mark", timeout=40)
+    the_line(web, of_path("/second-mark"))
+    told = {line.get("request_id") for line in lines_of(web)}
+    assert first.headers["X-Request-ID"] in told
+    assert again.headers["X-Request-ID"] not in told
+
+
 def test_a_poll_that_was_refused_leaves_one(web: Web) -> None:
     headers = {"HX-Request": "true"}
     answer = requests.get(web.url + PROGRESS, headers=headers, timeout=40, allow_redirects=False)
