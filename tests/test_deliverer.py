@@ -150,14 +150,20 @@ def test_it_can_be_told_to_end_while_its_thread_holds_every_lock_of_its_own(app:
 
 
 @pytest.fixture
-def calls(app: Flask) -> Iterator[list[str]]:
+def says() -> int:
+    """What the service answers."""
+    return 204
+
+
+@pytest.fixture
+def calls(app: Flask, says: int) -> Iterator[list[str]]:
     """Everything that a service of the kind of a dead man's switch has heard."""
     heard: list[str] = []
 
     class Switch(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             heard.append(self.path)
-            self.send_response(302)
+            self.send_response(says)
             self.send_header("Location", "/elsewhere")
             self.end_headers()
 
@@ -185,6 +191,17 @@ def test_a_sign_of_life_is_given_while_a_worker_lives(
     assert not alive.tell()
     app.config["DEADMAN_URL"] = None
     assert not alive.tell()
+
+
+@pytest.mark.parametrize("says", [302, 404, 503])
+def test_a_call_that_was_not_heard_is_told_in_the_log(
+    calls: list[str], says: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(queue, "workers_connected", lambda: 1)
+    assert not alive.tell()
+    assert calls == ["/ping"]  # and what it leads to is not followed
+    assert "no_sign_of_life" in caplog.text
+    assert str(says) in caplog.text
 
 
 @contextmanager

@@ -15,7 +15,8 @@ SECONDS = 10.0
 
 
 def tell() -> bool:
-    """Call DEADMAN_URL if there is one and a worker lives; says whether it was called.
+    """Call DEADMAN_URL if there is one and a worker lives; says whether it was heard, which only an
+    answer of 200 to 299 tells.
 
     While no worker is connected we keep silent: that is what the alarm is for.
     """
@@ -24,8 +25,13 @@ def tell() -> bool:
         return False
     try:
         with DirectSession() as session:
-            session.get(url, timeout=SECONDS, allow_redirects=False, stream=True).close()
+            asked = session.get(url, timeout=SECONDS, allow_redirects=False, stream=True)
+            with asked as answer:
+                status = answer.status_code
     except requests.RequestException as error:
         log.warning("no_sign_of_life", error=type(error).__name__)
+        return False
+    if not 200 <= status <= 299:
+        log.warning("no_sign_of_life", status=status)
         return False
     return True
