@@ -81,8 +81,7 @@ def rotate_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     try:
         secret = endpoints.rotate(endpoint, actor=current_actor())
     except ValidationError as error:
-        flash(error.message, "bad")
-        return _back_to(endpoint)
+        return _back_to(endpoint, error.message, "bad")
     return _one(organization, endpoint, secret=secret)
 
 

@@ -16,7 +16,7 @@ from webapp.services import audit
 
 _BATCH = 1_000
 # So long after a newer key began a process with the settings of before may still sign.
-_TAKEN_OVER = timedelta(hours=1)
+_TAKEN_OVER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
