@@ -54,7 +54,7 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     assert "1 of 2 records could be stored now" in words
     assert "Try this one again" in words
     words = text_of(bob.get(failed))
-    assert f"{somebody} 1 first_name is not a text Settled" in words
+    assert f"{somebody} The version that is stored 1 first_name is not a text Settled" in words
     assert f"{other} 1 first_name is not a text Not stored" in words
     surf_account.edit(other, first_name="Corrected")
     try_again(bob, cast)
