@@ -180,7 +180,7 @@ def audit_trail() -> None:
 @in_sentences
 def verify_audit(anchors: tuple[str, ...]) -> None:
     """Look for events that were edited, deleted, swapped, cut off, or signed with a key that was
-    replaced more than an hour before; exit code 1 if there are any.
+    replaced more than a day before; exit code 1 if there are any.
 
     Prints where each chain ends. Keep those lines elsewhere and give them as anchors later.
     """
