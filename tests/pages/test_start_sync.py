@@ -12,7 +12,7 @@ from redis import Redis
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.clock import now
+from webapp.clock import now, whole_second
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SyncLog, SyncStatus
 from webapp.services import organizations
@@ -80,13 +80,13 @@ def test_a_second_press_shows_the_running_sync(bob: Visitor, path: str, cast: Ca
 
 
 def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: Cast) -> None:
-    started_at = now().replace(microsecond=0)
+    started_at = now()
     make_log(cast.surf, started_at=started_at, origin="dashboard")
     answer = bob.post_fragment(path)
 
     assert answer.status_code == 200
     assert "synced less than five minutes ago" in text_of(answer)
-    at = started_at + timedelta(minutes=5)
+    at = whole_second((started_at + timedelta(minutes=5)).timestamp())
     assert f"The next sync can be started at {at:%H:%M:%S} UTC." in text_of(answer)
     with transaction():
         cast.surf.time_zone = "Australia/Brisbane"  # ten hours ahead, in summer too
