@@ -79,7 +79,7 @@ def _walk(page: Page, url: str, password: str, folder: str) -> None:
 
     page.goto(f"{url}/clinics/1")
     page.get_by_role("button", name="Test connection").click()
-    expect(page.get_by_text("Connected")).to_be_visible()
+    expect(page.get_by_text("Connected", exact=True)).to_be_visible()
     page.get_by_role("button", name="Sync all patients").click()
     expect(page.get_by_text(re.compile(r"^\d+ of 648$"))).to_be_visible()
     take("syncing")
