@@ -127,7 +127,7 @@ def test_a_server_without_order_that_leaves_its_links_out(
 ) -> None:
     organization, account = clinic(650)
     account.archive(*account.ids(State.ACTIVE)[:300])
-    cliniko.faults.add("ignore_id_filter", on="/patients*", times=None)
+    cliniko.faults.add("ignore_sort", on="/patients*", times=None)
     cliniko.faults.add("replaced_value", on=list_of, key="links", value={}, times=None)
 
     log = sync_of(organization)
