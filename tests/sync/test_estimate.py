@@ -64,6 +64,20 @@ class Slow:
             self._shown, current_page=page, success=self._before + page * PER_PAGE
         )
 
+    def answer(self, pages: int) -> None:
+        """Bring so many pages one after the other, each as long as an answer takes."""
+        for _ in range(pages):
+            self.wait(self.latency)
+            self.bring(1)
+            self.seconds()
+
+    def hold(self, seconds: int, reason: WaitReason) -> None:
+        """All requests wait for so long, which is looked at twice a second."""
+        waiting = Waiting(now() + timedelta(seconds=seconds), reason)
+        for _ in range(2 * seconds):
+            self.estimate.idle(waiting)
+            self.wait(0.5)
+
     def seconds(self, *, requests_left: int = 10_000, per_minute: int = 200) -> float | None:
         return self.estimate.remaining(
             self._shown, requests_left=requests_left, per_minute=per_minute
@@ -136,22 +150,13 @@ def test_waiting_before_the_first_question_is_no_time_of_cliniko(monkeypatch: Pa
     assert cliniko.seconds() == 4 * 2 / 5
 
 
-def refused(seconds: float = 60, reason: WaitReason = WaitReason.RATE_LIMITED) -> Waiting:
-    return Waiting(now() + timedelta(seconds=seconds), reason)
-
-
 @pytest.mark.parametrize("reason", [WaitReason.RATE_LIMITED, WaitReason.RETRY])
 def test_time_in_which_cliniko_wants_no_requests_is_no_rate(
     monkeypatch: Patch, reason: WaitReason
 ) -> None:
     cliniko = Slow(400, 0.1, monkeypatch)
-    for _ in range(200):
-        cliniko.wait(0.1)
-        cliniko.bring(1)
-        cliniko.seconds()
-    for _ in range(120):
-        cliniko.estimate.idle(refused(reason=reason))
-        cliniko.wait(0.5)
+    cliniko.answer(200)
+    cliniko.hold(60, reason)
     cliniko.estimate.idle(None)
     assert cliniko.seconds() == pytest.approx(20.0, abs=1)  # 200 pages at ten a second
     cliniko.wait(10)
@@ -161,13 +166,8 @@ def test_time_in_which_cliniko_wants_no_requests_is_no_rate(
 
 def test_time_that_the_budget_makes_us_wait_is_part_of_the_rate(monkeypatch: Patch) -> None:
     cliniko = Slow(400, 0.1, monkeypatch)
-    for _ in range(200):
-        cliniko.wait(0.1)
-        cliniko.bring(1)
-        cliniko.seconds()
-    for _ in range(40):
-        cliniko.estimate.idle(refused(reason=WaitReason.BUDGET))
-        cliniko.wait(0.5)
+    cliniko.answer(200)
+    cliniko.hold(20, WaitReason.BUDGET)
     assert cliniko.seconds() == pytest.approx(40.0, abs=1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, make_response, redirect, request, url_for
+from flask import make_response, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -10,9 +10,11 @@ from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import SyncAlreadyRunning
+from webapp.htmx import asked_by_htmx
 from webapp.models import Organization
 from webapp.pages import parameters, sealed_query
 from webapp.pages.blueprints import signed_in
+from webapp.pages.lead import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import changes, looks
 from webapp.services import patients as patients_service
@@ -33,9 +35,9 @@ def patients(org_id: str) -> ResponseReturnValue:
     fields = request.form if request.method == "POST" else sealed_query.opened()
     page = parameters.page_number(fields)
     answer = make_response(page_of(organization, asked_for(organization, fields), page))
-    # So that whoever comes back from a patient finds the list as they left it.
-    again = sealed_query.address("pages.patients", fields, _FIELDS, org_id=organization.id)
-    answer.headers["HX-Replace-Url"] = again
+    if asked_by_htmx():  # so that whoever comes back from a patient finds the list as they left it
+        again = sealed_query.address("pages.patients", fields, _FIELDS, org_id=organization.id)
+        answer.headers["HX-Replace-Url"] = again
     return answer
 
 
@@ -98,7 +100,6 @@ def forget_patient(org_id: str, patient_id: str) -> ResponseReturnValue:
     try:
         forgotten.forget(organization, found, actor=current_actor())
     except SyncAlreadyRunning:
-        flash(_RUNNING, "bad")
-        return redirect(url_for("pages.patient", org_id=org_id, patient_id=patient_id), 303)
-    flash("The patient was forgotten. No sync brings them back.", "ok")
-    return redirect(url_for("pages.patients", org_id=org_id), 303)
+        return lead_to("pages.patient", _RUNNING, "bad", org_id=org_id, patient_id=patient_id)
+    done = "The patient was forgotten. No sync brings them back."
+    return lead_to("pages.patients", done, org_id=org_id)

@@ -118,13 +118,14 @@ def sync(org_id: str, sync_id: str) -> str:
     log = history.get(organization, id_of(sync_id))
     page = parameters.page_number(request.args)
     failures = history.failures(log, limit=PER_PAGE, offset=(page - 1) * PER_PAGE)
+    failed = [each.cliniko_patient_id for each in failures]
     return render_clinic(
         "syncs/show.html",
         organization,
         failures=failures,
         failure_count=history.failure_count(log),
-        open_failures=open_keys(organization.id) if failures else [],
-        stored=patients.ids_of(organization, [each.cliniko_patient_id for each in failures]),
+        open_failures=open_keys(organization.id) if failed else [],
+        stored=patients.ids_of(organization, failed) if failed else {},
         stretches=timeline(log),
         page=page,
         per_page=PER_PAGE,
