@@ -13,6 +13,7 @@ from config import load
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 COPIED = ("patient-sync.service", "patient-sync")  # of docs/production
 
 
@@ -20,6 +21,12 @@ def table(heading: str) -> str:
     """The rows of the first table below a heading of the README."""
     section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     return "\n".join(line for line in section.splitlines() if line.startswith("|"))
+
+
+def headings(document: Path) -> set[str]:
+    """What a link to a place in a document may name."""
+    lines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_every_setting_is_in_the_readme() -> None:
@@ -95,9 +102,14 @@ def test_every_package_has_its_reason() -> None:
 
 
 def test_every_picture_and_file_that_a_document_names_is_there() -> None:
-    for document in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\(([^)#]+)\)", document):
-            assert target.startswith("https://") or (ROOT / target).exists(), target
+    for document in DOCUMENTS:
+        for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", document.read_text()):
+            if target.startswith("https://"):
+                continue
+            named = document.parent / target if target else document
+            assert named.exists(), (document, target)
+            if heading:
+                assert heading in headings(named), (document, target, heading)
 
 
 def test_the_version_stands_in_the_changelog() -> None:
