@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +15,19 @@ from flask import Flask
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import delete, inspect, select, text
 
+from tests.api.rows import make_log
 from tests.cast import Cast
 from webapp.extensions import db, in_this_database, transaction
-from webapp.models import ApiToken, Notice, NoticeKind, Patient, User, UserSession
+from webapp.models import (
+    ApiToken,
+    Notice,
+    NoticeKind,
+    Patient,
+    SyncLog,
+    SyncStatus,
+    User,
+    UserSession,
+)
 from webapp.services import sessions, tokens
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -152,3 +163,28 @@ def test_no_id_that_the_trail_has_named_is_given_again(cast: Cast) -> None:
             assert "AUTOINCREMENT" in words[name]
             for constraint in (f"uq_{name}_{unique}", f"fk_{name}_user_id", f"ix_{name}_user_id"):
                 assert constraint in words[name]
+
+
+@on_both
+def test_digests_of_certificates_tell_nothing_of_each_other_afterwards(cast: Cast) -> None:
+    def side(digest: str) -> dict[str, object]:
+        return {"active": 1, "archived": 0, "merged": 0, "deleted": 0, "digest": digest}
+
+    one, other = f"{1:032x}", f"{2:032x}"
+    for theirs, ours in ((one, one), (one, other)):
+        made = {"in_step": theirs == ours, "cliniko": side(theirs), "stored": side(ours)}
+        make_log(cast.surf, SyncStatus.COMPLETED, progress={"certificate": made})
+    make_log(cast.surf, SyncStatus.COMPLETED, progress={"certificate": None})
+    db.session.remove()
+    downgrade(revision="0031")
+    upgrade()
+    logs = db.session.scalars(select(SyncLog).order_by(SyncLog.id)).all()
+    same, apart, without = [log.progress["certificate"] for log in logs]
+
+    assert without is None
+    digests = [each[name]["digest"] for each in (same, apart) for name in ("cliniko", "stored")]
+    assert digests[0] == digests[1]
+    assert len({*digests, one, other}) == 5
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in digests)
+    assert same["stored"] | {"digest": one} == side(one)
+    assert (same["in_step"], apart["in_step"]) == (True, False)

@@ -12,10 +12,10 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.cast import Cast
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import OperationType, Patient, SyncLog
 from webapp.sync import engine, held
-from webapp.sync.certificate import GONE, Tally, Version
+from webapp.sync.certificate import GONE, Tally, Version, tally_of_copy
 from webapp.sync.upsert import Stored, store_pages
 from webapp.sync.verify import verify
 
@@ -32,12 +32,45 @@ def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync, cas
     assert certificate["stored"]["deleted"] == 5
 
 
-def test_comparing_again_finds_the_very_digest(sync: Sync, cast: Cast) -> None:
+def test_comparing_again_finds_both_sides_the_same_and_as_many_as_certified(
+    sync: Sync, cast: Cast
+) -> None:
     certificate = sync().progress["certificate"]
 
     verdict = verify(cast.surf)
 
-    assert certificate["stored"] == verdict.ours.to_json() == verdict.theirs.to_json()
+    assert verdict.ours == verdict.theirs
+    assert certificate["stored"] | {"digest": ""} == verdict.ours.to_json() | {"digest": ""}
+
+
+def test_two_digests_of_the_same_patients_have_nothing_in_common(sync: Sync, cast: Cast) -> None:
+    """Or their difference would be a hash of whoever came or was forgotten between."""
+    first, second = sync(), sync()
+
+    made = [log.progress["certificate"]["stored"]["digest"] for log in (first, second)]
+    verdicts = [verify(cast.surf).ours.to_json()["digest"] for _ in range(2)]
+    assert len({*made, *verdicts, tally_of_copy(cast.surf.id).to_json()["digest"]}) == 5
+    assert first.progress["certificate"]["in_step"]
+    assert second.progress["certificate"]["in_step"]
+    assert (first.checkpoint, second.checkpoint) == (None, None)  # where their secrets stood
+
+
+def test_a_sync_that_an_earlier_release_began_without_a_secret_is_certified(
+    begin: Callable[[], SyncLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = begin()
+    with monkeypatch.context() as patch:
+        patch.setattr("webapp.sync.target.token_hex", lambda _: "")
+        _end_at_the_page(3, patch)
+        engine.run(log.id, 1, worker="first")
+    with transaction():
+        log.checkpoint = {
+            name: value for name, value in (log.checkpoint or {}).items() if name != "secret"
+        }
+
+    engine.run(log.id, 2, worker="second")
+
+    assert log.progress["certificate"]["in_step"]
 
 
 def test_changes_while_reading_are_in_it(
@@ -70,20 +103,24 @@ def test_an_attempt_that_goes_on_counts_nobody_twice(
     begin: Callable[[], SyncLog], monkeypatch: pytest.MonkeyPatch, cast: Cast
 ) -> None:
     log = begin()
-    pages = iter(range(5))
+    with monkeypatch.context() as patch:
+        _end_at_the_page(5, patch)
+        engine.run(log.id, 1, worker="first")
+    engine.run(log.id, 2, worker="second")
+
+    assert log.progress["certificate"]["in_step"]
+    assert log.progress["certificate"]["cliniko"]["active"] == 602
+
+
+def _end_at_the_page(number: int, patch: pytest.MonkeyPatch) -> None:
+    pages = iter(range(number))
 
     def end_soon(*args: Any, **options: Any) -> Stored:
         if next(pages, None) is None:
             raise engine.HandOver
         return store_pages(*args, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("webapp.sync.recorder.store_pages", end_soon)
-        engine.run(log.id, 1, worker="first")
-    engine.run(log.id, 2, worker="second")
-
-    assert log.progress["certificate"]["in_step"]
-    assert log.progress["certificate"]["cliniko"]["active"] == 602
+    patch.setattr("webapp.sync.recorder.store_pages", end_soon)
 
 
 def test_held_removals_are_not_in_step(sync: Sync, surf_account: ClinikoAccount) -> None:

@@ -22,7 +22,10 @@ class CertifiedSide(Answer):
     ]
     digest: Annotated[
         str,
-        Field(description="Of the ids, states and contents of all who are not deleted."),
+        Field(
+            description="Of the ids, states and contents of all who are not deleted, made with a "
+            "secret that only this sync had: it can be compared with that of the other side alone."
+        ),
     ]
 
 

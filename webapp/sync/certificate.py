@@ -2,7 +2,8 @@
 
 Both sides are summed up in the same way, as numbers by state and as one digest of ids and versions.
 The digest is a sum, so it does not matter in which order patients come, and a version that is
-followed by a newer one can be taken out again: nothing has to be kept in memory.
+followed by a newer one can be taken out again: nothing has to be kept in memory. It is made with a
+secret of the sync, so that it tells nobody who the patients are.
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     digest: int = 0
+    secret: str = field(default="", repr=False, compare=False)
 
     def add(self, key: str, version: Version, times: int = 1) -> None:
         """Count a patient in; with `times` -1 out again."""
         self.counts[version.state] += times
         if version != GONE:
-            self.digest = (self.digest + times * _number(key, *version)) % _MODULUS
+            self.digest = (self.digest + times * _number(self.secret, key, *version)) % _MODULUS
 
     def replace(self, key: str, before: Version | None, after: Version | None) -> None:
         """Put one version of a patient in place of another; None: not counted."""
@@ -77,7 +79,7 @@ class Tally:
     def plus(self, other: Tally) -> Tally:
         """Both together."""
         counts = {state: self.counts[state] + other.counts[state] for state in PatientState}
-        return Tally(Counter(counts), (self.digest + other.digest) % _MODULUS)
+        return Tally(Counter(counts), (self.digest + other.digest) % _MODULUS, self.secret)
 
     def to_json(self) -> dict[str, Any]:
         """The tally as JSON values."""
@@ -94,7 +96,7 @@ class Tally:
         return cls(Counter(counts), int(values["digest"], 16))
 
 
-def tally_of_copy(organization_id: int) -> Tally:
+def tally_of_copy(organization_id: int, secret: str = "") -> Tally:
     """What we hold of a clinic, as the database says inside the caller's transaction."""
     counts: Counter[str] = Counter()
     digest = 0
@@ -106,16 +108,16 @@ def tally_of_copy(organization_id: int) -> Tally:
     for some in rows.partitions():
         counts.update(state for _, state, _, _ in some)
         digest += sum(
-            _number(key, state, content, merged_into or "")
+            _number(secret, key, state, content, merged_into or "")
             for key, state, content, merged_into in some
             if state != GONE.state
         )
-    return Tally(counts, digest % _MODULUS)
+    return Tally(counts, digest % _MODULUS, secret)
 
 
-def _number(key: str, state: str, content: str, merged_into: str) -> int:
+def _number(secret: str, key: str, state: str, content: str, merged_into: str) -> int:
     text = f"{key}\t{state}\t{content}\t{merged_into}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
+    return int.from_bytes(blake2b(text.encode(), digest_size=16, key=secret.encode()).digest())
 
 
 def certificate(told: Tally, stored: Tally, *, failed: int) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class Recorder:
         requests_made: Callable[[], int],
         waited: float,  # seconds since the last worker has handed it over
     ) -> None:
-        self.target = Target(organization.id, sync_log.id, organization.shard)
+        self.target = Target.of(organization, sync_log)
         self._forgotten = forgotten.of(organization)
-        self.checkpoint: dict[str, Any] = dict(sync_log.checkpoint or {})
+        self.checkpoint = (sync_log.checkpoint or {}) | {"secret": self.target.secret}
         self._attempt = sync_log.attempt
         self.key = organization.encrypted_api_key
         self._started_at = min(sync_log.started_at, now())  # by a clock that may be ahead of ours
@@ -188,7 +188,7 @@ class Recorder:
         """Only a sync that reads all lists can tell whether both sides are the same."""
         if progress.sync_type is not OperationType.FULL_PATIENTS:
             return None
-        copy = tally_of_copy(self.target.organization_id)
+        copy = tally_of_copy(self.target.organization_id, self.target.secret)
         return certificate(told, copy, failed=progress.failed)
 
     def _advanced(self, standing: lease.Standing, stored: Stored, page: int) -> Progress:

@@ -119,6 +119,7 @@ def store_pages(
             counted - failed,
             {each.cliniko_patient_id for each in rewritten},
             set(refused),
+            target.secret,
         ),
         changes=ChangeCounts.of(changed),
     )
@@ -130,7 +131,7 @@ def told_of(target: Target, records: Sequence[PatientRecord]) -> Tally:
     known = known_rows(target, list(newest))
     failed = failed_before(target.sync_log_id)
     counted = {key for key, row in known.items() if row.last_sync_id == target.sync_log_id}
-    return _told(newest, known, counted - failed, set(newest), set())
+    return _told(newest, known, counted - failed, set(newest), set(), target.secret)
 
 
 def _told(
@@ -139,11 +140,12 @@ def _told(
     counted: Set[str],
     news: Set[str],
     refused: Set[str],
+    secret: str,
 ) -> Tally:
     """How pages change the tally of what Cliniko has told. There each patient counts once, in the
     newest version; a `refused` one does not count. `counted`: patients in the tally already.
     `news`: patients of whom the pages say something newer."""
-    tally = Tally()
+    tally = Tally(secret=secret)
     for key in {*newest, *refused}:
         row = known.get(key)
         before = after = None

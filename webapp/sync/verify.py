@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 
 from sqlalchemy import select
 
@@ -62,9 +63,10 @@ def verify(organization: Organization) -> Verdict:
             ours.pop(key, None)
             if key in again:
                 ours[key] = again[key]
+    secret = token_hex(16)
     return Verdict(
-        _tally(ours),
-        _tally(theirs),
+        _tally(ours, secret),
+        _tally(theirs, secret),
         missing=sorted(theirs.keys() - ours.keys(), key=int),
         extra=sorted(key for key in ours.keys() - theirs.keys() if ours[key] != GONE),
         different=sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]),
@@ -142,8 +144,8 @@ def _differ(key: str, ours: Mapping[str, Version], theirs: Mapping[str, Version]
     return ours.get(key, GONE) != theirs.get(key, GONE)
 
 
-def _tally(versions: Mapping[str, Version]) -> Tally:
-    tally = Tally()
+def _tally(versions: Mapping[str, Version], secret: str) -> Tally:
+    tally = Tally(secret=secret)
     for key, version in versions.items():
         tally.add(key, version)
     return tally
