@@ -176,7 +176,7 @@ def test_digests_of_certificates_tell_nothing_of_each_other_afterwards(cast: Cas
         make_log(cast.surf, SyncStatus.COMPLETED, progress={"certificate": made})
     make_log(cast.surf, SyncStatus.COMPLETED, progress={"certificate": None})
     db.session.remove()
-    downgrade(revision="0031")
+    downgrade(revision="0032")
     upgrade()
     logs = db.session.scalars(select(SyncLog).order_by(SyncLog.id)).all()
     same, apart, without = [log.progress["certificate"] for log in logs]
