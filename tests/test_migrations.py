@@ -22,8 +22,10 @@ from webapp.models import (
     ApiToken,
     Notice,
     NoticeKind,
+    OperationType,
     Patient,
     SyncLog,
+    SyncOrigin,
     SyncStatus,
     User,
     UserSession,
@@ -163,6 +165,30 @@ def test_no_id_that_the_trail_has_named_is_given_again(cast: Cast) -> None:
             assert "AUTOINCREMENT" in words[name]
             for constraint in (f"uq_{name}_{unique}", f"fk_{name}_user_id", f"ix_{name}_user_id"):
                 assert constraint in words[name]
+
+
+@on_both
+def test_what_ended_syncs_knew_of_their_place_goes_and_what_running_ones_know_stays(
+    cast: Cast,
+) -> None:
+    place = {"ranges": [["active", 1_000_000_000_000_000_001, None, False]]}
+    with transaction() as session:
+        for status in (SyncStatus.FAILED, SyncStatus.COMPLETED, SyncStatus.RUNNING):
+            session.add(
+                SyncLog(
+                    organization_id=cast.surf.id,
+                    operation_type=OperationType.FULL_PATIENTS,
+                    status=status,
+                    origin=SyncOrigin.COMMAND,
+                    started_at=datetime(2026, 11, 1, tzinfo=UTC),
+                    checkpoint=None if status is SyncStatus.COMPLETED else place,
+                )
+            )
+    db.session.remove()
+    downgrade(revision="0031")
+    upgrade()
+    left = db.session.scalars(select(SyncLog.checkpoint).order_by(SyncLog.id))
+    assert list(left) == [None, None, place]
 
 
 @on_both

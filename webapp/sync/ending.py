@@ -57,6 +57,7 @@ def fail(
     """Close a sync as failed and tell of it, as the last step of the caller's transaction. `actor`
     is whoever made it end at this very moment."""
     show_failed(log, closing, moment)
+    log.checkpoint = None  # nobody goes on from there, and it names ids of patients
     why = {"error_code": log.error_code, "message": log.error_message}
     outbox.put(log.organization_id, WebhookEvent.SYNC_FAILED, _data(log) | why)
     _tell_of_its_changes(log)
