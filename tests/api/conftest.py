@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from tests.cast import Cast
 from tests.conftest import as_user
-from tests.support.quick_passwords import quick_passwords  # noqa: F401  (a fixture)
+from tests.support.quick_passwords import hashes, quick_passwords  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

@@ -283,6 +283,39 @@ def test_the_thirty_first_right_password_in_a_minute_is_not_heard(
     assert told.chain == cast.surf.id
 
 
+@pytest.mark.parametrize("door", ["api", "page"])
+def test_an_address_that_gives_the_right_password_again_and_again_costs_thirty_hashes(
+    app: Flask, cast: Cast, hashes: list[str], door: str
+) -> None:
+    with time_machine.travel(now(), tick=False) as clock:
+
+        def come(password: str = PASSWORD, address: str = "127.0.0.1") -> TestResponse:
+            if door == "api":
+                return ask(app.test_client(), BOB, password, address)
+            visitor = Visitor(app)
+            visitor.client.environ_base["REMOTE_ADDR"] = address
+            return visitor.post("/sign-in", email=BOB, password=password)
+
+        let_in = 200 if door == "api" else 303
+        answers = [come() for _ in range(40)]
+        assert [each.status_code for each in answers] == [let_in] * 30 + [429] * 10
+        assert hashes.count("checked") == 30
+        assert "has signed in 30 times within a minute" in answers[-1].text
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 61
+        # Only there is anything told of it.
+        assert come("wrong", "192.0.2.9").status_code == 401
+        assert hashes.count("checked") == 31
+
+        clock.shift(61)
+        assert come().status_code == let_in
+    db.session.rollback()
+    limited = select(AuditEvent).where(AuditEvent.event == str(Event.SIGN_IN_LIMITED))
+    told = list(db.session.scalars(limited))
+    assert [(each.subject, each.chain) for each in told] == [
+        (f"person {cast.bob.id}", cast.surf.id)
+    ] * 10
+
+
 @pytest.mark.usefixtures("cast")
 def test_of_many_guesses_at_once_only_ten_are_told_that_they_are_wrong(app: Flask) -> None:
     def guess(_: int) -> int:
@@ -445,7 +478,8 @@ def test_of_fifty_codes_sent_at_once_five_are_looked_at(
 
     monkeypatch.setattr(second_factor, "accept", accept)
     monkeypatch.setattr(sign_in, "_refusal", refusal)
-    monkeypatch.setattr(sign_in, "RIGHT", RateLimitItemPerMinute(50, namespace="right"))
+    for name in ("RIGHT", "RIGHT_HERE"):
+        monkeypatch.setattr(sign_in, name, RateLimitItemPerMinute(50, namespace=name))
 
     def guess(_: int) -> int:
         body = {"email": BOB, "password": PASSWORD, "code": "000000"}

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.cast import Cast
 from tests.pages.visitor import Visitor
-from tests.support.quick_passwords import quick_passwords  # noqa: F401  (a fixture)
+from tests.support.quick_passwords import hashes, quick_passwords  # noqa: F401  (fixtures)
 
 
 @pytest.fixture

@@ -225,6 +225,48 @@ def test_guesses_are_counted_with_those_at_the_sign_in(alice: Visitor, visitor: 
     assert visitor.post("/sign-in", **form).status_code == 429
 
 
+@pytest.mark.parametrize(
+    ("path", "heard"),
+    [
+        ("/confirm", 303),
+        ("/account/password", 422),  # the new one is no good, so the old one stays
+        ("/account/second-factor", 303),
+        ("/account/second-factor/recovery-codes", 404),
+        ("/account/second-factor/remove", 404),
+    ],
+)
+def test_from_an_address_the_right_password_is_heard_ten_times_a_minute(
+    app: Flask,
+    cast: Cast,
+    alice: Visitor,
+    clock: time_machine.Traveller,
+    hashes: list[str],
+    path: str,
+    heard: int,
+) -> None:
+    form = {"current": PASSWORD, "password": "too short"}
+    answers = [alice.post(path, **form) for _ in range(40)]
+    assert [each.status_code for each in answers] == [heard] * 10 + [429] * 30
+    assert hashes.count("checked") == 10
+    assert "You have given your password 10 times within a minute" in text_of(answers[-1])
+    assert Parsed(answers[-1].text).having(name="current", type="password")
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 61
+
+    # Whoever has got in keeps nobody else out: not the owner elsewhere, and nobody at the sign-in.
+    elsewhere = Visitor(app).signed_in(cast.alice)
+    elsewhere.client.environ_base["REMOTE_ADDR"] = "192.0.2.9"
+    assert elsewhere.post(path, **form).status_code == heard
+    signing_in = {"email": "alice@example.com", "password": PASSWORD}
+    assert Visitor(app).post("/sign-in", **signing_in).status_code == 303
+    clock.shift(61)
+    assert alice.post(path, **form).status_code == heard
+    db.session.rollback()
+    limited = select(AuditEvent).where(AuditEvent.event == "session:limited")
+    told = list(db.session.scalars(limited))
+    assert len(told) == 30
+    assert {each.actor for each in told} == {"alice@example.com"}
+
+
 def test_what_needs_no_proof_goes_on_without(alice: Visitor) -> None:
     for path in ("/clinics", "/clinics/1", "/clinics/1/patients", "/account"):
         assert alice.get(path).status_code == 200

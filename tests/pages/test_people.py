@@ -393,15 +393,21 @@ def test_it_tells_when_somebody_signed_in_last(alice: Visitor, cast: Cast) -> No
 
 
 def test_a_manager_cannot_fill_the_page_with_people(
-    alice: Visitor, bob: Visitor, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    alice: Visitor,
+    bob: Visitor,
+    cast: Cast,
+    hashes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(invitations, "MOST_BY_MANAGERS", 3)  # Bob, Vera and one more
     assert bob.post(PATH, email="a@example.com", role="viewer").status_code == 200
     invited = known("a@example.com")
     assert invited is not None
     bob.post(f"{PATH}/{invited.id}/deactivate")
+    hashes.clear()
     answer = bob.post(PATH, email="b@example.com", role="viewer")
     assert answer.status_code == 422
+    assert hashes == []
     assert "Your clinic has 3 people already" in text_of(answer)
     assert Parsed(answer.text).having(name="email")[0]["aria-invalid"] == "true"
     assert known("b@example.com") is None

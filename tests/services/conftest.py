@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from config import Settings
-from tests.support.quick_passwords import quick_passwords  # noqa: F401  (a fixture)
+from tests.support.quick_passwords import hashes, quick_passwords  # noqa: F401  (fixtures)
 from webapp import create_core
 
 

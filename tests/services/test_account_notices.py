@@ -189,11 +189,12 @@ def test_somebody_who_is_changed_to_and_fro_is_told_ten_times_within_an_hour(
     assert len(told()) == 12
 
 
-def test_a_role_that_somebody_has_already_is_no_change(cast: Cast) -> None:
+def test_a_role_that_somebody_has_already_is_no_change(cast: Cast, hashes: list[str]) -> None:
     epoch = cast.bob.session_epoch
     with pytest.raises(ValidationError, match="has this role already"):
         roles.change(cast.bob, Role.MANAGER, cast.surf.id, actor=cast.alice)
     assert told() == []
+    assert hashes == []
     assert cast.bob.session_epoch == epoch
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
-from flask import Flask
 
 from tests.cast import PASSWORD, Cast
 from webapp.errors import ValidationError
@@ -97,26 +94,6 @@ TABLE = [
 @pytest.fixture
 def quick_passwords() -> None:
     """Not here: what is shown is how slow they are."""
-
-
-@pytest.fixture
-def hashes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Each hash that is made or checked; they are quick ones."""
-    asked: list[str] = []
-
-    class Counting(PasswordHasher):
-        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-            asked.append("made")
-            return super().hash(password, salt=salt)
-
-        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
-            asked.append("checked")
-            return super().verify(hash, password)
-
-    monkeypatch.setattr(passwords, "_hasher", Counting(1, 8, 1))
-    passwords._nobodys_hash.cache_clear()
-    yield asked
-    passwords._nobodys_hash.cache_clear()
 
 
 def test_sixty_passwords_get_what_they_deserve(hashes: list[str]) -> None:

@@ -3,7 +3,9 @@
 Only failures count as guesses. Of passwords: asking first keeps guesses from the slow hash;
 counting afterwards decides, so of many guesses sent at once no more than the limit are told that
 they were wrong. A code has few digits: it is counted before it is looked at, and a right one ends
-the count. Right passwords have a count of their own: each costs a hash, and an event that is kept.
+the count. Right passwords have counts of their own: each costs a hash, and an event that is kept.
+One of them is asked before the hash, for an address that has given the right one already: so what
+it answers tells nothing to anybody else.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import structlog
 from flask_limiter.util import get_remote_address
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerMinute
 
 from webapp.errors import RateLimited, SignInLimited
 from webapp.limits import limiter, refusal, refusals
@@ -31,6 +33,10 @@ PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
 FIRST = RateLimitItemPerMinute(1, 15, namespace="sign-in-first")
 # A program that fetches a token for each call, or whoever has the password and means harm.
 RIGHT = RateLimitItemPerMinute(30, namespace="right-password")
+RIGHT_HERE = RateLimitItemPerMinute(30, namespace="right-password-here")
+# Of somebody who is signed in. By address, too: whoever has got in elsewhere must not keep the
+# owner from choosing another password.
+AGAIN_HERE = RateLimitItemPerMinute(10, namespace="right-password-again-here")
 # Whoever guesses codes knows the password already.
 CODES = RateLimitItemPerMinute(5, 5, namespace="second-factor")
 # So often it is recorded of an account that the password was right and alone, which is as often as
@@ -47,10 +53,11 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
     """The person whose password this is; None if it is wrong, which is counted. `again`: they are
     signed in.
 
-    Raises RateLimited if no more guesses are heard, or somebody signs in too often; ValidationError
-    as `people.authenticate`.
+    Raises RateLimited if no more guesses are heard, or the right one comes too often;
+    ValidationError as `people.authenticate`.
     """
     counts = check(email)
+    _check_right(email, again)
     user = None
     if email.isprintable():  # else it cannot be asked of every database
         user = people.authenticate(email, password, again=again, counts=counts)
@@ -58,20 +65,34 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
             _note_unknown()
     if user is None:
         count_failure(email)
-    elif not again:  # so that the owner can choose another password meanwhile
-        _count_right(user)
+    else:
+        _count_right(user, again)
     return user
 
 
-def _count_right(user: User) -> None:
-    person = str(user.id)
-    if limiter.limiter.hit(RIGHT, person):
-        return
-    refusals.note_event(Event.SIGN_IN_LIMITED, of=user)
-    raise refusal(
+def _check_right(email: str, again: bool) -> None:
+    """Before the hash. Raises RateLimited at an address that has given the right one too often."""
+    limit, place = AGAIN_HERE if again else RIGHT_HERE, _account_and_network(email)
+    if not limiter.limiter.test(limit, *place):
+        raise _too_often(limit, place, of=None if again else people.by_email(email))
+
+
+def _count_right(user: User, again: bool) -> None:
+    place, person = _account_and_network(user.email), (str(user.id),)
+    counted = {AGAIN_HERE: place} if again else {RIGHT_HERE: place, RIGHT: person}
+    for limit, key in counted.items():
+        if not limiter.limiter.hit(limit, *key):
+            raise _too_often(limit, key, of=None if again else user)
+
+
+def _too_often(limit: RateLimitItem, key: tuple[str, ...], *, of: User | None) -> RateLimited:
+    refusals.note_event(Event.SIGN_IN_LIMITED, of=of)
+    again = limit is AGAIN_HERE
+    what = "You have given your password" if again else "This person has signed in"
+    return refusal(
         SignInLimited,
-        f"This person has signed in {RIGHT.amount} times within a minute, which is the most.",
-        resets=limiter.limiter.get_window_stats(RIGHT, person).reset_time,
+        f"{what} {limit.amount} times within a minute, which is the most.",
+        resets=limiter.limiter.get_window_stats(limit, *key).reset_time,
     )
 
 
@@ -132,9 +153,7 @@ def count_failure(email: str) -> None:
 
 
 def _each_within(ask: Callable[..., bool], email: str) -> bool:
-    # A digest: addresses of people do not belong in Redis.
-    account = hashlib.sha256(email_addresses.normalized(email).encode()).hexdigest()[:24]
-    address = _network(get_remote_address())
+    account, address = _account_and_network(email)
     address_is_free = ask(PER_ADDRESS, address)
     account_is_free = ask(PER_ACCOUNT, account)
     is_first = ask(FIRST, account, address)
@@ -146,6 +165,12 @@ def _each_within(ask: Callable[..., bool], email: str) -> bool:
     else:
         resets = stats(PER_ADDRESS, address).reset_time
     raise _refusal(resets, "failed attempts to sign in")
+
+
+def _account_and_network(email: str) -> tuple[str, str]:
+    # A digest: addresses of people do not belong in Redis.
+    account = hashlib.sha256(email_addresses.normalized(email).encode()).hexdigest()[:24]
+    return account, _network(get_remote_address())
 
 
 def _refusal(resets: float, of_what: str) -> RateLimited:

@@ -41,7 +41,8 @@ def invite(
     that there is one.
     """
     email = email_addresses.checked(email)
-    nobodys = passwords.nobodys()  # so that guessing takes as long as ever
+    _check_room_for(actor)  # now too, for a hash is slow
+    nobodys = passwords.nobodys()  # whoever has the address: guessing takes as long as ever
     try:
         with transaction():
             _check_room_for(actor)
