@@ -41,7 +41,7 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     # By a link, and has not chosen a password yet.
     invited: Mapped[bool] = mapped_column(default=False, server_default=false())
-    # Wants a mail when a clinic's syncs begin to fail; viewers get none.
+    # Wants mails about the syncs and webhooks of clinics; viewers get none.
     notices: Mapped[bool] = mapped_column(default=True, server_default=true())
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Part of every session: what changes it ends them all.

@@ -122,7 +122,7 @@ class WebhookDelivery(Base):
     # Since it was put in the outbox, sent again by somebody, or its endpoint was resumed.
     tries: Mapped[int] = mapped_column(default=0)
     first_tried_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # All of them: {"at", "status", "problem", "ms"}, the oldest first. Assign it whole.
+    # The last fifty: {"at", "status", "problem", "ms"}, the oldest first. Assign it whole.
     attempts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
 
     endpoint: Mapped[WebhookEndpoint] = relationship()
