@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from config import CLINIKO_API_URL
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.shard import DEFAULT_API_URL
 from webapp.cliniko.throttle import PATIENT, RetryPolicy, WaitReason
 
 KEY = "MS0xLWludmVudGVkLWZvci10ZXN0cw-au2"
@@ -68,7 +68,7 @@ class Watched:
     def __init__(
         self,
         *,
-        api_url: str = DEFAULT_API_URL,
+        api_url: str = CLINIKO_API_URL,
         policy: RetryPolicy = PATIENT,
         budget: NotingBudget | None = None,
     ) -> None:

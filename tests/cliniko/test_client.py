@@ -10,6 +10,7 @@ import pytest
 import responses
 from responses import matchers
 
+from config import CLINIKO_API_URL
 from tests.cliniko.stand_ins import BASE, BASIC, KEY, NotingBudget, UnlimitedBudget, Watched
 from webapp.cliniko.client import Account, Cliniko, Listing
 from webapp.cliniko.errors import BadResponse, InvalidKey
@@ -300,6 +301,7 @@ def test_a_key_of_impossible_form_is_refused_before_anything_is_asked() -> None:
             contact_email="sync@example.com",
             budget=UnlimitedBudget(),
             waiter=SleepingWaiter(),
+            api_url=CLINIKO_API_URL,
         )
 
 

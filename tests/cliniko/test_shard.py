@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from config import CLINIKO_API_URL
 from webapp.cliniko.errors import InvalidKey
 from webapp.cliniko.shard import base_url, shard_of
 
@@ -56,13 +57,13 @@ HOSTILE_ENDS = [
 )
 def test_the_shard_stands_behind_the_last_hyphen(key: str, shard: str) -> None:
     assert shard_of(key) == shard
-    assert base_url(key) == f"https://api.{shard}.cliniko.com/v1"
+    assert base_url(key, CLINIKO_API_URL) == f"https://api.{shard}.cliniko.com/v1"
 
 
 @pytest.mark.parametrize("end", HOSTILE_ENDS)
 def test_anything_else_in_its_place_is_refused(end: str) -> None:
     with pytest.raises(InvalidKey) as refusal:
-        base_url(NAME + end)
+        base_url(NAME + end, CLINIKO_API_URL)
     assert NAME not in str(refusal.value)
 
 

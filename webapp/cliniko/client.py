@@ -17,7 +17,7 @@ from webapp.cliniko.line import Line
 from webapp.cliniko.page import Page, page_in
 from webapp.cliniko.raw import object_in, patient_in
 from webapp.cliniko.records import Malformed, PatientRecord, read_patient, read_tombstone
-from webapp.cliniko.shard import DEFAULT_API_URL, base_url, shard_of
+from webapp.cliniko.shard import base_url, shard_of
 from webapp.cliniko.throttle import (
     PATIENT,
     Budget,
@@ -72,7 +72,7 @@ class Cliniko:
         contact_email: str,
         budget: Budget,
         waiter: Waiter,
-        api_url: str = DEFAULT_API_URL,
+        api_url: str,
         policy: RetryPolicy = PATIENT,
     ) -> None:
         """Raises InvalidKey for a key of impossible form."""

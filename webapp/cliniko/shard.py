@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from webapp.cliniko.errors import InvalidKey
 
-DEFAULT_API_URL = "https://api.{shard}.cliniko.com/v1"
 DEFAULT_SHARD = "au1"  # of keys from before there were shards
 MAX_KEY_LENGTH = 500
 
@@ -51,7 +50,7 @@ def patient_page(subdomain: str, shard: str, cliniko_patient_id: str) -> str:
     return f"https://{subdomain}.{shard}.cliniko.com/patients/{cliniko_patient_id}"
 
 
-def base_url(api_key: str, api_url: str = DEFAULT_API_URL) -> str:
+def base_url(api_key: str, api_url: str) -> str:
     """The base address for a key, without a slash at the end. Raises InvalidKey.
 
     An address without `{shard}` in it is another service that speaks for Cliniko; it is used as it

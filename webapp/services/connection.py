@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from flask import current_app
 from sqlalchemy import select
 
+from config import CLINIKO_API_URL
 from webapp.cliniko.client import Account, Cliniko
 from webapp.cliniko.errors import ClinikoError
-from webapp.cliniko.shard import DEFAULT_API_URL, is_subdomain, patient_page
+from webapp.cliniko.shard import is_subdomain, patient_page
 from webapp.cliniko.throttle import AT_ONCE, PATIENT, RetryPolicy, SleepingWaiter, Waiter
 from webapp.clock import now
 from webapp.errors import (
@@ -152,7 +153,7 @@ def page_in_cliniko(organization: Organization, cliniko_patient_id: str) -> str 
     """The address at which Cliniko shows a patient to people; None where it is not known, and
     where something else answers in Cliniko's place, as in the demo."""
     subdomain, shard = organization.cliniko_subdomain, organization.shard
-    if current_app.config["CLINIKO_API_URL"] != DEFAULT_API_URL or not subdomain or not shard:
+    if current_app.config["CLINIKO_API_URL"] != CLINIKO_API_URL or not subdomain or not shard:
         return None
     return patient_page(subdomain, shard, cliniko_patient_id)
 
