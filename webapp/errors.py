@@ -50,11 +50,11 @@ class AppError(Exception):
     default_message: ClassVar[str] = (
         "Something went wrong on our side. Try again; if it stays, tell whoever runs Patient Sync."
     )
+    retry_after: int | None = None  # seconds
 
     def __init__(self, message: str | None = None, /, **details: object) -> None:
         self.message = message or self.default_message
         self.details = details
-        self.retry_after: int | None = None
         super().__init__(self.message)
 
 
@@ -163,19 +163,13 @@ class QueueUnavailable(AppError):
     default_message = (
         "The job queue cannot be reached, so nothing was started. Try again in half a minute."
     )
-
-    def __init__(self, message: str | None = None, /, **details: object) -> None:
-        super().__init__(message, **details)
-        self.retry_after = 30
+    retry_after = 30
 
 
 class DatabaseUnavailable(AppError):
     error_code = ErrorCode.DATABASE_UNAVAILABLE
     default_message = "The database cannot be reached or is too busy. Try again in a moment."
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.retry_after = 5
+    retry_after = 5
 
 
 class AuditUnavailable(AppError):
@@ -184,10 +178,7 @@ class AuditUnavailable(AppError):
         "This cannot be recorded in the audit trail just now, so it was neither done nor shown. "
         "Try again in a moment; if it stays, tell whoever runs Patient Sync."
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.retry_after = 30
+    retry_after = 30
 
 
 class SyncAlreadyRunning(AppError):

@@ -37,6 +37,11 @@ def shard_of(api_key: str) -> str:
     return shard
 
 
+def without_shard(api_key: str) -> str:
+    """What stands before the last hyphen of a key; the whole key without one."""
+    return api_key.rpartition("-")[0] or api_key
+
+
 def is_subdomain(text: str) -> bool:
     """Whether this can be the name under which an account's people reach Cliniko."""
     return _SUBDOMAIN.fullmatch(text) is not None

@@ -15,6 +15,8 @@ from threading import Lock
 from redis import Redis
 from redis.exceptions import RedisError
 
+from webapp.cliniko.shard import without_shard
+
 # A sync leaves room for a connection test of two requests every six seconds, as often as the API
 # lets one person press, so that a person never waits for a worker.
 KEPT_FOR_TESTS = 20
@@ -99,9 +101,7 @@ class SharedBudget:
     def __init__(self, redis: Redis, api_key: str, *, per_minute: int, keep: int = 0) -> None:
         """`keep` requests at most are left to others: fewer, the sooner the window frees some."""
         # The key without its shard opens the same account; the digest keeps it out of Redis.
-        user = hashlib.sha256(api_key.rpartition("-")[0].encode() or api_key.encode()).hexdigest()[
-            :24
-        ]
+        user = hashlib.sha256(without_shard(api_key).encode()).hexdigest()[:24]
         self.per_minute = per_minute
         self._redis = redis
         self._keys = [f"cliniko:requests:{user}", f"cliniko:hold:{user}"]

@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, func, select, true
 from sqlalchemy.orm import aliased, load_only
 
 from webapp.cliniko.errors import AuthFailed, Forbidden, InvalidKey
-from webapp.cliniko.shard import shard_of
+from webapp.cliniko.shard import shard_of, without_shard
 from webapp.clock import now
 from webapp.errors import AccountMismatch, ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
@@ -223,7 +223,7 @@ def _record(event: Event, organization: Organization, actor: User | None, **deta
 def _store_key(organization: Organization, api_key: str) -> None:
     organization.encrypted_api_key = credentials.encrypt(organization.id, api_key)
     organization.shard = shard_of(api_key)
-    organization.api_key_hint = api_key.rpartition("-")[0][-4:] or api_key[-4:]
+    organization.api_key_hint = without_shard(api_key)[-4:]
     organization.credentials_saved_at = now()
     organization.connection_checked_at = None
     organization.connection_error_code = None
