@@ -27,10 +27,8 @@ _ANCHOR = re.compile("([0-9]{1,18}):([0-9]{1,18}):([0-9a-f]{64})")
 def init_app(app: Flask) -> None:
     """Register the commands, those of the migrations included."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
-    ours = (create_organization, issue_token, sync, audit_trail)
+    ours = (create_organization, issue_token, sync, rotate_keys, clean_up, audit_trail)
     for command in (*people_commands.COMMANDS, *ours):
-        app.cli.add_command(command)
-    for command in (rotate_keys, clean_up):
         app.cli.add_command(command)
 
 
@@ -80,7 +78,8 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     if compare:
         verdict = verify.verify(organization)
         audit.note(audit.Event.PATIENTS_COMPARED, organization_id=organization_id)
-        return _tell(verdict)
+        _tell(verdict)
+        return
     operation_type = OperationType.FULL_PATIENTS
     if changes:
         operation_type = OperationType.CHANGED_PATIENTS
@@ -90,7 +89,6 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     click.echo(f"Sync {log.id} of {organization.name} has started: {log.operation_type}.")
     if wait:
         _watch(organization, log.id)
-    return None
 
 
 @click.command("rotate-keys")

@@ -32,7 +32,7 @@ from webapp.models import (
 )
 from webapp.services import audit, changes, locks
 from webapp.services.sealing import Purpose, seal, unseal
-from webapp.sync.start import refuse_second
+from webapp.sync.start import refuse_while_running
 from webapp.sync.upsert import RecordPage
 
 
@@ -91,7 +91,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
     with transaction() as session:
         # As for a decision about held removals: no sync begins meanwhile.
         clinic = locks.clinic(organization_id)
-        refuse_second(organization_id, {"organization_id": organization_id})
+        refuse_while_running(organization_id)
         row = session.get(Patient, patient_id, with_for_update=True)
         if row is None:
             raise NotFound()

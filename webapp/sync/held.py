@@ -30,7 +30,7 @@ from webapp.services.audit import Event
 from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.held_rows import SAME_PATIENT, still_gone
-from webapp.sync.start import refuse_second
+from webapp.sync.start import refuse_while_running
 
 _EVENTS = {
     RemovalsDecision.CONFIRMED: Event.REMOVALS_CONFIRMED,
@@ -117,7 +117,7 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
     with transaction() as session:
         # A start locks the same row: no sync begins meanwhile, and a second press waits.
         organization = locks.clinic(organization_id)
-        refuse_second(organization_id, {"organization_id": organization_id})
+        refuse_while_running(organization_id)
         sync_log = session.get_one(SyncLog, sync_log_id)
         if sync_log.progress.get("removals_decision") == decision:
             return 0

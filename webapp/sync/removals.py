@@ -145,14 +145,8 @@ class Removals:
         return set(db.session.scalars(select(Patient.cliniko_patient_id).where(*theirs)))
 
     def _count_living(self) -> int:
-        return (
-            db.session.scalar(
-                select(func.count())
-                .select_from(Patient)
-                .where(
-                    Patient.organization_id == self._target.organization_id,
-                    Patient.state != PatientState.DELETED,
-                )
-            )
-            or 0
+        query = select(func.count()).where(
+            Patient.organization_id == self._target.organization_id,
+            Patient.state != PatientState.DELETED,
         )
+        return db.session.scalar(query) or 0

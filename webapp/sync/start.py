@@ -86,7 +86,7 @@ def start_once(
             log = admit(organization, operation_type, origin=origin, actor=actor, key=key)
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
-        refuse_second(organization_id, details)
+        refuse_while_running(organization_id, operation_type=str(operation_type))
         raise
     try:
         enqueue_sync(log.id, log.attempt)
@@ -118,7 +118,7 @@ def admit(
         raise OrganizationDisabled(**details)
     if not organization.is_configured:
         raise ClinikoNotConfigured(**details)
-    refuse_second(organization.id, details)
+    refuse_while_running(organization.id, operation_type=str(operation_type))
     since = None
     if operation_type is OperationType.CHANGED_PATIENTS:
         if needs_full_sync(organization):
@@ -171,7 +171,7 @@ def cancel_sync(
     return log
 
 
-def refuse_second(organization_id: int, details: dict[str, object]) -> None:
+def refuse_while_running(organization_id: int, **details: object) -> None:
     """Raise SyncAlreadyRunning while a sync of the clinic runs; inside the caller's transaction.
 
     One that nobody works on any more is closed.
@@ -185,6 +185,7 @@ def refuse_second(organization_id: int, details: dict[str, object]) -> None:
         if log.status != SyncStatus.RUNNING or close_if_due(log) is not None:
             return
     error = SyncAlreadyRunning(
+        organization_id=organization_id,
         **details,
         sync_log_id=log.id,
         progress_percent=log.progress.get("progress_percent", 0.0),
