@@ -90,8 +90,7 @@ def test_connection(organization: Organization, *, actor: User | None) -> Connec
     """Ask Cliniko who the stored key belongs to and how many active patients there are.
 
     The outcome is kept with the clinic, whichever it is, unless another key was saved meanwhile.
-    Raises ClinikoError, AccountMismatch,
-    ClinikoNotConfigured or CredentialsUnreadable.
+    Raises ClinikoError, AccountMismatch, ClinikoNotConfigured or CredentialsUnreadable.
     """
     organization_id, key = organization.id, organization.encrypted_api_key
     try:
@@ -101,9 +100,9 @@ def test_connection(organization: Organization, *, actor: User | None) -> Connec
             check_account(organization, account)
             report = ConnectionReport(account, client.count_active())
     except (ClinikoError, AppError) as error:
-        _remember(organization_id, key, actor, error=error)
+        _remember(organization_id, key, actor, error)
         raise
-    _remember(organization_id, key, actor, report=report)
+    _remember(organization_id, key, actor, report)
     return report
 
 
@@ -180,19 +179,16 @@ def _remember(
     organization_id: int,
     key: str | None,
     actor: User | None,
-    *,
-    error: ClinikoError | AppError | None = None,
-    report: ConnectionReport | None = None,
+    found: ConnectionReport | ClinikoError | AppError,
 ) -> None:
+    error = None if isinstance(found, ConnectionReport) else found
     with transaction():
         # What an earlier key has opened tells nothing about the one that was saved meanwhile.
-        if report is not None:
+        if isinstance(found, ConnectionReport):
             with suppress(KeyReplaced):
-                note_acceptance(
-                    organization_id, key, report.account, patients=report.total_patients
-                )
-        elif error and not isinstance(error, (ClinikoNotConfigured, CredentialsUnreadable)):
-            note_refusal(organization_id, key, error.error_code)
+                note_acceptance(organization_id, key, found.account, patients=found.total_patients)
+        elif not isinstance(found, (ClinikoNotConfigured, CredentialsUnreadable)):
+            note_refusal(organization_id, key, found.error_code)
         audit.record(
             Event.CONNECTION_TESTED,
             actor=actor,

@@ -13,6 +13,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
@@ -196,20 +197,10 @@ def _purge_clinics(_before: datetime) -> int:
     )
 
 
-def _purge_tokens(before: datetime) -> int:
-    return _delete_some(ApiToken, or_(ApiToken.expires_at < before, ApiToken.revoked_at < before))
-
-
-def _purge_invitations(before: datetime) -> int:
-    return _delete_some(Invitation, Invitation.expires_at < before)
-
-
-def _purge_messages(before: datetime) -> int:
-    return _delete_some(WebhookDelivery, WebhookDelivery.created_at < before)
-
-
-def _purge_notices(before: datetime) -> int:
-    return _delete_some(Notice, Notice.created_at < before)
+def _over(*moments: InstrumentedAttribute[Any]) -> Callable[[datetime], int]:
+    """What removes rows of a table once one of these moments is past."""
+    table = moments[0].parent.class_
+    return lambda before: _delete_some(table, or_(*(moment < before for moment in moments)))
 
 
 def _purge_clean_ups(before: datetime) -> int:
@@ -233,12 +224,12 @@ def _rules() -> list[Rule]:
     return [
         Rule("deleted_patients", current_app.config["RETENTION_DAYS"], _purge_patients),
         Rule("sessions", DAYS_OF_WHAT_HAS_ENDED, sessions.delete_old),
-        Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _purge_tokens),
-        Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _purge_invitations),
+        Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _over(ApiToken.expires_at, ApiToken.revoked_at)),
+        Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _over(Invitation.expires_at)),
         Rule("changes", changes.KEPT.days, changes.delete_old),
         Rule("failed_records", old_syncs.KEPT.days, old_syncs.delete_old_failures),
         Rule("syncs", old_syncs.KEPT.days, old_syncs.delete_old),
-        Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _purge_messages),
-        Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),
+        Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _over(WebhookDelivery.created_at)),
+        Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _over(Notice.created_at)),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
     ]
