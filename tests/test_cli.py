@@ -30,6 +30,7 @@ from webapp.extensions import db
 from webapp.models import AuditEvent, Role, SyncLog
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit, credentials, invitations, organizations, people, tokens
+from webapp.services.audit import Event
 from webapp.sync import engine
 from webapp.sync.start import start_sync
 
@@ -373,7 +374,7 @@ def _started_with_a_worker(app: Flask) -> Callable[..., SyncLog]:
 
 def test_the_audit_trail_is_verified_and_tells_where_it_ends(app: Flask, cast: Cast) -> None:
     for _ in range(3):
-        audit.note(audit.Event.SIGNED_IN)
+        audit.note(Event.SIGNED_IN)
     db.session.rollback()
     (chain, length, last), *others = audit.ends()
     end = f"{chain}:{length}:{last}"

@@ -16,6 +16,7 @@ from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
+from webapp.services.audit import Event
 from webapp.sync import history, verify
 from webapp.sync.start import start_sync
 from webapp.terminal import ID, CannotBeDone, in_sentences, person, secret
@@ -77,7 +78,7 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
         raise click.UsageError("Choose one of --changes, --active-only and --verify.")
     if compare:
         verdict = verify.verify(organization)
-        audit.note(audit.Event.PATIENTS_COMPARED, organization_id=organization_id)
+        audit.note(Event.PATIENTS_COMPARED, organization_id=organization_id)
         _tell(verdict)
         return
     operation_type = OperationType.FULL_PATIENTS

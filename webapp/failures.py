@@ -27,12 +27,12 @@ def init_app(app: Flask) -> None:
 def _answer(error: Exception) -> ResponseReturnValue:
     try:
         refusals.note(error)
-        return _told(error)
+        return _answer_to(error)
     except (OperationalError, NoConnectionFree) as trouble:
-        return _told(trouble)  # who was refused could not be looked up
+        return _answer_to(trouble)  # who was refused could not be looked up
 
 
-def _told(error: Exception) -> ResponseReturnValue:
+def _answer_to(error: Exception) -> ResponseReturnValue:
     known = _in_our_words(error)
     return api_errors.answer(known) if origins.by_api() else page_errors.answer(known)
 

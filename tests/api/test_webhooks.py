@@ -21,6 +21,7 @@ from webapp.errors import AuditUnavailable
 from webapp.extensions import db
 from webapp.models import AuditEvent, WebhookDelivery
 from webapp.services import audit
+from webapp.services.audit import Event
 
 Json = dict[str, Any]
 
@@ -174,8 +175,8 @@ def test_all_that_is_asked_for_at_once_happens_or_nothing_does(
     """Or messages that wait would go to the new address before it is paused."""
     record = audit.record
 
-    def all_but_pauses(event: audit.Event, **told: Any) -> None:
-        if event == audit.Event.WEBHOOK_PAUSED:
+    def all_but_pauses(event: Event, **told: Any) -> None:
+        if event == Event.WEBHOOK_PAUSED:
             raise AuditUnavailable
         record(event, **told)
 

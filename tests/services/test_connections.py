@@ -15,7 +15,7 @@ from tests.support.read_only import only_to_be_read
 from webapp import extensions
 from webapp.errors import ErrorCode
 from webapp.extensions import db, read_alone, transaction
-from webapp.sync.database_trouble import closing_for
+from webapp.sync.database_trouble import closing_after
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_server_that_may_only_be_read_is_one_that_is_away(app: Flask) -> None:
     with only_to_be_read():
         with pytest.raises(OperationalError) as raised, transaction() as session:
             session.execute(text("CREATE TABLE nothing (id int)"))
-        assert closing_for(raised.value).error_code is ErrorCode.DATABASE_UNAVAILABLE
+        assert closing_after(raised.value).error_code is ErrorCode.DATABASE_UNAVAILABLE
 
 
 def test_its_connection_is_not_used_again(app: Flask) -> None:

@@ -43,7 +43,7 @@ def query(model: type[QueryModel]) -> QueryModel:
     try:
         return model.model_validate(given)
     except pydantic.ValidationError as error:
-        raise _told(error) from None
+        raise _in_a_sentence(error) from None
 
 
 def body(model: type[BodyModel]) -> BodyModel:
@@ -56,10 +56,10 @@ def body(model: type[BodyModel]) -> BodyModel:
     try:
         return model.model_validate_json(request.get_data())
     except pydantic.ValidationError as error:
-        raise _told(error) from None
+        raise _in_a_sentence(error) from None
 
 
-def _told(error: pydantic.ValidationError) -> ValidationError:
+def _in_a_sentence(error: pydantic.ValidationError) -> ValidationError:
     """The first thing that is wrong; never with the value, which may be a password."""
     first = error.errors(include_url=False, include_input=False)[0]
     context: dict[str, Any] = first.get("ctx", {})

@@ -90,7 +90,7 @@ def tell(limit: int, remaining: int, resets_at: datetime) -> None:
 
     @after_this_request
     def add_headers(response: Response) -> Response:
-        return _told(response, limit, remaining, resets_at.timestamp())
+        return _with_rate(response, limit, remaining, resets_at.timestamp())
 
 
 def _tell_of_uncounted(response: Response) -> Response:
@@ -98,11 +98,11 @@ def _tell_of_uncounted(response: Response) -> Response:
     rate = RATES.get(request.endpoint or "")
     if rate is not None and "X-RateLimit-Limit" not in response.headers:
         item = parse(rate)
-        _told(response, item.amount, item.amount, time.time() + item.get_expiry())
+        _with_rate(response, item.amount, item.amount, time.time() + item.get_expiry())
     return response
 
 
-def _told(response: Response, limit: int, remaining: int, resets: float) -> Response:
+def _with_rate(response: Response, limit: int, remaining: int, resets: float) -> Response:
     response.headers["X-RateLimit-Limit"] = str(limit)
     response.headers["X-RateLimit-Remaining"] = str(remaining)
     response.headers["X-RateLimit-Reset"] = str(ceil(resets))

@@ -60,7 +60,7 @@ def record(
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
-    told = _told(event, actor, subject, result, details)
+    told = _row_of(event, actor, subject, result, details)
     with _or_nothing():
         append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
     # Behind the wait for the chain, so that what was ended by then, in the same chain, counts.
@@ -80,7 +80,7 @@ def note(
     """Record what changes nothing, such as a look at a patient, in a transaction of its own; call
     it before the answer is sent, and in no other transaction. What the caller has loaded stays
     loaded. Raises what `record` does."""
-    told = _told(event, actor, subject, result, details)
+    told = _row_of(event, actor, subject, result, details)
     immediate = db.engine.connect().execution_options(begin="IMMEDIATE")
     with _or_nothing(), immediate as connection, connection.begin():
         append(connection, organization_id or SERVICE_CHAIN, told)
@@ -162,7 +162,7 @@ def _or_nothing() -> Iterator[None]:
         raise AuditUnavailable() from error
 
 
-def _told(
+def _row_of(
     event: Event,
     actor: User | None,
     subject: str | None,

@@ -72,7 +72,7 @@ def by_state_of(
             try:
                 stale = _stale(known, versions)  # unless somebody else has counted them meanwhile
                 uncounted = [each for each in organizations if each.id in stale]
-                told = {each.id: _told(each, latest.get(each.id)) for each in uncounted}
+                told = {each.id: _certified(each, latest.get(each.id)) for each in uncounted}
                 known.update(_anew(told, versions))
             finally:
                 _COUNTING.release()
@@ -89,7 +89,7 @@ def _anew(told: Mapping[int, Counts | None], versions: Mapping[int, _Version]) -
     return {each: _Known(versions[each], counts, good_until) for each, counts in counted.items()}
 
 
-def _told(organization: Organization, latest: SyncLog | None) -> Counts | None:
+def _certified(organization: Organization, latest: SyncLog | None) -> Counts | None:
     """What the newest sync counted as the last thing it did, for its certificate; None if it has
     none, or patients were changed by something else since."""
     certificate = latest.progress.get("certificate") if latest else None

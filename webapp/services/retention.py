@@ -35,6 +35,7 @@ from webapp.models import (
 )
 from webapp.models.patient import IS_DELETED
 from webapp.services import audit, changes, old_syncs, search, sessions
+from webapp.services.audit import Event
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
@@ -81,7 +82,7 @@ def clean_up() -> Removed:
     _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
     details: dict[str, Any] = dict(removed)
     with transaction():
-        audit.record(audit.Event.CLEANED_UP, **details)
+        audit.record(Event.CLEANED_UP, **details)
     return removed
 
 
@@ -133,7 +134,7 @@ def _put_back(today: date, removed: Removed, completed: bool) -> None:
         row.taken_until = None
         if completed:
             row.completed_at = now()
-            audit.record(audit.Event.CLEANED_UP, **row.removed)
+            audit.record(Event.CLEANED_UP, **row.removed)
 
 
 def _purge_patients(before: datetime) -> int:

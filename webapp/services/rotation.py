@@ -12,6 +12,7 @@ from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SecondFactor, WebhookEndpoint
 from webapp.services import audit
+from webapp.services.audit import Event
 from webapp.services.sealing import Purpose, is_newest, seal, unseal
 
 ROWS_AT_ONCE = 100
@@ -66,7 +67,7 @@ def rotate() -> Rotated:
             some, after = _some(each, after)
             done = done.plus(some)
     with transaction():
-        audit.record(audit.Event.KEYS_ROTATED, sealed=done.sealed, unreadable=done.unreadable)
+        audit.record(Event.KEYS_ROTATED, sealed=done.sealed, unreadable=done.unreadable)
     return done
 
 

@@ -20,6 +20,7 @@ from webapp.models import (
     newest_in_step,
 )
 from webapp.services import audit, locks, time_zones
+from webapp.services.audit import Event
 from webapp.services.timetable import Run, Timetable
 
 CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
@@ -99,7 +100,7 @@ def save(
         schedule.changes_every, schedule.full_at = changes_every, full_at
         _plan(organization, schedule)
         audit.record(
-            audit.Event.SCHEDULE_CHANGED,
+            Event.SCHEDULE_CHANGED,
             actor=actor,
             organization_id=organization.id,
             changes_every=changes_every,

@@ -56,7 +56,7 @@ def patiently(
             with transaction():
                 return work()
         except DBAPIError as error:
-            passes = closing_for(error) is _UNAVAILABLE
+            passes = closing_after(error) is _UNAVAILABLE
             if not passes or time.monotonic() + pause > give_up_at:
                 raise
         meanwhile()
@@ -64,7 +64,7 @@ def patiently(
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def closing_for(error: DBAPIError) -> Closing:
+def closing_after(error: DBAPIError) -> Closing:
     """How a sync that ends with this error is closed."""
     causes = list(_causes(error))
     if any(map(_says_full, causes)):

@@ -17,7 +17,7 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import changes, ending, lease, recovery
-from webapp.sync.database_trouble import closing_for, patiently
+from webapp.sync.database_trouble import closing_after, patiently
 from webapp.sync.ending import Closing
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
@@ -85,11 +85,11 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     except lease.LeaseLost:
         log.warning("sync_taken_over")
     except HandOver:
-        _hand_on(sync_log_id, attempt)
+        _hand_over(sync_log_id, attempt)
     except lease.TakenBack:
         log.warning("database_took_back")
         patiently(partial(_tell_followers_again, sync_log_id))
-        _hand_on(sync_log_id, attempt)
+        _hand_over(sync_log_id, attempt)
     except lease.CancelRequested:
         _fail(sync_log_id, attempt, recovery.CANCELLED)
     except (AppError, ClinikoError) as error:
@@ -98,7 +98,7 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         _fail(sync_log_id, attempt, _TIMEOUT)
     except DBAPIError as error:
         log.exception("sync_database_error")
-        _fail(sync_log_id, attempt, closing_for(error))
+        _fail(sync_log_id, attempt, closing_after(error))
     except Exception:
         log.exception("sync_failed_unexpectedly")
         _fail(sync_log_id, attempt, _INTERNAL)
@@ -161,7 +161,7 @@ def _leave_if_told() -> None:
         raise HandOver
 
 
-def _hand_on(sync_log_id: int, attempt: int) -> None:
+def _hand_over(sync_log_id: int, attempt: int) -> None:
     recovery.hand_over(sync_log_id, attempt, interrupted=False)
     recovery.settle(sync_log_id)  # if it was cancelled meanwhile, nobody need take it up
     log.info("sync_handed_over")

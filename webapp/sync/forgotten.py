@@ -31,6 +31,7 @@ from webapp.models import (
     User,
 )
 from webapp.services import audit, changes, locks
+from webapp.services.audit import Event
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_while_running
 from webapp.sync.upsert import RecordPage
@@ -106,7 +107,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
         _remove(row, moment)
         clinic.patients_changed_at = moment
         audit.record(
-            audit.Event.PATIENT_FORGOTTEN,
+            Event.PATIENT_FORGOTTEN,
             actor=actor,
             organization_id=organization_id,
             subject=f"patient {patient_id}",

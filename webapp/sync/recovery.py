@@ -54,7 +54,7 @@ POISON = Closing(
     f"The worker of this sync was lost {MAX_INTERRUPTIONS} times, so it was not tried again. "
     "What was stored is kept. Look at the worker's log before you start the sync again.",
 )
-HANDED_ON_TOO_OFTEN = Closing(
+HANDED_OVER_TOO_OFTEN = Closing(
     ErrorCode.SYNC_INTERRUPTED,
     f"This sync was handed on {MAX_HAND_OVERS} times without coming to its end. "
     "What was stored is kept. Look at the workers' logs before you start the sync again.",
@@ -82,7 +82,7 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
         return CANCELLED
     if log.worker is None:
         if log.attempt - log.interruptions > MAX_HAND_OVERS:
-            return HANDED_ON_TOO_OFTEN
+            return HANDED_OVER_TOO_OFTEN
         return _closing_for_waiting(moment - _waiting_since(log))
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
         return POISON

@@ -19,6 +19,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, locks
+from webapp.services.audit import Event
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:
         delivery.state = DeliveryState.WAITING
         delivery.tries, delivery.first_tried_at, delivery.next_attempt_at = 0, None, now()
         audit.record(
-            audit.Event.WEBHOOK_RESENT,
+            Event.WEBHOOK_RESENT,
             actor=actor,
             organization_id=endpoint.organization_id,
             subject=f"webhook {endpoint.id}",

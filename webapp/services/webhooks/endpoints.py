@@ -25,6 +25,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, locks
+from webapp.services.audit import Event
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.services.webhooks import addresses, outbox, signing
 
@@ -95,7 +96,7 @@ def add(
         )
         session.add(endpoint)
         session.flush()
-        _record(audit.Event.WEBHOOK_ADDED, endpoint, actor)
+        _record(Event.WEBHOOK_ADDED, endpoint, actor)
     return endpoint, secret
 
 
@@ -123,7 +124,7 @@ def change(
             endpoint.events = new_events
             changed.append("events")
         if changed:
-            _record(audit.Event.WEBHOOK_CHANGED, endpoint, actor, changed)
+            _record(Event.WEBHOOK_CHANGED, endpoint, actor, changed)
         if paused is not None and paused != (endpoint.paused_at is not None):
             _set_paused(endpoint, actor, paused=paused)
 
@@ -144,7 +145,7 @@ def remove(endpoint: WebhookEndpoint, *, actor: User | None) -> None:
         locks.row(endpoint)
         theirs = WebhookDelivery.endpoint_id == endpoint.id
         session.execute(delete(WebhookDelivery).where(theirs))
-        _record(audit.Event.WEBHOOK_DELETED, endpoint, actor)
+        _record(Event.WEBHOOK_DELETED, endpoint, actor)
         session.delete(endpoint)
 
 
@@ -164,7 +165,7 @@ def rotate(endpoint: WebhookEndpoint, *, actor: User | None) -> str:
             held.insert(0, (endpoint.sealed_secret, now() + BOTH_SECRETS_FOR))
         _keep(endpoint, [each for each in held if _opens(endpoint, each[0])])
         endpoint.sealed_secret = seal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, secret)
-        _record(audit.Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
+        _record(Event.WEBHOOK_SECRET_ROTATED, endpoint, actor)
     return secret
 
 
@@ -183,7 +184,7 @@ def send_test(endpoint: WebhookEndpoint, *, actor: User | None) -> WebhookDelive
             raise ValidationError("Resume the webhook first: it is paused.", parameter="webhook")
         endpoint.rests_until = None
         delivery = outbox.put_for(endpoint, WebhookEvent.TEST, _TEST)
-        _record(audit.Event.WEBHOOK_TESTED, endpoint, actor)
+        _record(Event.WEBHOOK_TESTED, endpoint, actor)
         return delivery
 
 
@@ -227,11 +228,11 @@ def _opens(endpoint: WebhookEndpoint, sealed: str) -> bool:
 def _set_paused(endpoint: WebhookEndpoint, actor: User | None, *, paused: bool) -> None:
     if paused:
         endpoint.paused_at, endpoint.paused_because = now(), PauseReason.PERSON
-        _record(audit.Event.WEBHOOK_PAUSED, endpoint, actor)
+        _record(Event.WEBHOOK_PAUSED, endpoint, actor)
     else:
         endpoint.paused_at = endpoint.paused_because = None
         _begin_anew(endpoint)
-        _record(audit.Event.WEBHOOK_RESUMED, endpoint, actor)
+        _record(Event.WEBHOOK_RESUMED, endpoint, actor)
 
 
 def _begin_anew(endpoint: WebhookEndpoint) -> None:
@@ -245,7 +246,7 @@ def _begin_anew(endpoint: WebhookEndpoint) -> None:
 
 
 def _record(
-    event: audit.Event,
+    event: Event,
     endpoint: WebhookEndpoint,
     actor: User | None,
     fields: list[str] | None = None,

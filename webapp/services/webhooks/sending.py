@@ -28,6 +28,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, notices
+from webapp.services.audit import Event
 from webapp.services.webhooks import endpoints, line, retries, signing
 from webapp.services.webhooks.line import Outcome, Problem
 
@@ -215,7 +216,7 @@ def _stop(endpoint: WebhookEndpoint, reason: PauseReason) -> None:
         notices.webhook_stopped(endpoint.organization_id, endpoint.id, _WHY[reason])
         log.warning("webhook_stopped", endpoint_id=endpoint.id, reason=reason)
         audit.record(
-            audit.Event.WEBHOOK_STOPPED,
+            Event.WEBHOOK_STOPPED,
             organization_id=endpoint.organization_id,
             subject=f"webhook {endpoint.id}",
             reason=str(reason),
