@@ -74,7 +74,12 @@ def begin(user: User, *, address: str, agent: str) -> tuple[UserSession, str]:
         person = session.get_one(User, user_id)
         person.last_sign_in_at = moment
         session.flush()
-        _record(Event.SIGNED_IN, row, person)
+        audit.record(
+            Event.SIGNED_IN,
+            actor=person,
+            organization_id=person.organization_id,
+            subject=f"session {row.id}",
+        )
         return row, secret
 
 
@@ -176,11 +181,6 @@ def _note(row: UserSession, **moments: datetime) -> None:
     noted = update(UserSession).where(UserSession.id == row.id).values(moments)
     with transaction() as session:
         session.execute(noted)
-
-
-def _record(event: Event, row: UserSession, user: User) -> None:
-    subject = f"session {row.id}"
-    audit.record(event, actor=user, organization_id=user.organization_id, subject=subject)
 
 
 def _printable(text: str) -> str:

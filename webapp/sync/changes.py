@@ -126,7 +126,6 @@ def note(
         .execution_options(synchronize_session=False)
     )
     assert last is not None
-    postgresql = on_postgresql()
     db.session.execute(
         _WRITE[db.engine.dialect.name],
         {
@@ -134,7 +133,7 @@ def note(
             "before": last - len(changes),
             "sync_log_id": sync_log_id,
             "at": at,
-            **(_in_columns(changes) if postgresql else _in_json(changes)),
+            **(_in_columns(changes) if on_postgresql() else _in_json(changes)),
         },
     )
 
