@@ -160,18 +160,14 @@ def overdue(organization: Organization, moment: datetime) -> bool:
     return is_overdue(organization, of(organization), last_in_step(organization), moment)
 
 
-def last_in_step(organization: Organization) -> datetime | None:
-    """When a sync has last brought a clinic in step."""
-    return db.session.scalar(newest_in_step(SyncLog.completed_at, organization.id))
-
-
 def is_overdue(
     organization: Organization,
     schedule: Schedule | None,
     last_synced: datetime | None,
     moment: datetime,
 ) -> bool:
-    """The same, of what is known already: the end of the last completed sync, or None."""
+    """Whether a clinic is overdue, where its schedule and the end of its last completed sync are
+    known already."""
     if schedule is None or not (organization.is_configured and organization.is_open):
         return False
     gap = timetable(organization, schedule).longest_gap
@@ -179,6 +175,11 @@ def is_overdue(
         return False
     since = counted_since(organization, schedule, last_synced)
     return moment > since + gap + min(gap, _MOST_GRACE) + _TO_RUN
+
+
+def last_in_step(organization: Organization) -> datetime | None:
+    """When a sync has last brought a clinic in step."""
+    return db.session.scalar(newest_in_step(SyncLog.completed_at, organization.id))
 
 
 def counted_since(
