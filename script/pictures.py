@@ -20,10 +20,10 @@ from script.address import free_port
 from tests.support.browser import launch
 from tests.support.htmx_package import htmx_file
 from webapp.htmx import HTMX_URL
+from webapp.services.demo import ADMIN
 
 Scheme = Literal["light", "dark"]
 PICTURES = ROOT / "docs" / "pictures"
-ADMIN = "admin@surfrehab.example"
 DESK = ViewportSize(width=1240, height=860)
 PHONE = ViewportSize(width=360, height=780)
 LOOKS: dict[str, tuple[Scheme, ViewportSize]] = {

@@ -5,12 +5,7 @@ from __future__ import annotations
 from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.pages.filters import change_words
 from webapp.pages.outcome import Outcome, outcome
-
-_PHASES = {
-    SyncPhase.QUEUED: "Waiting for a worker",
-    SyncPhase.CONNECTING: "Connecting to Cliniko",
-    SyncPhase.RECONCILING: "Looking for what changed meanwhile",
-}
+from webapp.pages.timeline import PHASES
 
 
 def headline(log: SyncLog) -> str:
@@ -47,9 +42,9 @@ def _goes(log: SyncLog) -> str:
     left, phase = log.progress.get("estimated_remaining"), log.progress.get("phase")
     if log.cancel_requested_at:
         return "Stopping after the page at hand"
-    if phase in _PHASES:
-        return _PHASES[phase]
-    return f"about {left} left" if left else "Reading patients"
+    if phase in PHASES and phase != SyncPhase.FETCHING:
+        return PHASES[phase]
+    return f"about {left} left" if left else PHASES[SyncPhase.FETCHING]
 
 
 def _has_completed(log: SyncLog) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from webapp.models import SyncLog, SyncPhase
 
 WIDTH = 100.0
-_WORDS = {
+PHASES = {
     SyncPhase.QUEUED: "Waiting for a worker",
     SyncPhase.CONNECTING: "Connecting to Cliniko",
     SyncPhase.FETCHING: "Reading patients",
@@ -33,12 +33,12 @@ def timeline(log: SyncLog) -> Sequence[Stretch]:
     entered = log.progress.get("phases_entered_after")
     if not entered:
         return []
-    begins = {phase: float(entered[phase]) for phase in _WORDS if phase in entered}
+    begins = {phase: float(entered[phase]) for phase in PHASES if phase in entered}
     begins = {SyncPhase.QUEUED: 0.0, **begins}
     whole = max(log.seconds_so_far, *begins.values()) or 1.0
     ends = [*list(begins.values())[1:], whole]
     share = WIDTH / whole
     return [
-        Stretch(phase, _WORDS[phase], end - begin, begin * share, (end - begin) * share)
+        Stretch(phase, PHASES[phase], end - begin, begin * share, (end - begin) * share)
         for (phase, begin), end in zip(begins.items(), ends, strict=True)
     ]

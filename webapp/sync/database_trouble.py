@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
 from webapp.extensions import NOT_MIGRATED, transaction
-from webapp.sync.ending import Closing
+from webapp.sync.ending import WHAT_IS_KEPT, Closing
 
 Answer = TypeVar("Answer")
 
@@ -26,18 +26,17 @@ _IDLE_STATE = "25P03"  # idle_in_transaction_session_timeout: this process has s
 # SQLite has one kind of error for a lock, which passes, and for a column that is not there.
 _WRONG_TABLES = (*NOT_MIGRATED, "on conflict clause")
 
-_KEPT = "What was stored until then is kept."
 _FULL = Closing(
     ErrorCode.STORAGE_FULL,
-    f"The disk of the database is full. {_KEPT} Make room, then start the sync again.",
+    f"The disk of the database is full. {WHAT_IS_KEPT} Make room, then start the sync again.",
 )
 _UNAVAILABLE = Closing(
     ErrorCode.DATABASE_UNAVAILABLE,
-    f"The database could not be reached or stayed locked. {_KEPT} Start the sync again.",
+    f"The database could not be reached or stayed locked. {WHAT_IS_KEPT} Start the sync again.",
 )
 _CONSTRAINT = Closing(
     ErrorCode.DATABASE_CONSTRAINT_ERROR,
-    f"The database refused every record of a page. {_KEPT} Run the database migration.",
+    f"The database refused every record of a page. {WHAT_IS_KEPT} Run the database migration.",
 )
 
 

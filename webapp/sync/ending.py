@@ -26,6 +26,8 @@ from webapp.services.webhooks import outbox
 from webapp.sync import trail
 from webapp.sync.progress import left_alone
 
+WHAT_IS_KEPT = "What was stored until then is kept."
+
 
 @dataclass(frozen=True)
 class Closing:

@@ -18,7 +18,7 @@ from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import changes, ending, lease, recovery
 from webapp.sync.database_trouble import closing_after, patiently
-from webapp.sync.ending import Closing
+from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
 from webapp.sync.recorder import Recorder, SyncTimeout
@@ -187,11 +187,10 @@ def _fail(sync_log_id: int, attempt: int, closing: Closing) -> None:
     patiently(close)
 
 
-_KEPT = "What was stored until then is kept."
 _TIMEOUT = Closing(
-    ErrorCode.SYNC_TIMEOUT, f"The sync took too long and was ended. {_KEPT} Start it again."
+    ErrorCode.SYNC_TIMEOUT, f"The sync took too long and was ended. {WHAT_IS_KEPT} Start it again."
 )
 _INTERNAL = Closing(
     ErrorCode.INTERNAL_ERROR,
-    f"The sync ended on an error of ours. {_KEPT} The worker's log tells more.",
+    f"The sync ended on an error of ours. {WHAT_IS_KEPT} The worker's log tells more.",
 )

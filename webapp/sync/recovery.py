@@ -27,7 +27,7 @@ from webapp.queue import (
 from webapp.services import origins
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
-from webapp.sync.ending import Closing
+from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 from webapp.sync.progress import left_alone
 
@@ -41,9 +41,7 @@ MOST_TROUBLES_IN_A_ROW = 3
 LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
 
 
-CANCELLED = Closing(
-    ErrorCode.SYNC_CANCELLED, "The sync was cancelled. What was stored until then is kept."
-)
+CANCELLED = Closing(ErrorCode.SYNC_CANCELLED, f"The sync was cancelled. {WHAT_IS_KEPT}")
 LOST = Closing(
     ErrorCode.SYNC_INTERRUPTED,
     "The worker of this sync was lost and no other could take over. "

@@ -19,12 +19,12 @@ from webapp.models import Organization, User
 from webapp.services import audit, locks, people, schedules
 from webapp.services.audit import Event
 from webapp.sync import ending
-from webapp.sync.ending import Closing
+from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.start import running_sync
 
 _DISABLED = Closing(
     ErrorCode.SYNC_CANCELLED,
-    "The clinic was disabled while this sync ran. What was stored until then is kept.",
+    f"The clinic was disabled while this sync ran. {WHAT_IS_KEPT}",
 )
 _DELETED = Closing(ErrorCode.ORGANIZATION_NOT_FOUND, "The clinic was deleted while this sync ran.")
 
