@@ -14,9 +14,8 @@ from sqlalchemy import select, update
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Notice, NoticeState
-from webapp.services import mail
+from webapp.services import mail, retries
 from webapp.services.notices import recipients
-from webapp.services.webhooks import retries
 
 log = structlog.get_logger()
 

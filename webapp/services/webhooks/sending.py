@@ -27,9 +27,9 @@ from webapp.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from webapp.services import audit, notices
+from webapp.services import audit, notices, retries
 from webapp.services.audit import Event
-from webapp.services.webhooks import endpoints, line, retries, signing
+from webapp.services.webhooks import endpoints, line, signing
 from webapp.services.webhooks.line import Outcome, Problem
 
 log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""When a message is tried again. Pure, but for the dice."""
+"""When a message to a webhook, or a mail, is tried again. Pure, but for the dice."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webapp.services.webhooks import retries
+from webapp.services import retries
 
 FIRST = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 PLANNED = [5, 300, 1_800, *(hours * 3600 for hours in (2, 5, 10, 14, 20, 24))]
