@@ -63,7 +63,8 @@ def record(
     told = _row_of(event, actor, subject, result, details)
     with _or_nothing():
         append(db.session.connection(), organization_id or SERVICE_CHAIN, told)
-    # Behind the wait for the chain, so that what was ended by then, in the same chain, counts.
+    # Asked after the wait for the chain's lock: a session that was ended meanwhile, under the same
+    # lock, is then seen as ended.
     if actor is not None and result is not Result.REFUSED:
         origins.refuse_if_changed(actor.id)
 

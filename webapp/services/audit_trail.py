@@ -50,8 +50,9 @@ class TrailPage:
 
 
 def subjects_of(patient: str, chain: int | None) -> list[str]:
-    """How the trail of a clinic, or of all, calls the patient with this id of Cliniko's. Of one
-    whom nobody knows any more, as somebody who was forgotten, the number is the trail's own."""
+    """How the trail of a clinic, or of all, calls the patient with this id of Cliniko's. If no
+    patient has this id, as after somebody was forgotten, the number is taken for the trail's own.
+    """
     clinics = select(Organization.id) if chain is None else [chain]
     known = select(Patient.id).where(Patient.organization_id.in_(clinics))
     ids = db.session.scalars(known.where(Patient.cliniko_patient_id == patient)).all()

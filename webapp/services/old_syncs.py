@@ -35,7 +35,8 @@ _completed_after_it = exists().where(
 _HAS_SUCCESSOR = exists().where(_follows) & (
     (SyncLog.status != SyncStatus.COMPLETED) | _completed_after_it
 )
-# A record that fails still has failed in that sync once more: see which of them are open.
+# A record that still fails has failed again in that later sync, so the older note is not needed
+# (sync/failures.py).
 _HAS_FULL_SUCCESSOR = exists().where(
     _follows,
     _later.operation_type == OperationType.FULL_PATIENTS,

@@ -63,6 +63,7 @@ class ByLinks:
 
 
 def _is_newer(record: PatientRecord | Malformed, moment: datetime) -> bool:
-    """Cliniko tells both moments in whole seconds: of the same second means after it."""
+    """Cliniko tells both moments in whole seconds: a record created in the same second counts as
+    created after it."""
     created_at = record.created_at if isinstance(record, PatientRecord) else None
     return created_at is not None and created_at >= moment

@@ -57,8 +57,8 @@ class Turn:
 
 def take_turns(most: int) -> list[Turn]:
     """Take the turns of up to so many endpoints for which something is due, of each clinic two at
-    once, and none of a clinic that is disabled or deleted. Whose messages have been due the longest
-    comes no sooner, for a slow receiver's always have been. Nothing is locked where nothing is due.
+    once, and none of a clinic that is disabled or deleted. They come in random order, not oldest
+    first: a slow receiver's messages are always the oldest. Nothing is locked where nothing is due.
     """
     if most <= 0:
         return []
