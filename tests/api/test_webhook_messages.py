@@ -8,13 +8,15 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import time_machine
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from tests.api.rows import make_log, record, store
 from tests.api.test_openapi import closed
 from tests.cast import Cast
-from webapp.api.webhook_messages import EXAMPLES
+from webapp.api.webhook_messages import EXAMPLES, HEADERS
+from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import SUBSCRIBABLE, ChangeKind, SyncStatus, WebhookDelivery, WebhookEvent
 from webapp.services.webhooks import endpoints, signing
@@ -81,6 +83,20 @@ def test_each_message_is_described_with_its_headers_and_its_answer(
     assert all(each["required"] and each["in"] == "header" for each in operation["parameters"])
     assert list(operation["responses"]) == ["2XX"]
     assert operation["description"].endswith(".")
+
+
+def test_the_words_about_signatures_tell_how_many_there_can_be(cast: Cast) -> None:
+    webhook, _ = endpoints.add(
+        cast.surf, "https://hooks.example.com/", SUBSCRIBABLE, actor=cast.bob
+    )
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock:
+        for _ in range(endpoints.MOST_OLD):
+            endpoints.rotate(webhook, actor=cast.bob)
+            clock.shift(60)
+        sent = signing.headers("msg_1", now(), b"", endpoints.secrets_of(webhook))
+
+    assert len(sent["webhook-signature"].split(" ")) == 3
+    assert "usually one, up to three for a day" in HEADERS["webhook-signature"]
 
 
 def test_no_message_shares_its_name_with_an_operation(published: Json) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from standardwebhooks import Webhook
@@ -16,10 +17,19 @@ from tests.api.envelope import details_of as refused
 from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
 from tests.support.receiver import Receiver
+from webapp.api.reference import reference
+from webapp.api.webhooks import State
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
 from webapp.extensions import db
-from webapp.models import AuditEvent, WebhookDelivery
+from webapp.models import (
+    SUBSCRIBABLE,
+    AuditEvent,
+    DeliveryState,
+    PauseReason,
+    WebhookDelivery,
+    WebhookEvent,
+)
 from webapp.services import audit
 from webapp.services.audit import Event
 
@@ -263,6 +273,50 @@ def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Jso
     refused(bob.get(mine), 404, "NOT_FOUND")
     assert db.session.scalars(select(WebhookDelivery)).all() == []
     assert audited() == ["webhook:added", "webhook:tested", "webhook:deleted"]
+
+
+CHOICES = {*SUBSCRIBABLE, WebhookEvent.TEST, *DeliveryState, *State, *PauseReason}
+
+
+def outline(told: Any) -> Any:
+    """An answer without what is another each time: its keys, what is null, what can be chosen."""
+    if isinstance(told, dict):
+        return {key: outline(value) for key, value in told.items()}
+    if isinstance(told, list):
+        return [outline(each) for each in told]
+    if isinstance(told, str) and told.startswith("{"):  # the body of a message
+        return outline(json.loads(told))
+    return told if told in CHOICES else type(told)
+
+
+def test_each_example_is_what_the_endpoint_answers_to_the_request_beside_it(
+    app: Flask, bob: FlaskClient, path: str, there: Receiver, cast: Cast, work: Any
+) -> None:
+    operations = reference(app)["Webhooks"]
+    examples = {each.name: json.loads(each.answer) for each in operations}
+    bodies = {
+        each.name: json.loads(each.request.split("-d '")[1].rstrip("'"))
+        for each in operations
+        if each.definition.body
+    }
+    added = bob.post(path, json=bodies["add_webhook"] | {"address": there.url}).get_json()
+    mine = f"{path}/{added['webhook']['id']}"
+    answers = {"add_webhook": added, "webhooks": bob.get(path), "webhook": bob.get(mine)}
+    bob.post(f"/api/v1/cliniko/sync-all/{cast.surf.id}")
+    work()
+    send_due()
+    listed = answers["webhook_deliveries"] = bob.get(f"{mine}/deliveries").get_json()
+    again = f"{path}/deliveries/{listed['deliveries'][0]['id']}/resend"
+    answers |= {"resend_delivery": bob.post(again), "test_webhook": bob.post(f"{mine}/test")}
+    answers["rotate_webhook"] = bob.post(f"{mine}/rotate")
+    answers["change_webhook"] = bob.patch(mine, json=bodies["change_webhook"])
+    answers["delete_webhook"] = bob.delete(mine)
+
+    told = {
+        name: outline(answer if isinstance(answer, dict) else answer.get_json())
+        for name, answer in answers.items()
+    }
+    assert told == {name: outline(example) for name, example in examples.items()}
 
 
 @pytest.mark.parametrize("after", ["get", "rotate"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from webapp import models
+from webapp.api import webhook_messages
 from webapp.api.blueprints import guarded
 from webapp.api.shapes import (
     Answer,
@@ -81,8 +82,22 @@ EXAMPLE = Delivery(
     attempts=[
         Attempt(at=datetime(2024, 1, 15, 10, 34, 23, tzinfo=UTC), status=204, problem=None, ms=87)
     ],
-    body='{"event":"sync.completed","organization_id":123,"data":{"patients_synced":648,'
-    '"duration":"4m 22s","success_rate":100.0}}',
+    body=webhook_messages.EXAMPLES[0].model_dump_json(),
+)
+SENT_AGAIN = EXAMPLE.model_copy(
+    update={
+        "state": DeliveryState.WAITING,
+        "next_attempt_at": datetime(2024, 1, 15, 10, 40, tzinfo=UTC),
+    }
+)
+TEST = EXAMPLE.model_copy(
+    update={
+        "event": WebhookEvent.TEST,
+        "state": DeliveryState.WAITING,
+        "next_attempt_at": EXAMPLE.created_at,
+        "attempts": [],
+        "body": webhook_messages.EXAMPLES[-1].model_dump_json(),
+    }
 )
 
 
@@ -108,8 +123,10 @@ def webhook_deliveries(
 @guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/test")
 @described(
     summary="Send a test message",
-    description="Signed and sent as any other, but tried once. Its delivery tells what came of it.",
-    example=EXAMPLE,
+    description="Signed and sent as any other, but tried once. Answered before it is sent: list "
+    "the messages until its `state` is not `waiting`. While the webhook is paused, or its clinic "
+    "disabled, it is a 400.",
+    example=TEST,
     errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
 )
 def test_webhook(organization: Organization, webhook_id: str) -> Delivery:
@@ -120,8 +137,9 @@ def test_webhook(organization: Organization, webhook_id: str) -> Delivery:
 @described(
     summary="Send a message again",
     description="Under the same id, with all of its tries anew; to a paused webhook when it is "
-    "resumed. Changes of webhooks are counted together with it.",
-    example=EXAMPLE,
+    "resumed. Answered before it is sent, as a test is. Changes of webhooks are counted together "
+    "with it.",
+    example=SENT_AGAIN,
     errors=(ErrorCode.NOT_FOUND,),
 )
 def resend_delivery(organization: Organization, delivery_id: str) -> Delivery:

@@ -24,8 +24,9 @@ HEADERS = {
     "webhook-timestamp": "When this try was made, in Unix seconds. Refuse what is older than five "
     "minutes.",
     "webhook-signature": "`v1,` and the HMAC-SHA256, in base64, of id, timestamp and body with "
-    "dots between them. The key is the secret behind `whsec_`, from base64. For a day after the "
-    "secret was changed there are two, with a blank between them: one of them must hold.",
+    "dots between them. The key is the secret behind `whsec_`, from base64. It holds one "
+    "signature for each secret that is valid, separated by spaces: usually one, up to three for a "
+    "day after a change. Accept the message if any of them matches.",
 }
 PARAMETERS = [
     {

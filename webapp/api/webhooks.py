@@ -132,10 +132,19 @@ EXAMPLE = Webhook(
     paused_at=None,
     created_at=datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
 )
+PAUSED = EXAMPLE.model_copy(
+    update={
+        "events": ["sync.failed"],
+        "state": State.PAUSED,
+        "paused_because": PauseReason.PERSON,
+        "paused_at": datetime(2024, 1, 15, 10, 31, tzinfo=UTC),
+    }
+)
 WITH_SECRET = WebhookWithSecret(
-    webhook=EXAMPLE,
-    secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    old_secret_until=None,
+    webhook=EXAMPLE, secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", old_secret_until=None
+)
+ROTATED = WITH_SECRET.model_copy(
+    update={"old_secret_until": datetime(2024, 1, 16, 10, 30, tzinfo=UTC)}
 )
 described = partial(Endpoint, tag="Webhooks", action=Action.MANAGE_WEBHOOKS)
 
@@ -182,7 +191,7 @@ def webhook(organization: Organization, webhook_id: str) -> Webhook:
     description="While it is paused messages wait for 30 days. A new address, or a resumed one, "
     "gets them at once, with all their tries anew; so this is counted together with what is sent "
     "again.",
-    example=EXAMPLE,
+    example=PAUSED,
     errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
     body=WebhookChange,
 )
@@ -212,11 +221,11 @@ def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
 @guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/rotate")
 @described(
     summary="Make a new secret",
-    description="The answer holds it, this once. For 24 hours messages are signed with both "
-    "secrets. Asked again within ten seconds, as after a lost answer, the secret of the first "
+    description="The answer holds it, this once. For 24 hours messages are signed with the old "
+    "secret, too. Asked again within ten seconds, as after a lost answer, the secret of the first "
     "answer is dropped; later it holds for its 24 hours, too. Two old ones hold at a time: a third "
     "new one is refused until the oldest has ended.",
-    example=WITH_SECRET,
+    example=ROTATED,
     errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
 )
 def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSecret:
