@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
@@ -16,6 +17,8 @@ from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind
 from webapp.services import retention
+from webapp.sync.lease import QUEUE_LIMIT
+from webapp.sync.recovery import NEVER_PICKED_UP, OUT_OF_REACH
 
 
 @pytest.fixture
@@ -81,6 +84,15 @@ def test_it_tells_how_long_messages_wait_for_a_webhook_that_is_paused(page: str)
     days = retention.DAYS_OF_WHAT_HAS_ENDED
     assert f"what happens meanwhile waits for {days} days, and is sent when" in page
     assert f"While it is paused messages wait for {days} days." in page
+
+
+def test_it_tells_how_long_a_sync_waits_for_a_worker(page: str) -> None:
+    meaning = page.split('<dt id="QUEUE_UNAVAILABLE">')[1].split("</dd>")[0]
+    minutes = QUEUE_LIMIT // timedelta(minutes=1)
+    assert f"within {minutes} minutes while none was connected" in meaning
+    assert f"within {3 * minutes} while the queue could not be reached" in meaning
+    assert f"within {minutes} minutes, and none is connected" in NEVER_PICKED_UP.message
+    assert f"within {3 * minutes} minutes, for the queue" in OUT_OF_REACH.message
 
 
 def test_the_first_rule_tells_which_answers_are_not_ours(page: str) -> None:

@@ -54,7 +54,8 @@ MEANINGS = {
     ),
     ErrorCode.NOT_FOUND: Meaning(
         HTTPStatus.NOT_FOUND,
-        "There is nothing at this address, or the clinic has no sync with this id.",
+        "There is nothing at this address, or the clinic has no sync, webhook or message with this "
+        "id.",
         "Check the address and the id.",
     ),
     ErrorCode.CURSOR_EXPIRED: Meaning(
@@ -88,8 +89,11 @@ MEANINGS = {
     ),
     ErrorCode.QUEUE_UNAVAILABLE: Meaning(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The job queue cannot be reached, so nothing was started.",
-        "Try again in half a minute.",
+        "The job queue cannot be reached, so nothing was started; a failed sync stays in the sync "
+        "logs, and `sync.failed` tells of it. In `error_details` also of a sync that no worker "
+        "picked up: within 5 minutes while none was connected, or within 15 while the queue could "
+        "not be reached.",
+        "Try again as `Retry-After` says; where no worker came, see first that one runs.",
     ),
     ErrorCode.CLINIKO_AUTH_FAILED: Meaning(
         HTTPStatus.UNAUTHORIZED,
