@@ -17,6 +17,7 @@ from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind
 from webapp.services import retention
+from webapp.services.webhooks import retries
 from webapp.sync.lease import QUEUE_LIMIT
 from webapp.sync.recovery import NEVER_PICKED_UP, OUT_OF_REACH
 
@@ -84,6 +85,16 @@ def test_it_tells_how_long_messages_wait_for_a_webhook_that_is_paused(page: str)
     days = retention.DAYS_OF_WHAT_HAS_ENDED
     assert f"what happens meanwhile waits for {days} days, and is sent when" in page
     assert f"While it is paused messages wait for {days} days." in page
+
+
+def test_it_tells_how_long_a_receiver_is_left_alone_and_which_message_is_given_up(
+    page: str,
+) -> None:
+    longest = retries.rest(99, None) // timedelta(minutes=1)
+    assert f"a receiver that fails is left alone for up to {longest} minutes" in page
+    assert retries.within_reason(timedelta(days=9)) == timedelta(days=1)
+    assert "<code>Retry-After</code> is obeyed, for a day at most." in page
+    assert "The message that led to the stop is given up (<code>failed</code>)" in page
 
 
 def test_it_tells_how_long_a_sync_waits_for_a_worker(page: str) -> None:

@@ -215,7 +215,9 @@ def test_every_page_of_the_clinic_says_that_one_was_stopped(
         endpoint.paused_at, endpoint.paused_because = endpoint.created_at, reason
     for page in (overview, f"{overview}/syncs", path):
         assert "A webhook was stopped" in text_of(bob.get(page))
-    assert words in text_of(bob.get(its))
+    shown = text_of(bob.get(its))
+    assert words in shown
+    assert "The message that led to the stop was given up: send it again below." in shown
     assert "webhook" not in text_of(vera.get(overview)).lower()
 
 

@@ -59,8 +59,8 @@ def fails(
     return log
 
 
-def completes(clinic: Organization, kind: OperationType = FULL) -> SyncLog:
-    log = make_log(clinic, SyncStatus.RUNNING, operation_type=kind)
+def completes(clinic: Organization, kind: OperationType = FULL, records_failed: int = 0) -> SyncLog:
+    log = make_log(clinic, SyncStatus.RUNNING, operation_type=kind, records_failed=records_failed)
     with transaction():
         ending.complete(log)
     return log
@@ -172,6 +172,31 @@ def test_a_mail_says_what_happened_and_what_to_do(cast: Cast, box: Mailbox) -> N
     assert "Cliniko has trouble. Try again later." in text
     assert "Your account" in text
     assert f"https://sync.clinic.example/clinics/{cast.surf.id}\r\n" in text
+
+
+@pytest.mark.parametrize(
+    ("records_failed", "words"),
+    [
+        (0, ""),
+        (1, "\n\n1 record could not be stored; its page says why."),
+        (1_500, "\n\n1,500 records could not be stored; its page says why."),
+    ],
+)
+def test_a_recovery_says_no_more_than_what_has_happened(
+    cast: Cast, records_failed: int, words: str
+) -> None:
+    fails(cast.surf)
+    log = completes(cast.surf, records_failed=records_failed)
+    text = db.session.scalars(select(Notice.text).order_by(Notice.id.desc())).first() or ""
+    assert text.startswith(
+        f"Sync {log.id} of “Surf Rehab” has completed.{words}\n\nhttps://sync.clinic.example/"
+    )
+
+
+def test_a_mail_about_a_webhook_tells_what_is_sent_later_and_what_is_not(cast: Cast) -> None:
+    loses_a_webhook(cast.surf)
+    text = db.session.scalars(select(Notice.text)).first() or ""
+    assert "The message that led to the stop was given up: send it again there." in text
 
 
 def falls_behind(clinic: Organization) -> None:

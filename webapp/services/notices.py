@@ -59,7 +59,7 @@ def sync_ended(sync_log: SyncLog) -> None:
         put(sync_log.organization_id, NoticeKind.FAILING, subject, text)
     else:
         subject = f"Syncs of {clinic} work again"
-        text = f"Sync {sync_log.id} of {clinic} has completed. All is well."
+        text = f"Sync {sync_log.id} of {clinic} has completed.{_not_stored(sync_log)}"
         put(sync_log.organization_id, NoticeKind.RECOVERED, subject, text)
 
 
@@ -77,7 +77,8 @@ def webhook_stopped(organization_id: int, endpoint_id: int, why: str) -> None:
     text = (
         f"Webhook {endpoint_id} of {clinic} was stopped: {why}\n\n"
         "What happens meanwhile waits for 30 days and is sent as soon as somebody resumes it on "
-        "the page “Webhooks” of the clinic."
+        "the page “Webhooks” of the clinic. The message that led to the stop was given up: send it "
+        "again there."
     )
     put(organization_id, NoticeKind.WEBHOOK_STOPPED, f"A webhook of {clinic} was stopped", text)
 
@@ -124,8 +125,8 @@ def want(user: User, wanted: bool) -> None:
 def _tell_of_overdue(clinic: Organization) -> None:
     name = names.quoted(clinic.name)
     text = (
-        f"{name} has not been brought in step with Cliniko for longer than its schedule "
-        "allows.\n\nLook at its last syncs, and whether workers run."
+        f"{name} has not been synced for longer than its schedule allows.\n\n"
+        "Look at its syncs, and whether workers run."
     )
     with transaction():
         locks.clinic(clinic.id)  # of two that look at once one tells
@@ -159,6 +160,15 @@ def _failed_before(sync_log: SyncLog, kind: ColumnElement[bool]) -> bool:
         .limit(1)
     )
     return db.session.scalar(before) == SyncStatus.FAILED
+
+
+def _not_stored(sync_log: SyncLog) -> str:
+    """What a completed sync had to leave out, if anything."""
+    count = sync_log.records_failed
+    if not count:
+        return ""
+    records = "1 record" if count == 1 else f"{count:,} records"
+    return f"\n\n{records} could not be stored; its page says why."
 
 
 def _one_line(text: str) -> str:

@@ -174,6 +174,8 @@ def test_after_a_day_of_failures_the_endpoint_is_paused_and_the_clinic_can_see_w
     endpoints.resume(endpoint, actor=None)
     assert send_due() == 1
     assert statuses(later)[-1] == 204
+    db.session.refresh(delivery)
+    assert delivery.state == DeliveryState.FAILED  # as the mail and the page say
 
 
 @on_both
