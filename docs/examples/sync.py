@@ -7,6 +7,8 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import requests
 
@@ -16,8 +18,8 @@ session = requests.Session()
 session.headers["Authorization"] = f"Bearer {os.environ['TOKEN']}"
 
 
-def error_of(response: requests.Response) -> dict[str, str]:
-    """What went wrong and what to do: every error has the same shape, but for those of proxies."""
+def told_by(response: requests.Response) -> dict[str, Any]:
+    """What is told. Every error has the same shape, but for those of proxies."""
     try:
         return response.json()
     except requests.JSONDecodeError:
@@ -26,35 +28,48 @@ def error_of(response: requests.Response) -> dict[str, str]:
 
 def explain(response: requests.Response) -> None:
     """End with what went wrong."""
-    error = error_of(response)
+    error = told_by(response)
     sys.exit(f"{error['error_code']}: {error['message']}")
+
+
+def read(path: str) -> dict[str, Any]:
+    """Ask, and again while it helps: after `Retry-After`, or after 1, 2, 4 … 60 seconds."""
+    wait = 1
+    while True:
+        headers: Mapping[str, str] = {}
+        try:
+            answer = session.get(f"{cliniko}/{path}", timeout=30)
+            if answer.ok:
+                return answer.json()
+            if answer.status_code not in (429, 502, 503, 504):
+                explain(answer)
+            headers = answer.headers
+        except (requests.ConnectionError, requests.Timeout):
+            pass
+        time.sleep(int(headers.get("Retry-After", wait)))
+        wait = min(2 * wait, 60)
 
 
 # Asking again with the same key starts nothing twice: safe after a broken connection.
 key = str(uuid.uuid4())
 started = session.post(f"{cliniko}/sync-all/{org_id}", headers={"Idempotency-Key": key}, timeout=30)
-if error_of(started).get("error_code") == "SYNC_ALREADY_RUNNING":
+told = told_by(started)
+if told.get("error_code") == "SYNC_ALREADY_RUNNING":
     print("Somebody else has started one; watching that.")
+    told = told["details"]
 elif not started.ok:
     explain(started)
 
-etag = ""
-log = None
-while log is None or log["status"] == "running":
-    answer = session.get(
-        f"{cliniko}/sync-logs/{org_id}?limit=1", headers={"If-None-Match": etag}, timeout=30
-    )
-    if answer.status_code == 200:  # 304: nothing has changed
-        etag = answer.headers["ETag"]
-        log = answer.json()["logs"][0]
-        remaining = log["metadata"]["estimated_remaining"] or ""
-        print(f"{log['metadata']['progress_percent']} % {remaining}")
-    elif answer.status_code != 304:
-        explain(answer)
-    if log is None or log["status"] == "running":
+running = True
+while running:
+    log = read(f"sync-logs/{org_id}/{told['sync_log_id']}")
+    remaining = log["metadata"]["estimated_remaining"] or ""
+    print(f"{log['metadata']['progress_percent']} % {remaining}")
+    running = log["status"] == "running"
+    if running:
         time.sleep(2)
 
 if log["status"] == "failed":
     sys.exit(f"{log['error_details']['error_code']}: {log['error_details']['message']}")
-page = session.get(f"{cliniko}/active-patients/{org_id}?limit=1", timeout=30).json()
+page = read(f"active-patients/{org_id}?limit=1")
 print(f"{log['records_success']} records stored, {page['pagination']['total']} active patients.")

@@ -12,19 +12,17 @@ cat started.json; echo
 # One that somebody else has started is watched as well.
 if [ "$status" != 200 ] && ! grep -q '"SYNC_ALREADY_RUNNING"' started.json; then exit 1; fi
 
-etag=''
+sync=$(grep -o '"sync_log_id":[0-9]*' started.json | grep -o '[0-9]*$')
+
 while true; do
-  # While nothing has changed the answer is an empty 304, and log.json stays as it was.
-  status=$(curl -sS "$API/api/v1/cliniko/sync-logs/$ORG_ID?limit=1" -H "$authorization" \
-    -H "If-None-Match: $etag" -D headers.txt -o answer.json -w '%{http_code}')
-  etag=$(sed -n 's/^etag: //Ip' headers.txt | tr -d '\r')
-  if [ "$status" = 200 ]; then
-    mv answer.json log.json
-    grep -o '"progress_percent":[0-9.]*' log.json
-  elif [ "$status" != 304 ]; then
-    cat answer.json; echo
+  # curl asks again while it helps: after Retry-After, or after 1, 2, 4 … seconds.
+  status=$(curl -sS --retry 9 --retry-all-errors "$API/api/v1/cliniko/sync-logs/$ORG_ID/$sync" \
+    -H "$authorization" -o log.json -w '%{http_code}')
+  if [ "$status" != 200 ]; then
+    cat log.json; echo
     exit 1
   fi
+  grep -o '"progress_percent":[0-9.]*' log.json
   if grep -q '"status":"completed"' log.json; then break; fi
   if grep -q '"status":"failed"' log.json; then
     cat log.json; echo

@@ -15,6 +15,7 @@ interface ApiError {
   error: true
   message: string
   error_code: string
+  details?: { sync_log_id: number }
 }
 
 declare const process: { env: Record<string, string>; exitCode: number }
@@ -40,41 +41,43 @@ async function explain(response: Response): Promise<never> {
   throw new Error(`${error.error_code}: ${error.message}`)
 }
 
-async function startSync(orgId: string): Promise<void> {
+const seconds = (count: number) => new Promise((wake) => setTimeout(wake, count * 1000))
+
+async function read<T>(path: string): Promise<T> {
+  // Asks again while it helps: after Retry-After, or after 1, 2, 4 … 60 seconds.
+  for (let wait = 1; ; wait = Math.min(wait * 2, 60)) {
+    const signal = AbortSignal.timeout(30_000)
+    const answer = await fetch(`${cliniko}/${path}`, { headers: authorization, signal }).catch(() => null)
+    if (answer?.ok) return (await answer.json()) as T
+    if (answer && ![429, 502, 503, 504].includes(answer.status)) await explain(answer)
+    await seconds(Number(answer?.headers.get("Retry-After") ?? wait))
+  }
+}
+
+async function startSync(orgId: string): Promise<number> {
   const response = await fetch(`${cliniko}/sync-all/${orgId}`, {
     method: "POST",
     // Asking again with the same key starts nothing twice: safe after a broken connection.
     headers: { ...authorization, "Idempotency-Key": crypto.randomUUID() },
   })
-  if (response.ok) return
+  if (response.ok) return ((await response.json()) as { sync_log_id: number }).sync_log_id
   const error = await errorOf(response)
   // One that somebody else has started is watched as well.
-  if (error.error_code === "SYNC_ALREADY_RUNNING") return
+  if (error.error_code === "SYNC_ALREADY_RUNNING" && error.details) return error.details.sync_log_id
   throw new Error(`${error.error_code}: ${error.message}`)
 }
 
-async function monitorSync(orgId: string): Promise<SyncLog> {
-  let etag = ""
+async function monitorSync(orgId: string, syncId: number): Promise<SyncLog> {
   while (true) {
-    const response = await fetch(`${cliniko}/sync-logs/${orgId}?limit=1`, {
-      headers: { ...authorization, "If-None-Match": etag },
-    })
-    if (response.status === 200) {
-      etag = response.headers.get("ETag") ?? ""
-      const log = ((await response.json()) as { logs: SyncLog[] }).logs[0]
-      console.log(`${calculateProgress(log)} % ${log.metadata.estimated_remaining ?? ""}`)
-      if (log.status === "completed" || log.status === "failed") return log
-    } else if (response.status !== 304) {
-      // 304: nothing has changed
-      await explain(response)
-    }
-    await new Promise((wake) => setTimeout(wake, 2000))
+    const log = await read<SyncLog>(`sync-logs/${orgId}/${syncId}`)
+    console.log(`${calculateProgress(log)} % ${log.metadata.estimated_remaining ?? ""}`)
+    if (log.status === "completed" || log.status === "failed") return log
+    await seconds(2)
   }
 }
 
 async function main(): Promise<void> {
-  await startSync(ORG_ID)
-  const log = await monitorSync(ORG_ID)
+  const log = await monitorSync(ORG_ID, await startSync(ORG_ID))
   if (log.error_details) throw new Error(log.error_details.message)
   console.log(`${log.records_success} records stored.`)
 }

@@ -66,6 +66,25 @@ def test_it_tells_how_long_and_how_large_a_value_may_be(
     assert f"<dt><code>{parameter}</code></dt><dd>{told}" in section
 
 
+def test_the_former_address_of_a_start_has_no_limit_and_the_present_one_has(page: str) -> None:
+    sections = {
+        name: page.split(f'<section class="card" id="{name}"')[1].split("</section>")[0]
+        for name in ("sync", "sync_all", "limits")
+    }
+    assert "<dt>Rate limit</dt>" not in sections["sync"]
+    assert "<dt>Rate limit</dt><dd>1 per 5 minutes</dd>" in sections["sync_all"]
+    assert "/cliniko/sync-all/{orgId}</code>" in sections["limits"]
+    assert "/cliniko/sync/{orgId}</code>" not in sections["limits"]
+
+
+def test_it_tells_of_every_trouble_of_ours_when_to_ask_again(page: str) -> None:
+    section = page.split('<section class="card" id="again"')[1].split("</section>")[0]
+    told = {STATUS[code] for code in set(STATUS) - ONLY_IN_SYNC_LOGS if STATUS[code] >= 500}
+    for status in {*told, 429, 504}:
+        assert f"<code>{int(status)}</code>" in section
+    assert "<code>Retry-After</code>" in section
+
+
 def test_it_shows_what_a_message_about_changes_holds(page: str) -> None:
     example = page.split("&#34;event&#34;: &#34;patients.changed&#34;")[1].split("</code>")[0]
     data = json.loads(unescape(example.split("&#34;data&#34;: ")[1]).rpartition("}")[0])

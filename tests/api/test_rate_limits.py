@@ -120,6 +120,8 @@ def test_a_request_that_is_not_understood_counts_all_the_same(bob: FlaskClient, 
 
     assert bob.get(f"{url}?limit=none").headers["X-RateLimit-Remaining"] == "59"
     assert bob.get(url).headers["X-RateLimit-Remaining"] == "58"
+    assert bob.get(f"{url}/999").headers["X-RateLimit-Remaining"] == "59"
+    assert bob.get(f"{url}/999").headers["X-RateLimit-Remaining"] == "58"
 
 
 def test_of_many_at_once_exactly_so_many_pass(app: Flask, cast: Cast) -> None:

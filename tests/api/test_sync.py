@@ -56,6 +56,7 @@ def test_it_shares_the_limit_of_sync_all(bob: FlaskClient, url: str) -> None:
     bob.post(url, follow_redirects=True)
     after = bob.post(url)
 
+    assert (before.status_code, after.status_code) == (308, 308)  # the redirect is never refused
     assert before.headers["X-RateLimit-Remaining"] == "1"
     assert after.headers["X-RateLimit-Remaining"] == "0"
     details_of(bob.post(url, follow_redirects=True), 429, "SYNC_ALREADY_RUNNING")

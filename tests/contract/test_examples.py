@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import requests
@@ -21,7 +23,9 @@ from tests.support.running_system import Clinic, RunningSystem
 from tests.support.typescript import TypeScriptUnavailable, compiled
 from webapp import create_app
 from webapp.api.reference import EXAMPLES, Operation, reference
+from webapp.api.sync_logs import EXAMPLE
 from webapp.clock import now
+from webapp.models import SyncStatus
 from webapp.services import changes
 from webapp.services.webhooks import signing
 
@@ -29,7 +33,13 @@ from webapp.services.webhooks import signing
 def run(command: list[str], folder: Path, clinic: Clinic) -> subprocess.CompletedProcess[str]:
     """Run a program of the documentation for this clinic."""
     environ = {"API": clinic.manager.url, "TOKEN": str(clinic.manager.token)}
-    environ["ORG_ID"] = str(clinic.id)
+    return run_with(command, folder, environ | {"ORG_ID": str(clinic.id)})
+
+
+def run_with(
+    command: list[str], folder: Path, environ: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of the documentation against whatever these settings lead to."""
     return subprocess.run(
         command, cwd=folder, env=os.environ | environ, capture_output=True, text=True, timeout=60
     )
@@ -178,6 +188,67 @@ def test_a_start_that_is_refused_ends_the_program_though_the_sync_before_complet
     assert done.returncode == 1, done
     assert "less than five minutes ago" in done.stdout + done.stderr
     assert "in step" not in done.stdout
+
+
+Answers = Iterator[tuple[int, dict[str, str], bytes] | None]  # None: it hangs up
+RUNNING = EXAMPLE.model_copy(update={"id": 5})
+COMPLETED = RUNNING.model_copy(update={"status": SyncStatus.COMPLETED, "records_success": 641})
+ANOTHER = RUNNING.model_copy(update={"id": 6, "status": SyncStatus.FAILED})
+
+
+def in_trouble(answers: Answers) -> type[BaseHTTPRequestHandler]:
+    """Starts sync 5 and gives these answers about it; meanwhile another one is the newest."""
+
+    class Trouble(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.tell(200, {}, b'{"success":true,"sync_log_id":5}')
+
+        def do_GET(self) -> None:
+            if "/sync-logs/1/5" in self.path:
+                answer = next(answers)
+                if answer is not None:
+                    self.tell(*answer)
+            elif "/active-patients/" in self.path:
+                self.tell(200, {}, b'{"pagination":{"total":7}}')
+            else:
+                newest = f'{{"logs":[{ANOTHER.model_dump_json()}]}}'
+                self.tell(200, {"ETag": "6"}, newest.encode())
+
+        def tell(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in (headers | {"Content-Length": str(len(body))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    return Trouble
+
+
+@pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
+def test_trouble_that_passes_and_another_sync_meanwhile_hold_no_program_up(
+    tmp_path: Path, program: str, program_in_typescript: Path
+) -> None:
+    error, soon = b'{"error":true,"error_code":"X","message":"Trouble"}', {"Retry-After": "1"}
+    running, completed = (each.model_dump_json().encode() for each in (RUNNING, COMPLETED))
+    answers: Answers = iter(
+        [
+            *((503, soon, error), None, (200, {}, running)),
+            *((429, soon, error), (502, {}, b"<html>"), (200, {}, completed)),
+        ]
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), in_trouble(answers)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        environ = {"API": f"http://127.0.0.1:{server.server_port}", "TOKEN": "t", "ORG_ID": "1"}
+        done = run_with(command_of(program, program_in_typescript), tmp_path, environ)
+        server.shutdown()
+
+    assert done.returncode == 0, done
+    assert list(answers) == []
+    told = "Completed, but not all" if program == "sync.sh" else "641 records stored"
+    assert told in done.stdout
 
 
 FORGED = [  # sent so many seconds from now, what was done to it, and the answer

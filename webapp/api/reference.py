@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def reference(app: Flask) -> dict[str, list[Operation]]:
                 path=path,
                 definition=definition,
                 who=_who(definition),
-                rate=RATES.get(endpoint, ""),
+                rate=_rate(endpoint, definition),
                 parameters=list(_parameters(described, published)),
                 keys=list(_keys(_schema_of(described, definition), published)),
                 request=curl(path, method, definition),
@@ -108,6 +109,11 @@ def with_code(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if number % 2 else part
         for number, part in enumerate(parts)
     )
+
+
+def _rate(endpoint: str, definition: Endpoint) -> str:
+    """A redirect is neither counted nor refused: what it leads to is."""
+    return RATES.get(endpoint, "") if definition.status == HTTPStatus.OK else ""
 
 
 def _who(definition: Endpoint) -> str:

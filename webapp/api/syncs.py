@@ -132,7 +132,8 @@ def sync_changes(organization: Organization) -> tuple[Started, dict[str, str]]:
     summary="Start a sync, by its former address",
     description=(
         "Starts nothing itself: the 308 keeps the method, so clients that follow it start a full "
-        "sync at the address in `Location`."
+        "sync at the address in `Location`. It is never refused for coming too often; its headers "
+        "tell of the limit of that address."
     ),
     tag="Syncs",
     action=Action.START_SYNC,

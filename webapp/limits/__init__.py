@@ -33,7 +33,8 @@ BY_CALLER = {
 }
 # Another address, and resuming, send again what waits.
 COUNTED_AS = {"api.change_webhook": "api.resend_delivery"}
-# These are the clinic's, whoever asks: the database counts them (sync/window.py).
+# These are the clinic's, whoever asks: the database counts them (sync/window.py). The redirect
+# `sync` only tells of it.
 STARTS = {
     "api.sync_all": "1 per 5 minutes",
     "api.sync": "1 per 5 minutes",
