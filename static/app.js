@@ -215,7 +215,7 @@
   const idle = document.getElementById("idle");
   const problem = idle?.querySelector("[data-problem]");
   let looking;
-  let asked = false;
+  let warned;
 
   const look = async (options) => {
     const headers = { "HX-Request": "true" };
@@ -224,18 +224,20 @@
     if (elsewhere) return location.assign(elsewhere);
     if (!answer.ok) throw new Error(answer.status, { cause: noticeOf(await answer.text()) });
     const { seconds, most } = await answer.json();
+    const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
     if (seconds > WARN_SECONDS) {
-      asked = false;
       idle.close();
     } else if (seconds === most) {
-      const minutes = seconds > 60 ? "two minutes" : "a minute";
-      tell(`In ${minutes} you have to sign in again, as after every twelve hours.`, { passing: true });
-    } else if (!asked) {
-      asked = true;
-      const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
+      idle.close(); // nobody can stay
+      const words = `${left} you have to sign in again, as after every twelve hours.`;
+      if (words !== warned) tell(words, { passing: true });
+      warned = words;
+    } else {
       idle.querySelector("[data-left]").textContent = left;
-      problem.hidden = true;
-      idle.showModal();
+      if (!idle.open) {
+        problem.hidden = true;
+        idle.showModal();
+      }
     }
     return lookAfter(seconds);
   };
@@ -254,6 +256,10 @@
         problem.textContent = cause; // in the question, which stands before everything else
         problem.hidden = false;
       });
+    });
+    idle.addEventListener("cancel", (event) => { // Escape is a sign of life too
+      event.preventDefault();
+      idle.querySelector("form").requestSubmit();
     });
     // A computer that slept through the end of the session.
     document.addEventListener("visibilitychange", () => {

@@ -51,9 +51,22 @@ def test_somebody_who_is_still_there_stays(bob: Visitor) -> None:
     expect(question).to_be_hidden()
     away(bob, minutes=13, seconds=1)
     expect(question).to_be_visible()
-    bob.page.keyboard.press("Escape")
+    with bob.page.expect_request(lambda request: request.method == "POST"):
+        bob.page.keyboard.press("Escape")
     expect(question).to_be_hidden()
     assert bob.complaints == []
+
+
+def test_the_question_says_how_long_is_left_and_cannot_be_lost(bob: Visitor) -> None:
+    question = bob.page.get_by_role("alertdialog", name="Are you still there?")
+    away(bob, minutes=13, seconds=1)
+    expect(question).to_contain_text("In two minutes")
+    away(bob, minutes=13, seconds=45)
+    expect(question).to_contain_text("In a minute")
+    question.evaluate("question => question.close()")
+    away(bob, minutes=14, seconds=35)
+    expect(question).to_be_visible()
+    expect(question).to_contain_text("In a moment")
 
 
 def test_why_somebody_cannot_stay_is_said_in_the_question(bob: Visitor) -> None:
@@ -89,13 +102,25 @@ def test_another_tab_that_is_in_use_answers_for_this_one(bob: Visitor) -> None:
     expect(bob.page.get_by_role("alertdialog")).to_be_hidden()
 
 
-def test_twelve_hours_are_told_and_not_asked(bob: Visitor) -> None:
-    with transaction() as session:
-        session.execute(
-            update(UserSession).values(created_at=now() - timedelta(hours=11, minutes=59))
-        )
-    bob.page.clock.fast_forward(14 * 60 * 1000)
-    bob.sees("you have to sign in again")
+def test_twelve_hours_are_told_once_and_not_asked(bob: Visitor) -> None:
+    bob.page.evaluate(
+        """() => {
+            window.told = [];
+            const note = () => toast.hidden || told.push(toast.textContent.split(" you")[0]);
+            new MutationObserver(note).observe(toast, { attributeFilter: ["hidden"] });
+        }"""
+    )
+    away(bob, minutes=13, seconds=1)
+    expect(bob.page.get_by_role("alertdialog")).to_be_visible()
+    for left in (115, 105, 55, 45, 25):
+        created = now() - timedelta(hours=12) + timedelta(seconds=left)
+        with transaction() as session:
+            session.execute(update(UserSession).values(created_at=created, last_seen_at=now()))
+        with bob.page.expect_response("**/account/session"):
+            bob.page.clock.fast_forward(14 * 60 * 1000)
+        bob.page.clock.fast_forward(10_000)
+    bob.sees("In a moment you have to sign in again")
+    assert bob.page.evaluate("told") == ["In two minutes", "In a minute", "In a moment"]
     expect(bob.page.get_by_role("alertdialog")).to_be_hidden()
 
 
