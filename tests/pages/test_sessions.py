@@ -158,6 +158,19 @@ def test_what_a_page_asks_for_too_late_leads_back_to_the_page(
     assert leads_to == f"/sign-in?next={asked_for}"
 
 
+@pytest.mark.parametrize("header", ["Location", "HX-Redirect"])
+def test_who_sends_a_form_too_late_is_told_that_it_was_not_done(
+    clock: time_machine.Traveller, bob: Visitor, header: str
+) -> None:
+    clock.shift(timedelta(minutes=15))
+    send = bob.post if header == "Location" else bob.post_fragment
+    to_sign_in = send("/clinics/1/settings/name", name="X").headers[header]
+    assert "What you sent last was not done." in text_of(bob.get(to_sign_in))
+    for harmless in ("/account/session", "/sign-out"):
+        to_sign_in = send(harmless).headers.get(header, "/sign-in")
+        assert "What you sent last" not in text_of(bob.get(to_sign_in))
+
+
 def test_who_signs_out_is_not_told_so(bob: Visitor, visitor: Visitor) -> None:
     bob.post("/sign-out")
     for each in (bob, visitor):
@@ -202,7 +215,7 @@ def test_a_copied_cookie_is_worth_nothing_afterwards(app: Flask, cast: Cast, how
     assert thief.get("/clinics").status_code == 303
     assert thief.get_fragment("/clinics").headers["HX-Redirect"] == "/sign-in"
     form = thief.client.post("/clinics/1/settings/name", data={"name": "X", "csrf_token": token})
-    assert form.headers["Location"] == "/sign-in"
+    assert form.headers["Location"] == "/sign-in?refused=1"
 
 
 def test_signing_in_takes_another_session_and_another_token_of_forms(
@@ -239,7 +252,7 @@ def test_two_tabs_end_together(bob: Visitor) -> None:
     token = bob.csrf_token()
     bob.post("/sign-out")
     answer = bob.client.post("/clinics/1/settings/name", data={"name": "X", "csrf_token": token})
-    assert answer.headers["Location"] == "/sign-in"
+    assert answer.headers["Location"] == "/sign-in?refused=1"
 
 
 def test_the_account_lists_where_one_is_signed_in(app: Flask, cast: Cast) -> None:
@@ -356,7 +369,7 @@ def test_what_was_ended_while_a_request_was_on_its_way_does_nothing_any_more(
     monkeypatch.setattr(people, "changing", a_moment_later)
     answer = thief.post(path, **data)
 
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?refused=1")
     assert not is_signed_in(thief)
     db.session.rollback()
     assert cast.bob.password_hash == before

@@ -168,6 +168,8 @@ def test_whoever_has_signed_in_at_another_tab_is_led_on_as_who_they_are(
 
 def test_who_is_signed_in_needs_no_form(bob: Visitor) -> None:
     assert bob.get("/sign-in").headers["Location"] == "/clinics"
+    assert bob.get("/sign-in?next=/clinics/1").headers["Location"] == "/clinics/1"
+    assert bob.get("/sign-in?next=//evil.example").headers["Location"] == "/clinics"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ _WORDS = {
     ),
 }
 _SIGN_IN_FORMS = ("open.sign_in", "open.sign_in_code")
+_NOTHING_LOST = ("open.sign_out", "pages.session")  # forms that nobody has to send again
 _EXPIRED = _Words(
     "This form was sent already, or was open for too long",
     "To be safe, nothing was done. Begin again at the list of clinics, or load the page before "
@@ -144,7 +145,10 @@ def _to_sign_in() -> ResponseReturnValue:
     """Whoever signs in comes back to the page they were at. Whoever signed out was done with it,
     and the next person may be another."""
     back = None if request.endpoint == "open.sign_out" else _page_at_hand()
-    return _to("open.sign_in", next=back if back not in ("", "/") else None)
+    lost = request.method == "POST" and request.endpoint not in _NOTHING_LOST
+    return _to(
+        "open.sign_in", next=back if back not in ("", "/") else None, refused=1 if lost else None
+    )
 
 
 def _page_at_hand() -> str | None:

@@ -65,7 +65,7 @@ _LAPSED = "This form was open for too long. Send it again."
 @open_to_all.get("/sign-in")
 def sign_in_form() -> ResponseReturnValue:
     if sessions.signed_in_user() is not None:
-        return lead_to("pages.clinics")
+        return redirect(safe_next(request.args.get("next", "")), 303)
     return _form(request.args.get("next", ""))
 
 
@@ -157,8 +157,14 @@ def safe_next(path: str) -> str:
 
 def _form(next_path: str, *, email: str = "", problem: str | None = None) -> str:
     ended = problem is None and sessions.was_ended()
+    refused = "refused" in request.args
     return render_template(
-        "sign_in/form.html", next=next_path, email=email, problem=problem, ended=ended
+        "sign_in/form.html",
+        next=next_path,
+        email=email,
+        problem=problem,
+        ended=ended,
+        refused=refused,
     )
 
 
