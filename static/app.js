@@ -83,7 +83,10 @@
     });
   }
 
+  // What a plain form is answered with stands above its page.
+  const flashed = document.querySelector("#main > .notice[role=status]");
   if (before !== null) worked();
+  else if (flashed) say(flashed.textContent);
 
   const parsed = (html) => new DOMParser().parseFromString(html, "text/html");
   const noticeOf = (html) => parsed(html).querySelector(".notice")?.textContent;

@@ -54,6 +54,14 @@ def test_a_form_that_was_refused_is_where_the_focus_is(
     expect(page.get_by_label("Clinic", exact=True)).to_be_in_viewport()
 
 
+def test_what_a_form_is_answered_with_is_said(visit: Callable[..., Visitor], live: Live) -> None:
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1/settings")
+    alice.press("Save name")
+    expect(alice.page.locator("#announcer")).to_have_text("The name was saved.")
+
+
 @pytest.mark.usefixtures("worker")
 def test_the_main_job_is_done_by_keyboard_alone(
     visit: Callable[..., Visitor], live: Live, go_on: threading.Event
