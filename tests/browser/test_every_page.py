@@ -264,7 +264,9 @@ def test_a_list_on_paper_begins_below_its_heading(
     breaks = "element => getComputedStyle(element).breakInside"
     assert alice.page.locator(".card:has(tbody)").evaluate(breaks) == "auto"
     assert alice.page.locator("tbody tr").first.evaluate(breaks) == "avoid"
-    assert not alice.page.locator(".topbar").is_visible()
+    for pressed in (".topbar", "form.pager"):
+        assert not alice.page.locator(pressed).is_visible()
+    assert alice.page.locator("nav.pager").is_visible()
 
 
 def test_what_is_planted_in_a_page_does_not_run(visit: Callable[..., Visitor], live: Live) -> None:
