@@ -37,6 +37,13 @@ def test_a_sync_that_runs_has_taken_no_time_yet(cast: Cast) -> None:
     assert drawn.words == "The last 2 syncs: 1 running, 1 completed. The longest took 5.0s."
 
 
+def test_a_sync_that_left_records_out_is_called_so(cast: Cast) -> None:
+    partly = make_log(cast.surf, records_failed=3)
+    assert picture([partly], 14).bars[0].words == f"#{partly.id}: completed with failures, 4m 22s"
+    words = picture([partly, make_log(cast.surf)], 14).words
+    assert words.startswith("The last 2 syncs: 1 completed, 1 completed with failures.")
+
+
 def test_nothing_but_the_newest_is_drawn(cast: Cast) -> None:
     logs = [make_log(cast.surf) for _ in range(5)]
     drawn = picture(logs[::-1], 3)

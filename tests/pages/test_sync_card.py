@@ -53,6 +53,11 @@ def test_a_running_sync_shows_how_far_it_is(card: Card) -> None:
     assert "Processed 450 of 648 Stored 448 Failed 2 see why Page 5 of 11 Elapsed 1m 42s" in words
 
 
+def test_large_figures_are_parted(card: Card) -> None:
+    pages = {"current_page": 1005, "total_pages": 1011}
+    assert "Page 1,005 of 1,011" in text_of(card(progress=pages))
+
+
 def test_the_bar_can_be_read_by_machines_and_drawn_without_styles(card: Card) -> None:
     page = Parsed(card().text)
     (bar,) = page.having(role="progressbar")
@@ -194,11 +199,28 @@ def test_a_cancelled_sync_is_no_failure(card: Card) -> None:
 def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None:
     words = text_of(card(SyncStatus.COMPLETED, progress={"removals_held": 40}))
     assert "40 patients seemed to be gone from Cliniko" in words
+    words = text_of(card(SyncStatus.COMPLETED, progress={"removals_held": 1}))
+    assert "1 patient seemed to be gone from Cliniko" in words
 
 
 def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
     (shown,) = Parsed(card().text).having(id="sync-card")
     assert shown["data-announce"] == "Full sync: 50 percent"
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "words"),
+    [
+        (SyncStatus.RUNNING, {"worker": None}, "50 percent, no worker is running"),
+        (SyncStatus.RUNNING, {"progress": {"waiting_until": iso(now())}}, "50 percent, waiting"),
+        (SyncStatus.COMPLETED, {}, "completed with failures"),
+    ],
+)
+def test_screen_readers_hear_what_else_the_card_shows(
+    card: Card, status: SyncStatus, values: dict[str, Any], words: str
+) -> None:
+    (shown,) = Parsed(card(status, **values).text).having(id="sync-card")
+    assert shown["data-announce"] == f"Full sync: {words}"
 
 
 def test_screen_readers_hear_that_a_sync_is_being_cancelled(card: Card) -> None:

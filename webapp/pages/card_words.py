@@ -7,6 +7,9 @@ from webapp.pages.filters import change_words
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
 
+# Why patients who are gone from Cliniko are here as before.
+_STAY = ("removals_held", "removals_kept", "removals_unasked")
+
 
 def headline(log: SyncLog) -> str:
     """How a sync goes, or what came of it. Since when a completed sync of changes has asked, which
@@ -19,13 +22,14 @@ def headline(log: SyncLog) -> str:
     if state is Outcome.FAILED:
         return "Ended here; what was stored is kept"
     some = f"{log.records_success:,} of {log.records_processed:,}"
+    one = log.records_processed == 1
     if log.operation_type == OperationType.RETRY_FAILED:
-        return f"{some} records could be stored now"
+        return f"{some} {'record' if one else 'records'} could be stored now"
     if state is Outcome.COMPLETED:
         return _has_completed(log)
     if log.progress.get("changed_since"):
-        return f"{some} patients who changed could be stored"
-    return f"{some} patients are in step"
+        return f"{some} {'patient' if one else 'patients'} who changed could be stored"
+    return f"{some} {'patient is' if one else 'patients are'} in step"
 
 
 def is_apart(log: SyncLog) -> bool:
@@ -34,8 +38,7 @@ def is_apart(log: SyncLog) -> bool:
     shown = log.progress
     if outcome(log) is not Outcome.COMPLETED or not shown.get("certificate"):
         return False
-    known = ("removals_held", "removals_kept", "removals_unasked")
-    return not (shown["certificate"]["in_step"] or any(shown.get(reason) for reason in known))
+    return not (shown["certificate"]["in_step"] or any(shown.get(reason) for reason in _STAY))
 
 
 def _goes(log: SyncLog) -> str:
@@ -57,6 +60,7 @@ def _has_completed(log: SyncLog) -> str:
     if is_apart(log):
         return f"{count:,} {were} read"
     if not count:
-        return "No patient in Cliniko, and none here"
+        here = any(shown.get(reason) for reason in _STAY)
+        return "No patient in Cliniko" + ("" if here else ", and none here")
     proven = (shown.get("certificate") or {}).get("in_step")
     return f"{'All ' if proven and count > 1 else ''}{count:,} {are} in step"

@@ -125,9 +125,12 @@ def day(value: date | None) -> Markup | str:
 def took(log: SyncLog) -> str:
     """How long a sync took, or has been running: `2.4s`, `4m 22s`."""
     seconds = log.seconds_so_far
-    if log.is_running or seconds >= 60:
-        return duration_words(seconds)
-    return f"{seconds:.1f}s"
+    return duration_words(seconds) if log.is_running else lasted(seconds)
+
+
+def lasted(seconds: float) -> str:
+    """`2.4s`, from a minute on `4m 22s`."""
+    return duration_words(seconds) if seconds >= 60 else f"{seconds:.1f}s"
 
 
 def number(value: int) -> str:
@@ -207,6 +210,6 @@ def _date(value: date) -> str:
 
 ALL = (
     *(moment, clock, planned, ago, day),
-    *(took, number, operation, through, interval, region, device, outcome),
+    *(took, lasted, number, operation, through, interval, region, device, outcome),
     *(field_name, change_count, change_words, attempt_result),
 )

@@ -17,6 +17,11 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
 
+    @property
+    def words(self) -> str:
+        """What is said of it where no number of failures stands beside."""
+        return "completed with failures" if self is Outcome.PARTLY else str(self)
+
 
 def outcome(log: SyncLog) -> Outcome:
     """How this sync stands, or ended."""

@@ -67,7 +67,7 @@ def _words(shown: Sequence[SyncLog]) -> str:
     if len(shown) == 1:
         return f"The only sync until now: {_how(shown[0])}."
     outcomes = Counter(map(outcome, shown))
-    counted = ", ".join(f"{outcomes[each]} {each}" for each in Outcome if outcomes[each])
+    counted = ", ".join(f"{outcomes[each]} {each.words}" for each in Outcome if outcomes[each])
     ended = [log for log in shown if not log.is_running]
     longest = max(ended, key=lambda log: log.seconds_so_far, default=None)
     most = f" The longest took {took(longest)}." if longest else ""
@@ -76,4 +76,5 @@ def _words(shown: Sequence[SyncLog]) -> str:
 
 def _how(log: SyncLog) -> str:
     # The words stand still while the card counts on.
-    return str(outcome(log)) if log.is_running else f"{outcome(log)}, {took(log)}"
+    words = outcome(log).words
+    return words if log.is_running else f"{words}, {took(log)}"
