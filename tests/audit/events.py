@@ -650,7 +650,7 @@ CASES = [
     ),
     Case(
         Event.PATIENTS_SEARCHED,
-        _page("bob", "/patients", search=SEARCH),
+        lambda stage: stage.at("bob").search(f"{stage.surf}/patients", search=SEARCH),
         actor="bob",
         prepare=_patients,
         details={"count": 1, "shown": 1},

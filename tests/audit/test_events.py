@@ -86,7 +86,7 @@ def test_every_event_has_its_words() -> None:
 def test_what_was_searched_for_is_not_told_but_can_be_compared(stage: Stage) -> None:
     before = newest()
     for words in (SEARCH, "Nguyễn OLIVIA", "noah"):
-        stage.at("bob").post(f"{stage.surf}/patients", search=words)
+        stage.at("bob").search(f"{stage.surf}/patients", search=words)
     first, same, other = (row.details["filter"] for row in since(before))
 
     assert first == same != other

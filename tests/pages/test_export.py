@@ -125,7 +125,7 @@ def test_the_file_tells_nothing_by_its_name_and_is_kept_nowhere_else(
 @pytest.mark.usefixtures("three")
 def test_it_holds_whoever_the_list_shows(bob: Visitor, path: str) -> None:
     asked = {"search": "amelia", "state": "archived", "synced_after": "2026-03-01"}
-    page = Parsed(bob.post(path.replace("patient-export", "patients"), **asked).text)
+    page = Parsed(bob.search(path.replace("patient-export", "patients"), **asked).text)
     assert page.having(action=path, method="post")
     hidden = {found["name"]: found["value"] for found in page.having(type_="hidden")}
     assert {name: hidden[name] for name in asked} == asked
@@ -144,7 +144,7 @@ def test_half_an_hour_after_the_password_it_is_asked_for_again_and_the_filter_st
         bob = Visitor(app).signed_in(cast.bob)
         for _ in range(3):
             clock.shift(timedelta(minutes=10))
-            listed = bob.post(path.replace("patient-export", "patients"), **asked)
+            listed = bob.search(path.replace("patient-export", "patients"), **asked)
         assert Parsed(listed.text).having(name="current", type="password")
 
         for password, words in (

@@ -7,12 +7,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from tests.api.rows import record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
 from webapp.extensions import db
+from webapp.models import AuditEvent
 
 
 @pytest.fixture
@@ -38,6 +40,13 @@ def four(cast: Cast) -> None:
     )
     store(cast.surf, record(4, "Jack", "O'Brien"), seen_at=datetime(2026, 3, 5, tzinfo=UTC))
     store(cast.northside, record(5, "Isla", "Northside"))
+
+
+def looks() -> list[str]:
+    """What is on record of lists and searches."""
+    db.session.rollback()
+    recorded = select(AuditEvent.event).where(AuditEvent.event.startswith("patients:"))
+    return list(db.session.scalars(recorded.order_by(AuditEvent.id)))
 
 
 def names(page: str) -> list[str]:
@@ -71,7 +80,7 @@ def test_it_lists_all_patients_of_this_clinic_by_last_name(bob: Visitor, path: s
 def test_a_search_finds_names_addresses_and_numbers(
     bob: Visitor, path: str, search: str, found: list[str]
 ) -> None:
-    words = text_of(bob.post(path, search=search))
+    words = text_of(bob.search(path, search=search))
     assert names(words) == found
     assert ("No patient matches" in words) == (not found)
 
@@ -80,15 +89,15 @@ def test_a_search_finds_names_addresses_and_numbers(
 def test_a_search_may_be_as_long_as_an_e_mail_address(bob: Visitor, path: str) -> None:
     fields = Parsed(bob.get(path).text).having(name="search", type="search")
     assert [field["maxlength"] for field in fields] == ["320"]
-    assert bob.post(path, search="x" * 320).status_code == 200
+    assert bob.search(path, search="x" * 320).status_code == 200
 
 
 @pytest.mark.usefixtures("four")
 def test_a_state_and_a_day_narrow_the_list(bob: Visitor, path: str) -> None:
     assert "Synced since (UTC)" in text_of(bob.get(path))  # as all times are without a zone
-    assert names(text_of(bob.post(path, state="archived"))) == ["Amelia Patel"]
-    assert names(text_of(bob.post(path, synced_after="2026-03-04"))) == ["Jack O'Brien"]
-    assert names(text_of(bob.post(path, state="archived", synced_after="2026-03-04"))) == []
+    assert names(text_of(bob.search(path, state="archived"))) == ["Amelia Patel"]
+    assert names(text_of(bob.search(path, synced_after="2026-03-04"))) == ["Jack O'Brien"]
+    assert names(text_of(bob.search(path, state="archived", synced_after="2026-03-04"))) == []
 
 
 @pytest.mark.usefixtures("four")
@@ -105,7 +114,7 @@ def test_the_day_is_one_of_the_clinics_own(
 ) -> None:
     cast.surf.time_zone = zone
     db.session.commit()
-    answer = bob.post(path, synced_after="2026-03-05")
+    answer = bob.search(path, synced_after="2026-03-05")
     assert f"Synced since ({label})" in text_of(answer)
     assert names(text_of(answer)) == found
     assert Parsed(answer.text).having(name="synced_after")[0]["value"] == "2026-03-05"
@@ -139,6 +148,20 @@ def test_the_address_turns_to_the_page_that_was_left(bob: Visitor, path: str, ca
 
 
 @pytest.mark.usefixtures("four")
+def test_a_plain_form_leads_to_that_address_and_is_one_look(bob: Visitor, path: str) -> None:
+    before = len(looks())
+    answer = bob.post(path, **ASKED)
+    assert answer.status_code == 303
+    assert re.fullmatch(rf"{path}\?asked=[\w=-]+", answer.headers["Location"])
+    assert len(looks()) == before
+    found = bob.get(answer.headers["Location"])
+    assert names(text_of(found)) == ["Olivia Nguyễn", "Noah Smith", "Jack O'Brien"]
+    assert looks()[before:] == ["patients:searched"]
+    too_much = bob.post(path, search="\U0001f600" * 320)
+    assert (too_much.status_code, looks()[before + 1 :]) == (200, ["patients:searched"])
+
+
+@pytest.mark.usefixtures("four")
 @pytest.mark.parametrize(
     "fields", [{}, {"search": "", "state": ""}, {"search": "\U0001f600" * 320}]
 )
@@ -164,13 +187,13 @@ def test_a_day_that_begins_before_the_calendar_does_is_none(
 ) -> None:
     cast.surf.time_zone = "Australia/Sydney"  # in UTC it began in the year 0
     db.session.commit()
-    assert bob.post(path, synced_after="0001-01-01").status_code == 400
-    assert bob.post(path, synced_after="0001-01-02").status_code == 200
+    assert bob.search(path, synced_after="0001-01-01").status_code == 400
+    assert bob.search(path, synced_after="0001-01-02").status_code == 200
 
 
 @pytest.mark.usefixtures("four")
 def test_the_form_keeps_what_was_asked_for(bob: Visitor, path: str) -> None:
-    answer = bob.post(path, search='a "quoted" name', state="archived", synced_after="2026-03-04")
+    answer = bob.search(path, search='a "quoted" name', state="archived", synced_after="2026-03-04")
     form = Parsed(answer.text)
     assert form.having(name="search")[0]["value"] == 'a "quoted" name'
     assert form.having(name="synced_after")[0]["value"] == "2026-03-04"
@@ -192,7 +215,7 @@ def test_no_form_sends_a_search_by_address(bob: Visitor, path: str) -> None:
 def test_pages_hold_fifty_patients(bob: Visitor, path: str, cast: Cast) -> None:
     store(cast.surf, *(record(n, "Olivia", f"Nguyen {n:03}") for n in range(1, 61)))
     first = bob.get(path)
-    second = bob.post(path, search="olivia", page="2")
+    second = bob.search(path, search="olivia", page="2")
 
     assert "1\u201350 of 60" in text_of(first)
     assert Parsed(first.text).having(name="page", value="2", form="search")
@@ -204,7 +227,7 @@ def test_pages_hold_fifty_patients(bob: Visitor, path: str, cast: Cast) -> None:
 
 @pytest.mark.usefixtures("four")
 def test_a_page_beyond_the_end_leads_back(bob: Visitor, path: str) -> None:
-    answer = bob.post(path, page="9")
+    answer = bob.search(path, page="9")
     assert "The list has become shorter" in text_of(answer)
     assert Parsed(answer.text).having(name="page", value="1")
 
@@ -235,6 +258,6 @@ def test_whoever_has_no_name_can_be_opened_all_the_same(
     ],
 )
 def test_nonsense_is_refused_in_words(bob: Visitor, path: str, fields: dict[str, str]) -> None:
-    answer = bob.post(path, **fields)
+    answer = bob.search(path, **fields)
     assert answer.status_code == 400
     assert "That cannot be understood" in text_of(answer)

@@ -47,6 +47,11 @@ class Visitor:
         """Send a form."""
         return self._ask(self.client.post, path, data=fields | {"csrf_token": self.csrf_token()})
 
+    def search(self, path: str, **fields: str) -> TestResponse:
+        """Send a form, and follow where it leads."""
+        data = fields | {"csrf_token": self.csrf_token()}
+        return self._ask(self.client.post, path, data=data, follow_redirects=True)
+
     def get_fragment(self, path: str) -> TestResponse:
         """What htmx asks for."""
         return self.get(path, headers={"HX-Request": "true"})

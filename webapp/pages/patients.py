@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import make_response, request
+from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -32,13 +32,16 @@ _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when i
 @signed_in.route("/clinics/<org_id>/patients", methods=["GET", "POST"])
 def patients(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.VIEW_PATIENTS)
-    fields = request.form if request.method == "POST" else sealed_query.opened()
-    page = parameters.page_number(fields)
-    answer = make_response(page_of(organization, asked_for(organization, fields), page))
-    if asked_by_htmx():  # so that whoever comes back from a patient finds the list as they left it
+    posted = request.method == "POST"
+    fields = request.form if posted else sealed_query.opened()
+    page, criteria = parameters.page_number(fields), asked_for(organization, fields)
+    headers = {}
+    if posted:  # so that whoever comes back from a patient finds the list as they left it
         again = sealed_query.address("pages.patients", fields, _FIELDS, org_id=organization.id)
-        answer.headers["HX-Replace-Url"] = again
-    return answer
+        if "?" in again and not asked_by_htmx():
+            return redirect(again, 303)
+        headers["HX-Replace-Url"] = again
+    return page_of(organization, criteria, page), headers
 
 
 def asked_for(organization: Organization, form: parameters.Source) -> PatientFilter:
