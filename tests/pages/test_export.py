@@ -207,9 +207,11 @@ def test_only_who_manages_the_clinic_gets_it(
 
 @pytest.mark.usefixtures("three")
 def test_five_files_an_hour_are_enough_for_anybody(bob: Visitor, alice: Visitor, path: str) -> None:
-    answers = [bob.post(path) for _ in range(6)]
+    answers = [bob.post(path, search="smith") for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert "5 times within an hour" in text_of(answers[5])
+    fields = Parsed(answers[5].text).having(name="search", type="search")
+    assert [field["value"] for field in fields] == ["smith"]
     assert 3500 < int(answers[5].headers["Retry-After"]) <= 3600
     assert len(recorded()) == 5
     assert alice.post(path).status_code == 200

@@ -421,4 +421,8 @@ def test_whoever_asks_for_addresses_of_others_again_and_again_is_stopped(
     asked = [bob.post(PATH, email="charlie@example.com", role="viewer") for _ in range(6)]
     assert [answer.status_code for answer in asked] == [422] * 5 + [429]
     assert "5 times within an hour" in text_of(asked[-1])
-    assert bob.post(PATH, email="new@example.com", role="viewer").status_code == 429
+    asked.append(bob.post(PATH, email="new@example.com", role="viewer"))
+    assert asked[-1].status_code == 429
+    for answer, email in zip(asked[-2:], ("charlie@example.com", "new@example.com"), strict=True):
+        (field,) = Parsed(answer.text).having(name="email")
+        assert (field["value"], field["aria-invalid"]) == (email, "true")

@@ -119,6 +119,14 @@ def test_a_key_of_impossible_form_is_told_at_its_field(
     assert stored_key(cast) == SURF_KEY
 
 
+def test_whoever_tries_key_after_key_is_told_at_its_field(bob: Visitor, path: str) -> None:
+    answers = [bob.post(f"{path}/api-key", api_key="nobody-knows-this-au1") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [422] * 10 + [429]
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+    assert "You have tested connections or saved keys 10 times" in text_of(answers[-1])
+    assert Parsed(answers[-1].text).having(name="api_key")[0]["aria-invalid"] == "true"
+
+
 def test_an_admin_disables_and_enables_a_clinic(
     alice: Visitor, bob: Visitor, path: str, cast: Cast
 ) -> None:

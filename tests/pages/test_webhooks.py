@@ -49,6 +49,12 @@ def audited() -> list[str]:
     return list(db.session.scalars(events.order_by(AuditEvent.id)))
 
 
+def rate_limited() -> int:
+    """How often somebody is on record who came too often."""
+    events = select(AuditEvent).where(AuditEvent.event == "access:rate_limited")
+    return len(db.session.scalars(events).all())
+
+
 def test_it_says_what_webhooks_are_good_for_before_there_is_one(bob: Visitor, path: str) -> None:
     page = text_of(bob.get(path))
     assert "No webhooks yet" in page
@@ -308,8 +314,12 @@ def test_the_sixty_first_message_in_a_minute_is_not_sent_again(
     assert refused.status_code == 429
     words = "You have sent messages again, or saved or resumed webhooks, 60 times within a minute"
     assert words in text_of(refused)
+    if last == "saved":
+        (field,) = Parsed(refused.text).having(name="address")
+        assert (field["value"], field["aria-invalid"]) == (fields["address"], "true")
     assert audited() == before
     assert before.count("webhook:resent") == 60
+    assert rate_limited() == 1
     assert alice.post(url, **fields).status_code == 303
 
 

@@ -36,10 +36,10 @@ def export_patients(org_id: str) -> ResponseReturnValue:
     try:
         confirm.prove(request.form.get("current", ""))
         export = patient_export.choose(organization, criteria)
+        per_person.count_export(current_actor())
     except (RateLimited, ValidationError) as error:
         page = patients.page_of(organization, criteria, problem=error.message)
         return refusal(page, error)
-    per_person.count_export(current_actor())
     patient_export.begin(export, actor=current_actor())
     return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))
 

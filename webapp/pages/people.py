@@ -10,12 +10,13 @@ from flask.typing import ResponseReturnValue
 from webapp.auth.access import GRANTS, Action
 from webapp.auth.guards import fresh, id_of, organization_for, person_for, require
 from webapp.auth.sessions import current_actor
-from webapp.errors import AddressTaken, InsufficientPermissions, ValidationError
+from webapp.errors import AddressTaken, InsufficientPermissions, RateLimited, ValidationError
 from webapp.limits import per_person
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.lead import lead_to
+from webapp.pages.refused import refusal
 from webapp.services import invitations, organizations, passwords, roles, second_factor
 from webapp.services import people as people_service
 
@@ -35,20 +36,12 @@ def invite() -> ResponseReturnValue:
     """Shows the link in this one answer; it can be read nowhere afterwards."""
     actor = current_actor()
     require(actor, Action.MANAGE_PEOPLE)
-    per_person.check_invitations(actor)
     try:
-        role, organization_id = _place()
-        user, secret = invitations.invite(
-            request.form.get("email", ""),
-            role=role,
-            organization_id=organization_id,
-            actor=actor,
-        )
-    except AddressTaken as error:
-        per_person.count_refused_invitation(actor)
-        return _page(errors={"email": error.message}), 422
-    except ValidationError as error:
-        return _page(errors={error.parameter: error.message}), 422
+        per_person.check_invitations(actor)
+        user, secret = _invited(actor)
+    except (RateLimited, ValidationError) as error:
+        field = error.parameter if isinstance(error, ValidationError) else "email"
+        return refusal(_page(errors={field: error.message}), error)
     return _page(person=user, link=_link(secret))
 
 
@@ -150,6 +143,18 @@ def _place() -> tuple[Role, int | None]:
             "Choose the clinic that this person belongs to.", parameter="organization"
         )
     return role, organization_for(actor, named, Action.MANAGE_PEOPLE).id
+
+
+def _invited(actor: User) -> tuple[User, str]:
+    """Whom the form names, and the secret of their link. Raises ValidationError, and RateLimited
+    for too many addresses that somebody has already."""
+    role, organization_id = _place()
+    email = request.form.get("email", "")
+    try:
+        return invitations.invite(email, role=role, organization_id=organization_id, actor=actor)
+    except AddressTaken:
+        per_person.count_refused_invitation(actor)
+        raise
 
 
 def _with_new_link(person: User) -> str:

@@ -11,11 +11,12 @@ from webapp.auth.access import Action
 from webapp.auth.guards import fresh, organization_for
 from webapp.auth.sessions import current_actor
 from webapp.cliniko.errors import ClinikoError
-from webapp.errors import AccountMismatch, ValidationError
+from webapp.errors import AccountMismatch, RateLimited, ValidationError
 from webapp.limits import per_person
 from webapp.models import Organization, User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.lead import lead_to
+from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
 from webapp.sync import suspension
@@ -77,8 +78,8 @@ def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> Resp
     organization = organization_for(current_actor(), org_id, Action.MANAGE_ORGANIZATION)
     try:
         save(organization, request.form.get(field, ""), actor=current_actor())
-    except (AccountMismatch, ClinikoError, ValidationError) as error:
-        return _page(organization, {field: error.message}), 422
+    except (AccountMismatch, ClinikoError, RateLimited, ValidationError) as error:
+        return refusal(_page(organization, {field: error.message}), error)
     return lead_to("pages.clinic_settings", done, org_id=organization.id)
 
 

@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from webapp.auth.access import Action
 from webapp.auth.guards import fresh, id_of, organization_for
 from webapp.auth.sessions import current_actor
-from webapp.errors import ValidationError
+from webapp.errors import RateLimited, ValidationError
 from webapp.limits import per_person
 from webapp.models import (
     SUBSCRIBABLE,
@@ -25,6 +25,7 @@ from webapp.models import (
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.lead import lead_to
+from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services.webhooks import deliveries, endpoints
 
@@ -64,11 +65,12 @@ def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     organization, form = _clinic(org_id), request.form
     endpoint = _endpoint(organization, webhook_id)
     address, events = form.get("address", ""), form.getlist("events")
-    per_person.count_resent(current_actor())
     try:
+        per_person.count_resent(current_actor())
         endpoints.change(endpoint, address=address, events=events, actor=current_actor())
-    except ValidationError as error:
-        return _one(organization, endpoint, errors={error.parameter: error.message}), 422
+    except (RateLimited, ValidationError) as error:
+        field = error.parameter if isinstance(error, ValidationError) else "address"
+        return refusal(_one(organization, endpoint, errors={field: error.message}), error)
     return _back_to(endpoint, "The webhook was saved.")
 
 
