@@ -28,7 +28,7 @@ from webapp.services import organizations
 from webapp.sync.start import start_sync
 
 _AS_INSTALLED = ("fsync=on", "full_page_writes=on", "synchronous_commit=on")
-_COMPILED = ("webapp", "config.py", "worker.py")
+_COMPILED = ("webapp", "config", "worker.py")
 
 
 def one_sync(app: Flask) -> tuple[float, int, float]:

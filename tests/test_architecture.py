@@ -138,6 +138,6 @@ def test_every_job_name_resolves() -> None:
 
 
 def test_no_module_grows_beyond_a_screenful_of_screens() -> None:
-    for path in modules("webapp", "simulator", "script"):
+    for path in modules("config", "webapp", "simulator", "script"):
         lines = len(path.read_text().splitlines())
         assert lines <= 260, f"{path.relative_to(ROOT)} has {lines} lines: take it apart"

@@ -30,7 +30,7 @@ def headings(document: Path) -> set[str]:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    config = (ROOT / "config.py").read_text()
+    config = "".join(path.read_text() for path in (ROOT / "config").glob("*.py"))
     read = set(re.findall(r'read\.\w+\(\s*"([A-Z_]+)"', config))
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", table("Settings")))
     assert read

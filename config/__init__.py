@@ -1,0 +1,176 @@
+"""Settings, read from the environment. Nonsense stops the start with one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from config import addresses, forms, keys
+from config.addresses import SIMULATOR_NOTE as SIMULATOR_NOTE
+from config.addresses import redis_socket as redis_socket
+from config.breached import breached_passwords
+from config.production import refuse_what_is_unsafe
+from config.reader import ConfigError as ConfigError
+from config.reader import Reader
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_CLINIKO_KEY = "invented-key-au1"  # opens the simulator, and nothing else
+
+
+class Environment(StrEnum):
+    """Where we run: production refuses what development makes up by itself."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class SecondFactor(StrEnum):
+    """Who must set a second factor up before anything else."""
+
+    OPTIONAL = "optional"  # nobody
+    REQUIRED = "required"  # admins and managers
+    EVERYBODY = "everybody"  # viewers too
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set from outside."""
+
+    environment: Environment
+    instance: Path
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    embedded_redis: bool  # no REDIS_URL was given: script/server starts a server of its own
+    cliniko_api_url: str
+    demo: bool
+    simulator: bool  # a demo without CLINIKO_API_URL: script/server starts the simulator
+    cliniko_contact_email: str
+    cliniko_rate_limit: int  # requests a minute
+    secret_key: str = field(repr=False)
+    secret_key_fallbacks: tuple[str, ...] = field(repr=False)
+    credentials_keys: tuple[str, ...] = field(repr=False)  # newest first
+    audit_keys: tuple[str, ...] = field(repr=False)  # newest first
+    metrics_token: str | None = field(repr=False)
+    public_url: str | None  # without a slash at the end; None: as whoever asks sees us
+    second_factor: SecondFactor
+    breached_passwords: Path | None  # None: no list is asked
+    host: str
+    port: int
+    workers: int
+    htmx_url: str | None  # None: the CDN
+    allowed_hosts: tuple[str, ...]  # empty: any; in production never
+    trusted_proxies: int
+    log_level: str
+    retention_days: int  # of what was known of patients who are deleted in Cliniko
+    webhook_ports: tuple[int, ...]
+    webhook_allowed_hosts: tuple[str, ...]  # receivers that may be in our own network
+    smtp_url: str | None = field(repr=False)  # None: no mail is sent
+    notices_from: str | None
+    deadman_url: str | None = field(repr=False)
+
+    def flask(self) -> dict[str, object]:
+        """The configuration of the Flask application."""
+        production = self.environment is Environment.PRODUCTION
+        return {
+            "ENV": self.environment.value,
+            "DEMO": self.demo,
+            "SECRET_KEY": self.secret_key,
+            "SECRET_KEY_FALLBACKS": list(self.secret_key_fallbacks),
+            "CREDENTIALS_KEYS": list(self.credentials_keys),
+            "AUDIT_KEYS": list(self.audit_keys),
+            "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "CLINIKO_API_URL": self.cliniko_api_url,
+            "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
+            "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
+            "METRICS_TOKEN": self.metrics_token,
+            "PUBLIC_URL": self.public_url,
+            "SECOND_FACTOR": self.second_factor.value,
+            "BREACHED_PASSWORDS": self.breached_passwords,
+            "HTMX_URL": self.htmx_url,
+            "ALLOWED_HOSTS": list(self.allowed_hosts),
+            "TRUSTED_PROXIES": self.trusted_proxies,
+            "LOG_LEVEL": self.log_level,
+            "RETENTION_DAYS": self.retention_days,
+            "WEBHOOK_PORTS": list(self.webhook_ports),
+            "WEBHOOK_ALLOWED_HOSTS": list(self.webhook_allowed_hosts),
+            "SMTP_URL": self.smtp_url,
+            "NOTICES_FROM": self.notices_from,
+            "DEADMAN_URL": self.deadman_url,
+            "MAX_CONTENT_LENGTH": 1024 * 1024,
+            # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
+            "SESSION_COOKIE_NAME": "__Host-session" if production else "session",
+            "SESSION_COOKIE_SECURE": production,
+            "SESSION_COOKIE_HTTPONLY": True,
+            "SESSION_COOKIE_SAMESITE": "Lax",
+        }
+
+
+def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> Settings:
+    """Settings from environment variables; `instance` is the folder if INSTANCE_DIR names none.
+
+    Makes the folder, and in development the secrets that are missing. Raises ConfigError.
+    """
+    read = Reader(environ)
+    environment = Environment(read.choice("ENV", list(Environment), Environment.DEVELOPMENT))
+    production = environment is Environment.PRODUCTION
+    instance = Path(read.text("INSTANCE_DIR") or instance).absolute()
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"INSTANCE_DIR cannot be {instance} ({error.strerror}).") from None
+    redis_url = read.secret("REDIS_URL")
+    api_url = read.text("CLINIKO_API_URL", *(forms.HTTPS_URL if production else forms.HTTP_URL))
+    demo = read.choice("DEMO", ["0", "1"], "0" if production or api_url else "1") == "1"
+    if production:
+        refuse_what_is_unsafe(read, redis_url, read.secret("DATABASE_URL"), demo=demo)
+    contact_email = read.text("CLINIKO_CONTACT_EMAIL", *forms.EMAIL)
+    if contact_email is None and not demo:
+        raise ConfigError("CLINIKO_CONTACT_EMAIL is missing: Cliniko asks whom it can write to.")
+    smtp_url = read.secret("SMTP_URL", *forms.SMTP_URL)
+    notices_from = read.text("NOTICES_FROM", *forms.EMAIL)
+    if smtp_url is not None and notices_from is None:
+        raise ConfigError("NOTICES_FROM is missing: mail that goes to SMTP_URL needs a sender.")
+    public_url = addresses.public_url(read, production=production)
+    return Settings(
+        environment=environment,
+        instance=instance,
+        database_url=addresses.database_url(read.secret("DATABASE_URL"), instance),
+        redis_url=addresses.redis_url(redis_url, instance),
+        embedded_redis=redis_url is None,
+        cliniko_api_url=(api_url or addresses.cliniko_api_url(instance, demo=demo)).rstrip("/"),
+        demo=demo,
+        simulator=demo and api_url is None,
+        cliniko_contact_email=contact_email or "demo@example.com",
+        cliniko_rate_limit=read.number("CLINIKO_RATE_LIMIT", 200, highest=10_000),
+        secret_key=keys.secret_key(read, instance, production=production),
+        secret_key_fallbacks=keys.secret_key_fallbacks(read, production=production),
+        credentials_keys=keys.credentials_keys(read, instance, production=production),
+        audit_keys=keys.audit_keys(read, instance, production=production),
+        metrics_token=keys.metrics_token(read, production=production),
+        public_url=public_url,
+        second_factor=_second_factor(read, production=production),
+        breached_passwords=breached_passwords(read.text("BREACHED_PASSWORDS")),
+        host=read.text("HOST", *forms.HOST) or "127.0.0.1",
+        port=read.number("PORT", 8000, highest=65_535),
+        workers=read.number("WORKERS", 2, highest=64),
+        htmx_url=read.text("HTMX_URL", *forms.HTMX_ADDRESS),
+        allowed_hosts=addresses.allowed_hosts(read, public_url, production=production),
+        trusted_proxies=read.number("TRUSTED_PROXIES", 0, lowest=0, highest=10),
+        log_level=read.choice("LOG_LEVEL", ["info", "debug"], "info"),
+        retention_days=read.number("RETENTION_DAYS", 90, highest=3650),
+        webhook_ports=addresses.webhook_ports(read.text("WEBHOOK_PORTS", *forms.PORTS) or "443"),
+        webhook_allowed_hosts=addresses.names(
+            read.text("WEBHOOK_ALLOWED_HOSTS", *forms.INSIDE_NAMES)
+        ),
+        smtp_url=smtp_url,
+        notices_from=notices_from,
+        deadman_url=read.secret("DEADMAN_URL", *forms.CALLED_URL),
+    )
+
+
+def _second_factor(read: Reader, *, production: bool) -> SecondFactor:
+    default = SecondFactor.REQUIRED if production else SecondFactor.OPTIONAL
+    return SecondFactor(read.choice("SECOND_FACTOR", list(SecondFactor), default))
