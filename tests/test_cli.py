@@ -24,6 +24,7 @@ from simulator.server import Simulator
 from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.codes import set_up
 from tests.conftest import CREDENTIALS_KEY
+from tests.support.databases import on_both
 from webapp.cli import _last_words
 from webapp.clock import now
 from webapp.extensions import db
@@ -122,7 +123,7 @@ def test_bad_input_ends_with_a_sentence(
 LOOKING = [("audit", "verify"), ("sync", "1", "--verify")]  # exit code 1: they found something
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 @pytest.mark.parametrize("words", LOOKING)
 def test_a_database_that_is_not_migrated_ends_a_command_with_a_sentence(
     words: tuple[str, ...], app: Flask, cast: Cast

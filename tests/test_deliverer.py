@@ -19,6 +19,7 @@ from sqlalchemy import func, select, update
 
 from config import Settings
 from tests.cast import Cast
+from tests.support.databases import on_both
 from tests.support.mailbox import Mailbox
 from tests.support.processes import wait_until
 from tests.support.receiver import Receiver, Reply
@@ -32,8 +33,6 @@ from webapp.services.webhooks import endpoints, outbox, sending
 
 ROOT = Path(__file__).resolve().parent.parent
 Process = subprocess.Popen[bytes]
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.cast import Cast
 from tests.cliniko.local_server import answer, says, serving
 from tests.corpus import HOSTILE
+from tests.support.databases import on_both
 from webapp import queue
 from webapp.extensions import db
 from webapp.logging_setup import json_lines
@@ -68,7 +69,7 @@ def test_an_error_keeps_to_its_line_with_its_whole_trace(written: io.StringIO) -
     assert "Traceback" in json.loads(line)["exception"]
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_a_row_that_the_database_refuses_is_not_repeated(cast: Cast) -> None:
     row = {"organization_id": cast.surf.id, "cliniko_patient_id": "1", "last_name": "Canary-Bird"}
     with pytest.raises(IntegrityError) as raised:

@@ -7,7 +7,6 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -17,6 +16,7 @@ from sqlalchemy import delete, inspect, select, text
 
 from tests.api.rows import make_log
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.extensions import db, in_this_database, transaction
 from webapp.models import (
     ApiToken,
@@ -31,8 +31,6 @@ from webapp.models import (
     UserSession,
 )
 from webapp.services import sessions, tokens
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 def test_there_is_one_head() -> None:

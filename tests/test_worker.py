@@ -26,6 +26,7 @@ from config import Settings
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import Cast
+from tests.support.databases import on_both
 from tests.support.processes import descendants, is_alive, wait_until
 from tests.sync.copies import copy_of, truth_of
 from webapp import create_core, queue
@@ -59,8 +60,6 @@ with app.app_context():
 
 Worker = subprocess.Popen[bytes]
 Hire = Callable[[], Worker]
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture

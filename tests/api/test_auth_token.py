@@ -26,6 +26,7 @@ from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Visitor
+from tests.support.databases import on_both
 from tests.support.quick_passwords import QUICK
 from webapp.clock import now
 from webapp.errors import RateLimited
@@ -38,8 +39,6 @@ from webapp.services.second_factor import Proof
 
 URL = "/api/v1/auth/token"
 BOB = "bob@example.com"
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 def ask(client: FlaskClient, email: str, password: str, address: str = "192.0.2.1") -> TestResponse:

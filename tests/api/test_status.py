@@ -12,6 +12,7 @@ from sqlalchemy import event, update
 
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.cliniko.records import PatientState
 from webapp.clock import iso, now
 from webapp.extensions import db
@@ -101,7 +102,7 @@ def test_while_a_sync_runs(bob: FlaskClient, url: str, cast: Cast) -> None:
     assert status["sync_duration"] is None
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_sync_that_completes_between_two_questions_is_told_of_whole_or_not_at_all(

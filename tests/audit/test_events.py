@@ -18,6 +18,7 @@ from tests.audit.events import CASES, SEARCH, SHOWN_ELSEWHERE, Case, Stage
 from tests.cast import Cast
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
+from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import AuditEvent
@@ -45,7 +46,7 @@ def since(event_id: int) -> list[AuditEvent]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_it_is_recorded_once_with_all_that_is_known(case: Case, stage: Stage) -> None:
     case.prepare(stage)
     before = newest()

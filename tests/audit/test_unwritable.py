@@ -10,11 +10,10 @@ from tests.api.rows import record, store
 from tests.cast import PASSWORD, Cast
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor, text_of
+from tests.support.databases import on_both
 from webapp.extensions import db
 from webapp.models import AuditEvent, Role, SyncLog, User
 from webapp.services import people
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 REFUSE = {
     "sqlite": [

@@ -14,6 +14,7 @@ from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
+from tests.support.databases import on_both
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, SyncLog, SyncStatus, User, UserSession
@@ -21,7 +22,6 @@ from webapp.services import audit, origins, people, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
 
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 ANOTHER = "four words that a thief lacks"
 
 

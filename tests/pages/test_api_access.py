@@ -10,6 +10,7 @@ from flask import Flask
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from webapp.extensions import db
 from webapp.models import ApiToken, User
 from webapp.services import tokens
@@ -139,7 +140,7 @@ def test_more_than_a_hundred_are_cut_off_and_it_says_so(bob: Visitor, cast: Cast
     assert "Report Active" in page
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_none_that_lasts_is_lost_behind_a_hundred_of_an_hour(alice: Visitor, cast: Cast) -> None:
     tokens.issue(cast.bob, name="Report of Bob", lifetime=timedelta(days=365))
     tokens.issue(cast.charlie, lifetime=timedelta(days=365))

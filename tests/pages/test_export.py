@@ -16,13 +16,12 @@ from werkzeug.test import TestResponse
 from tests.api.rows import record, store
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import AuditEvent, Organization
 from webapp.services import patient_export
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture

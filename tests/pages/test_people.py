@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import AuditEvent, Invitation, Role, User
@@ -242,7 +243,7 @@ THEFTS: dict[str, Callable[[Cast], object]] = {
 }
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 @pytest.mark.parametrize("how", THEFTS)
 def test_a_link_ends_with_what_whoever_made_it_had_opened(cast: Cast, how: str) -> None:
     """They know it, and could come back by it; a link of somebody else's is none of theirs."""

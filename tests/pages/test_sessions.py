@@ -16,6 +16,7 @@ from tests.api.rows import make_log
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Role, SecondFactor, SyncLog, SyncStatus, User, UserSession
@@ -334,7 +335,7 @@ def test_a_session_that_was_ended_stays_so_for_a_click_that_came_at_once(
     assert not is_signed_in(bob)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 @pytest.mark.parametrize(
     ("path", "data"),
     [

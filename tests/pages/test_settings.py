@@ -8,6 +8,7 @@ from sqlalchemy import select
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from webapp.cliniko.client import Account
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -94,7 +95,7 @@ def test_a_key_that_cliniko_refuses_is_not_stored(bob: Visitor, path: str, cast:
     assert stored_key(cast) == SURF_KEY
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_the_trail_tells_that_a_key_was_refused_and_nothing_of_the_key(
     bob: Visitor, path: str, cast: Cast
 ) -> None:

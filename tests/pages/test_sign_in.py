@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.support.databases import on_both
 from tests.support.read_only import only_to_be_read
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -223,7 +224,7 @@ def test_signing_out_ends_the_session_and_leaves_nothing_in_the_browser(bob: Vis
     assert not is_signed_in(bob)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_who_signs_out_is_signed_out_here_though_it_cannot_be_written_down(bob: Visitor) -> None:
     with only_to_be_read():
         answer = bob.post("/sign-out")

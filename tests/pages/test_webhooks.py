@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.services.webhooks.conftest import send_due
+from tests.support.databases import on_both
 from tests.support.receiver import Receiver, Reply
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -271,7 +272,7 @@ def test_a_message_is_sent_again_from_among_those_that_are_shown(
     assert bob.post(path, state="nonsense").status_code == 400
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_the_eleventh_test_in_a_minute_is_not_sent(alice: Visitor, bob: Visitor, its: str) -> None:
     for _ in range(10):
         assert bob.post(f"{its}/test").status_code == 303
@@ -292,7 +293,7 @@ RESENDS = {
 }
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 @pytest.mark.parametrize("last", RESENDS)
 def test_the_sixty_first_message_in_a_minute_is_not_sent_again(
     alice: Visitor, bob: Visitor, its: str, last: str

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
+from tests.support.databases import on_both
 from tests.support.mailbox import Mailbox
 from webapp.errors import ValidationError
 from webapp.extensions import db
@@ -32,7 +33,6 @@ from webapp.services.audit import Event
 
 ANOTHER = "nine herons read old maps"
 REASON = "nobody else is there"
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture

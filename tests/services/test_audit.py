@@ -14,6 +14,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
@@ -23,7 +24,6 @@ from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
 SURF = 4242  # a clinic's chain in which nothing stands that the cast has left
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 UNLOCK = {
     "sqlite": [

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.cliniko.certificate import write_self_signed
+from tests.support.databases import on_both
 from tests.support.mailbox import Mailbox, mailbox
 from webapp.clock import now
 from webapp.errors import ErrorCode
@@ -32,8 +33,6 @@ from webapp.models import (
 )
 from webapp.services import mail, notice_sending, notices, people, roles, schedules
 from webapp.sync import ending, suspension
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from simulator.server import Simulator
 from simulator.users import KeyState
 from tests.api.rows import make_log
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.support.databases import on_both
 from tests.support.statements import asked_meanwhile
 from webapp.cliniko.errors import AuthFailed, Forbidden, RateLimited, Unavailable
 from webapp.errors import AccountMismatch, ClinikoNotConfigured, ValidationError
@@ -169,7 +170,7 @@ def test_a_manager_sees_their_own_clinic_only(cast: Cast) -> None:
     assert organizations.visible_to(cast.charlie) == [cast.northside]
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_the_last_syncs_of_each_clinic_are_its_own_and_the_newest_is_whole(cast: Cast) -> None:
     surf, northside = (
         [make_log(clinic, progress={"nth": nth}).id for nth in range(count)]

@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.cast import PASSWORD, Cast
+from tests.support.databases import on_both
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, User
@@ -51,7 +52,7 @@ def test_nobody_belongs_to_a_clinic_that_does_not_exist(cast: Cast) -> None:
         people.create("new@example.com", PASSWORD, role=Role.VIEWER, organization_id=999)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_who_is_moved_stands_in_the_trail_of_both_clinics(cast: Cast) -> None:
     surf, northside = cast.surf.id, cast.northside.id
 
@@ -77,7 +78,7 @@ def test_a_new_password_ends_the_sessions(cast: Cast) -> None:
     assert cast.bob.session_epoch == before + 1
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_of_two_admins_who_remove_each_other_at_once_one_stays(app: Flask, cast: Cast) -> None:
     nina = people.create("nina@example.com", PASSWORD, role=Role.ADMIN)
     admins = [cast.alice.id, nina.id]

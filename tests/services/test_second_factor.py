@@ -14,13 +14,12 @@ from sqlalchemy import select, text
 
 from tests.cast import PASSWORD, Cast
 from tests.codes import code_of, set_up
+from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
 from webapp.services import invitations, people, second_factor, tokens, tries
 from webapp.services.second_factor import Proof
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 @pytest.fixture(autouse=True)

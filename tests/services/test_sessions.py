@@ -11,13 +11,14 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, User, UserSession
 from webapp.services import audit, people, roles, sessions
 
-pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+pytestmark = on_both
 
 
 def begin(user: User) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
@@ -150,7 +151,7 @@ def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
         assert rows() == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_no_two_in_the_trail_have_one_id(app: Flask, cast: Cast) -> None:
     with time_machine.travel(now(), tick=False) as clock:
         for _ in range(3):

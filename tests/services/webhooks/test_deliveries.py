@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
+from tests.support.databases import on_both
 from tests.support.statements import asked_meanwhile, plan_of
 from webapp.models import WebhookDelivery
 from webapp.services.webhooks import deliveries
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@on_both
 def test_messages_are_counted_by_an_index(tell: Callable[..., WebhookDelivery]) -> None:
     """`/metrics` asks every few seconds, and of thirty days there are many, each with its text."""
     tell()

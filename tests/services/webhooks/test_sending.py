@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from tests.cast import Cast
 from tests.services.webhooks.conftest import send_due
+from tests.support.databases import on_both
 from tests.support.receiver import Received, Receiver, Reply
 from webapp.clock import now
 from webapp.errors import AuditUnavailable, ValidationError
@@ -35,8 +36,6 @@ from webapp.services import audit, audit_check
 from webapp.services.webhooks import deliveries, endpoints, outbox, sending
 
 Tell = Callable[..., WebhookDelivery]
-
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 
 
 def statuses(delivery: WebhookDelivery) -> list[int | None]:

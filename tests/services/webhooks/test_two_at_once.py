@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import delete
 
 from tests.cast import Cast
+from tests.support.databases import on_both
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import User, WebhookDelivery, WebhookEndpoint
@@ -18,7 +19,7 @@ from webapp.services.webhooks import deliveries, endpoints
 
 Do = Callable[[WebhookEndpoint, User], object]
 
-pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+pytestmark = on_both
 
 DONE: dict[str, Do] = {
     "change": lambda it, who: endpoints.change(it, address="https://example.com/", actor=who),
