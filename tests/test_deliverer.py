@@ -42,11 +42,7 @@ def factory() -> Callable[[Settings], Flask]:
 
 @pytest.fixture
 def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
-    return environment | {
-        "WEBHOOK_ALLOWED_HOSTS": "localhost",
-        "SMTP_URL": box.url,
-        "NOTICES_FROM": "sync@clinic.example",
-    }
+    return environment | box.settings | {"WEBHOOK_ALLOWED_HOSTS": "localhost"}
 
 
 @pytest.fixture

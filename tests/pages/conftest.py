@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import time_machine
 from flask import Flask
 
 from tests.cast import Cast
 from tests.pages.visitor import Visitor
 from tests.support.quick_passwords import hashes, quick_passwords  # noqa: F401  (fixtures)
+from webapp.clock import now
+
+
+@pytest.fixture
+def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
+    """A clock that only we move; who is named after it signs in after it was stopped."""
+    with time_machine.travel(now(), tick=False) as clock:
+        yield clock
 
 
 @pytest.fixture

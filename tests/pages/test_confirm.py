@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +14,6 @@ from tests.api.rows import hold
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.clock import now
 from webapp.extensions import Base, db
 from webapp.models import AuditEvent
 from webapp.services import sessions
@@ -68,13 +66,6 @@ FIELDS = {
 # There is no webhook to find; whoever is told so was not asked for a password.
 LET_IN = (200, 303, 404, 422)
 each_page = pytest.mark.parametrize("page", ASKS.values())
-
-
-@pytest.fixture
-def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
-    """A clock that only we move."""
-    with time_machine.travel(now(), tick=False) as clock:
-        yield clock
 
 
 @pytest.fixture

@@ -12,16 +12,9 @@ from simulator.patient import State
 from tests.api.rows import refuse
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.extensions import db, transaction
-from webapp.models import SyncLog
+from tests.sync.logs import newest
+from webapp.extensions import transaction
 from webapp.sync import history
-
-
-def newest(cast: Cast) -> SyncLog:
-    db.session.rollback()
-    log = history.latest(cast.surf)
-    assert log is not None
-    return log
 
 
 def try_again(visitor: Visitor, cast: Cast) -> TestResponse:

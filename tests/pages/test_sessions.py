@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -24,13 +24,6 @@ from webapp.services import invitations, people, roles, sessions
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) Version/18.5 Mobile Safari/604.1"
-
-
-@pytest.fixture
-def clock(cast: Cast) -> Iterator[time_machine.Traveller]:
-    """A clock that only we move; everybody signs in after it was stopped."""
-    with time_machine.travel(now(), tick=False) as clock:
-        yield clock
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from redis import Redis
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
+from tests.sync.logs import newest
 from webapp.clock import now, whole_second
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncLog, SyncStatus
+from webapp.models import Organization, SyncStatus
 from webapp.services import organizations
 from webapp.sync import history
 
@@ -24,18 +25,11 @@ def path(cast: Cast) -> str:
     return f"/clinics/{cast.surf.id}/syncs"
 
 
-def latest(cast: Cast) -> SyncLog:
-    db.session.rollback()
-    log = history.latest(cast.surf)
-    assert log is not None
-    return log
-
-
 def test_without_javascript_it_leads_to_the_page_of_the_clinic(
     bob: Visitor, path: str, cast: Cast
 ) -> None:
     answer = bob.post(path)
-    log = latest(cast)
+    log = newest(cast)
 
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"/clinics/{cast.surf.id}"
@@ -52,7 +46,7 @@ def test_the_same_form_starts_a_sync_of_changes(bob: Visitor, path: str, cast: C
     answer = bob.post(path, operation_type="changed_patients")
 
     assert answer.status_code == 303
-    log = latest(cast)
+    log = newest(cast)
     assert (log.operation_type, log.origin) == ("changed_patients", "dashboard")
 
 
@@ -63,7 +57,7 @@ def test_htmx_gets_the_card_and_tells_the_rest_of_the_page(
     (card,) = Parsed(answer.text).having(id="sync-card")
 
     assert answer.status_code == 200
-    assert card["hx-get"] == f"{path}/{latest(cast).id}/progress"
+    assert card["hx-get"] == f"{path}/{newest(cast).id}/progress"
     assert card["hx-trigger"] == "every 2s"
     assert answer.headers["HX-Trigger"] == "sync-changed"
     assert "<html" not in answer.text
@@ -71,12 +65,12 @@ def test_htmx_gets_the_card_and_tells_the_rest_of_the_page(
 
 def test_a_second_press_shows_the_running_sync(bob: Visitor, path: str, cast: Cast) -> None:
     bob.post(path)
-    first = latest(cast).id
+    first = newest(cast).id
     answer = bob.post_fragment(path)
 
     assert answer.status_code == 200
     assert f"#{first}" in text_of(answer)
-    assert latest(cast).id == first
+    assert newest(cast).id == first
 
 
 def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: Cast) -> None:
@@ -95,7 +89,7 @@ def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: C
     assert "HX-Trigger" not in answer.headers
     bob.post(path)
     assert "synced less than five minutes ago" in text_of(bob.get(f"/clinics/{cast.surf.id}"))
-    assert latest(cast).status == SyncStatus.COMPLETED
+    assert newest(cast).status == SyncStatus.COMPLETED
 
 
 @pytest.mark.parametrize("target", [None, "div#clinics", "section#first-steps"])
@@ -119,7 +113,7 @@ def test_after_five_minutes_it_starts_again(bob: Visitor, path: str, cast: Cast)
     make_log(cast.surf, started_at=now(), origin="dashboard")
     with time_machine.travel(now() + timedelta(minutes=5, seconds=1)):
         bob.post(path)
-        assert latest(cast).is_running
+        assert newest(cast).is_running
 
 
 def test_without_a_queue_the_card_says_that_nothing_was_started(
@@ -131,7 +125,7 @@ def test_without_a_queue_the_card_says_that_nothing_was_started(
 
     assert "The job queue cannot be reached, so nothing was started" in text_of(answer)
     assert "hx-get" not in answer.text
-    assert latest(cast).status == SyncStatus.FAILED
+    assert newest(cast).status == SyncStatus.FAILED
 
 
 def test_without_a_key_it_says_where_to_add_one(alice: Visitor) -> None:

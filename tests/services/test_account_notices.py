@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -33,21 +33,12 @@ from webapp.services.audit import Event
 
 ANOTHER = "nine herons read old maps"
 REASON = "nobody else is there"
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
 def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
-    return environment | {
-        "SMTP_URL": box.url,
-        "NOTICES_FROM": "sync@clinic.example",
-        "PUBLIC_URL": "https://sync.clinic.example",
-    }
-
-
-@pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(datetime(2026, 3, 2, 9, 0, 10, tzinfo=UTC), tick=False) as clock:
-        yield clock
+    return environment | box.settings | {"PUBLIC_URL": "https://sync.clinic.example"}
 
 
 def told(recipient: str = "bob@example.com") -> list[Notice]:

@@ -37,11 +37,7 @@ from webapp.sync import ending, suspension
 
 @pytest.fixture
 def environment(environment: dict[str, str], box: Mailbox) -> dict[str, str]:
-    return environment | {
-        "SMTP_URL": box.url,
-        "NOTICES_FROM": "sync@clinic.example",
-        "PUBLIC_URL": "https://sync.clinic.example",
-    }
+    return environment | box.settings | {"PUBLIC_URL": "https://sync.clinic.example"}
 
 
 FULL, CHANGED = OperationType.FULL_PATIENTS, OperationType.CHANGED_PATIENTS

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import log2
 
 import pytest
@@ -21,12 +20,7 @@ from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
 from webapp.services import invitations, people, second_factor, tokens, tries
 from webapp.services.second_factor import Proof
 
-
-@pytest.fixture(autouse=True)
-def clock() -> Iterator[time_machine.Traveller]:
-    """Time stands still unless a test moves it."""
-    with time_machine.travel(datetime(2026, 3, 2, 9, 0, 10, tzinfo=UTC), tick=False) as clock:
-        yield clock
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 def events() -> list[str]:

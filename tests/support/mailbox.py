@@ -27,6 +27,11 @@ class Mailbox:
         self.logins: list[tuple[bytes, bytes]] = []
         self.url = ""
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """With these our mails come here."""
+        return {"SMTP_URL": self.url, "NOTICES_FROM": "sync@clinic.example"}
+
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
         if self.refusals:
             self.refusals -= 1

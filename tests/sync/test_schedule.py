@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 
 from config import ROOT
 from tests.cast import Cast
+from tests.sync.logs import rows
 from webapp import queue
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
@@ -59,11 +60,6 @@ def make_due(clinic: Organization, **values: datetime) -> None:
         row = db.session.get_one(Schedule, clinic.id)
         for name, value in values.items():
             setattr(row, name, value)
-
-
-def rows() -> list[SyncLog]:
-    db.session.rollback()
-    return list(db.session.scalars(select(SyncLog).order_by(SyncLog.id)))
 
 
 def end(log: SyncLog, *, completes: bool = True) -> None:

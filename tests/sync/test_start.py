@@ -9,9 +9,9 @@ from threading import Barrier
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select
 
 from tests.cast import SURF_KEY, Cast
+from tests.sync.logs import rows
 from webapp import queue
 from webapp.clock import now
 from webapp.errors import (
@@ -46,11 +46,6 @@ def end(log: SyncLog, status: SyncStatus) -> None:
             ending.fail(log, ending.Closing("CLINIKO_AUTH_FAILED", "The key was refused."))
         else:
             log.status, log.completed_at = status, now()
-
-
-def rows() -> list[SyncLog]:
-    db.session.rollback()
-    return list(db.session.scalars(select(SyncLog).order_by(SyncLog.id)))
 
 
 def test_the_row_is_there_and_running_before_anybody_is_told(cast: Cast) -> None:
