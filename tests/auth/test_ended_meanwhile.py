@@ -44,13 +44,27 @@ AT_ONCE: list[End] = [people.end_sessions, choose_another_password, people.deact
 
 
 @pytest.fixture
-def meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[[End], None]:
-    """Has Bob's owner end what a thief of his has, in the moment after it has let them in."""
+def elsewhere(app: Flask, cast: Cast) -> Callable[[End], None]:
+    """Has Bob himself end what a thief of his has, and returns when that is done."""
     bob_id = cast.bob.id
 
-    def somebody_else(end: End) -> None:
+    def himself(end: End) -> None:
         with app.app_context():
             end(db.session.get_one(User, bob_id))
+
+    def elsewhere(end: End) -> None:
+        other = threading.Thread(target=himself, args=[end])
+        other.start()
+        other.join()
+
+    return elsewhere
+
+
+@pytest.fixture
+def meanwhile(
+    elsewhere: Callable[[End], None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[End], None]:
+    """The same, in the moment after the thief has been let in."""
 
     def meanwhile(end: End) -> None:
         let_in = origins.let_in
@@ -59,9 +73,7 @@ def meanwhile(app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callab
             let_in(*said)
             if request.method == "POST":
                 monkeypatch.setattr(origins, "let_in", let_in)
-                other = threading.Thread(target=somebody_else, args=[end])
-                other.start()
-                other.join()
+                elsewhere(end)
 
         monkeypatch.setattr(origins, "let_in", and_then)
 
@@ -110,18 +122,16 @@ def test_a_session_changes_nothing(
 @on_both
 @pytest.mark.parametrize("end", [sign_out, people.deactivate])
 def test_a_sync_that_no_worker_can_be_told_of_is_closed_all_the_same(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, end: End
+    app: Flask,
+    cast: Cast,
+    elsewhere: Callable[[End], None],
+    monkeypatch: pytest.MonkeyPatch,
+    end: End,
 ) -> None:
     bob_id = cast.bob.id
 
-    def somebody_else() -> None:
-        with app.app_context():
-            end(db.session.get_one(User, bob_id))
-
     def away(*said: Any, **more: Any) -> None:
-        other = threading.Thread(target=somebody_else)
-        other.start()
-        other.join()
+        elsewhere(end)
         raise QueueUnavailable()
 
     monkeypatch.setattr(start, "enqueue_sync", away)
@@ -134,20 +144,17 @@ def test_a_sync_that_no_worker_can_be_told_of_is_closed_all_the_same(
 
 @pytest.mark.parametrize("database", ["postgresql"])
 def test_what_was_ended_while_a_change_waited_for_the_trail_counts(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    app: Flask,
+    cast: Cast,
+    elsewhere: Callable[[End], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SQLite lets one write at a time from its beginning on."""
-    thief, bob_id, append = Visitor(app).signed_in(cast.bob), cast.bob.id, audit.append
-
-    def end() -> None:
-        with app.app_context():
-            people.end_sessions(db.session.get_one(User, bob_id))
+    thief, append = Visitor(app).signed_in(cast.bob), audit.append
 
     def after_another(*said: Any) -> None:
         monkeypatch.setattr(audit, "append", append)
-        other = threading.Thread(target=end)
-        other.start()
-        other.join()
+        elsewhere(people.end_sessions)
         append(*said)
 
     monkeypatch.setattr(audit, "append", after_another)
@@ -163,20 +170,18 @@ def test_what_was_ended_while_a_change_waited_for_the_trail_counts(
 @on_both
 @pytest.mark.parametrize("end", AT_ONCE)
 def test_a_code_does_not_follow_a_password_that_was_replaced(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch, end: End
+    app: Flask,
+    cast: Cast,
+    elsewhere: Callable[[End], None],
+    monkeypatch: pytest.MonkeyPatch,
+    end: End,
 ) -> None:
     """While whoever was signed in at this browser is signed out, and their session written down."""
-    phone, bob_id, end_session = set_up(cast.bob), cast.bob.id, sessions.end
+    phone, end_session = set_up(cast.bob), sessions.end
     thief = Visitor(app).signed_in(cast.vera)
 
-    def somebody_else() -> None:
-        with app.app_context():
-            end(db.session.get_one(User, bob_id))
-
     def and_then(*said: Any, **more: Any) -> None:
-        other = threading.Thread(target=somebody_else)
-        other.start()
-        other.join()
+        elsewhere(end)
         end_session(*said, **more)
 
     monkeypatch.setattr(sessions, "end", and_then)
