@@ -319,7 +319,7 @@ def test_a_sync_that_is_deleted_while_it_is_watched_is_said_to_be_gone(
 
 
 def test_a_copy_is_compared_without_starting_anything(
-    app: Flask, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(app, "sync", str(cast.surf.id), "--verify")
     assert before.exit_code == 1

@@ -161,7 +161,7 @@ def test_an_id_of_another_clinic_is_only_a_number(bob: FlaskClient, url: str, ca
     assert names(bob, url, after_id="0", state="all") == names(bob, url, after_id="1") == ["Ours"]
 
 
-def test_a_limit_above_the_maximum_is_lowered_to_it(bob: FlaskClient, url: str, cast: Cast) -> None:
+def test_a_limit_above_the_maximum_is_lowered_to_it(bob: FlaskClient, url: str) -> None:
     assert ask(bob, url, limit="501")["pagination"]["limit"] == 500
 
 

@@ -126,9 +126,7 @@ def test_the_window_is_given_back_by_a_failure(
     assert bob.post(url).status_code == 200
 
 
-def test_an_idempotency_key_starts_once(
-    bob: FlaskClient, url: str, cast: Cast, read_whole: None
-) -> None:
+def test_an_idempotency_key_starts_once(bob: FlaskClient, url: str, read_whole: None) -> None:
     headers = {"Idempotency-Key": "a key of the client"}
     first, second = (bob.post(url, headers=headers) for _ in range(2))
 

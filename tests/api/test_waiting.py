@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 from werkzeug.test import TestResponse
@@ -140,7 +139,7 @@ def test_bad_parameters_are_refused_whatever_the_tag(bob: FlaskClient, cast: Cas
 
 
 def test_one_row_by_key_tells_whether_something_has_changed(
-    app: Flask, bob: FlaskClient, url: str, cast: Cast
+    bob: FlaskClient, url: str, cast: Cast
 ) -> None:
     store(cast.surf, *(record(n, "Same", "Name") for n in range(1, 30)))
     first = bob.get(url)

@@ -11,7 +11,7 @@ from webapp.services import organizations
 KEY = "MS0zLTk5OTk5LWhhcmJvdXI-uk1"
 
 
-def test_it_leads_to_the_page_of_the_new_clinic(alice: Visitor, cast: Cast) -> None:
+def test_it_leads_to_the_page_of_the_new_clinic(alice: Visitor) -> None:
     answer = alice.post("/clinics/new", name="Harbour Podiatry", api_key=KEY)
     page = alice.get(answer.headers["Location"])
 

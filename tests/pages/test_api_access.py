@@ -6,7 +6,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from flask import Flask
 
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
@@ -122,7 +121,7 @@ def test_a_token_that_is_none_is_not_there(alice: Visitor, token_id: str) -> Non
     assert alice.post(f"{PATH}/{token_id}/revoke").status_code == 404
 
 
-def test_a_name_is_text_whatever_it_holds(bob: Visitor, app: Flask) -> None:
+def test_a_name_is_text_whatever_it_holds(bob: Visitor) -> None:
     page = bob.post(PATH, name="<script>alert(1)</script>", days="1")
 
     assert "<script>alert" not in page.text

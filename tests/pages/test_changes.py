@@ -56,9 +56,7 @@ def test_a_sync_counts_what_it_has_changed(vera: Visitor, cast: Cast) -> None:
     assert "See who" not in words
 
 
-def test_those_who_may_see_patients_are_led_to_them(
-    bob: Visitor, cast: Cast, changed: SyncLog
-) -> None:
+def test_those_who_may_see_patients_are_led_to_them(bob: Visitor, changed: SyncLog) -> None:
     told(changed, (ChangeKind.ADDED, ()))
     links = Parsed(bob.get(path_of(changed)).text).having(href=path_of(changed, "/changes"))
 
@@ -87,9 +85,7 @@ def test_a_sync_from_before_changes_were_written_down_claims_nothing(
     assert "What changed" not in text_of(vera.get(path_of(log)))
 
 
-def test_the_list_names_patients_kinds_and_fields(
-    bob: Visitor, cast: Cast, changed: SyncLog
-) -> None:
+def test_the_list_names_patients_kinds_and_fields(bob: Visitor, changed: SyncLog) -> None:
     words = text_of(bob.get(path_of(changed, "/changes")))
 
     assert "Olivia Tran 1 Updated Last name, e-mail 2 Mar 2026, 09:30:00 UTC" in words
@@ -98,7 +94,7 @@ def test_the_list_names_patients_kinds_and_fields(
     assert "1\u20133 of 3" in words
 
 
-def test_the_list_can_be_of_one_kind(bob: Visitor, cast: Cast, changed: SyncLog) -> None:
+def test_the_list_can_be_of_one_kind(bob: Visitor, changed: SyncLog) -> None:
     words = text_of(bob.get(path_of(changed, "/changes?kind=archived")))
 
     assert "Liam Smith" in words
@@ -127,7 +123,7 @@ def test_an_empty_list_says_why(bob: Visitor, cast: Cast) -> None:
     assert "has found none yet" in text_of(bob.get(path_of(running, "/changes")))
 
 
-def test_a_patient_who_is_gone_keeps_the_id(bob: Visitor, cast: Cast, changed: SyncLog) -> None:
+def test_a_patient_who_is_gone_keeps_the_id(bob: Visitor, changed: SyncLog) -> None:
     with transaction():
         db.session.delete(
             db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "3")).one()

@@ -94,7 +94,7 @@ def test_a_viewer_sees_no_part_of_the_key(bob: Visitor, vera: Visitor, path: str
 
 
 def test_a_new_clinic_leads_to_its_first_copy_step_by_step(
-    alice: Visitor, path: str, cast: Cast, work: Callable[[], None]
+    alice: Visitor, path: str, work: Callable[[], None]
 ) -> None:
     bare = f"/clinics/{organizations.add('Hillside').id}"
     words = text_of(alice.get(bare))

@@ -265,7 +265,7 @@ def test_what_needs_no_proof_goes_on_without(alice: Visitor) -> None:
     assert alice.get("/people").headers["Location"] == "/confirm?next=/people"
 
 
-def test_one_person_proves_nothing_for_another(app: Flask, alice: Visitor, cast: Cast) -> None:
+def test_one_person_proves_nothing_for_another(alice: Visitor, cast: Cast) -> None:
     assert alice.post("/confirm", current="the password of nobody here").status_code == 422
     rows = {row.user_id: sessions.is_proved(row) for row in sessions.of(cast.alice)}
     assert rows == {cast.alice.id: False}

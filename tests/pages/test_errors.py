@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import pytest
-from flask import Flask
 from sqlalchemy import create_engine
 
 from tests.cast import Cast
@@ -102,7 +101,7 @@ def test_an_error_that_pages_do_not_expect_is_logged_as_a_mistake_of_ours(
 
 
 def test_without_a_database_the_page_of_trouble_is_drawn_all_the_same(
-    bob: Visitor, app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bob: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(db.engines, None, create_engine("sqlite:////nowhere/at/all.db"))
     answer = bob.get("/clinics")

@@ -80,9 +80,7 @@ def test_the_first_question_reads_rows_by_key_and_counts_nothing(
     assert not any("count(" in question or "from patients" in question for question in questions)
 
 
-def test_the_next_in_the_same_second_needs_one_question(
-    vera: Visitor, cast: Cast, log: SyncLog
-) -> None:
+def test_the_next_in_the_same_second_needs_one_question(vera: Visitor, log: SyncLog) -> None:
     with time_machine.travel(now(), tick=False):
         first = vera.get_fragment(path(log)).text
         with reads() as questions:

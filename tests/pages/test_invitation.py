@@ -151,7 +151,7 @@ def test_what_is_no_link_is_told_the_same(visitor: Visitor, cast: Cast, secret: 
     assert visitor.get(path(secret)).status_code == 410
 
 
-def test_whoever_is_invited_cannot_sign_in_before(cast: Cast, nina: tuple[User, str]) -> None:
+def test_whoever_is_invited_cannot_sign_in_before(nina: tuple[User, str]) -> None:
     _, secret = nina
     for guess in ("", secret, "the hash of an account that does not exist"):
         assert people.authenticate("nina@example.com", guess) is None
@@ -167,7 +167,7 @@ def test_a_forgotten_password_holds_until_the_link_is_used_and_then_all_sessions
     assert visitor.get("/clinics").status_code == 200
 
 
-def test_the_secret_is_stored_nowhere(cast: Cast, nina: tuple[User, str]) -> None:
+def test_the_secret_is_stored_nowhere(nina: tuple[User, str]) -> None:
     _, secret = nina
     (row,) = db.session.query(Invitation).all()
     assert secret not in str(vars(row))

@@ -53,7 +53,7 @@ def test_a_form_with_a_good_token_is_refused_all_the_same(
 
 @table
 def test_nobody_is_signed_in_or_out_by_another_site(
-    visitor: Visitor, bob: Visitor, cast: Cast, headers: dict[str, str], let_in: bool
+    visitor: Visitor, bob: Visitor, headers: dict[str, str], let_in: bool
 ) -> None:
     form = {"email": "bob@example.com", "password": PASSWORD, "csrf_token": visitor.csrf_token()}
     visitor.client.post("/sign-in", data=form, headers=headers)

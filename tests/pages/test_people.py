@@ -82,7 +82,7 @@ def test_a_manager_invites_into_their_own_clinic_only(bob: Visitor, cast: Cast) 
     ],
 )
 def test_what_cannot_be_is_said_beside_the_field(
-    alice: Visitor, cast: Cast, fields: dict[str, str], says: str
+    alice: Visitor, fields: dict[str, str], says: str
 ) -> None:
     answer = alice.post(PATH, **fields)
     assert answer.status_code == 422
@@ -294,7 +294,7 @@ def test_whoever_was_made_somebody_elses_meanwhile_is_not_changed(cast: Cast) ->
     ],
 )
 def test_an_address_that_cannot_be_seen_as_it_is_or_written_to_is_refused(
-    alice: Visitor, cast: Cast, email: str
+    alice: Visitor, email: str
 ) -> None:
     assert alice.post(PATH, email=email, role="admin").status_code == 422
 
@@ -330,7 +330,7 @@ def test_an_admin_for_one_clinic_does_not_become_an_admin_of_all(
     assert fresh(cast.vera).role == Role.VIEWER
 
 
-def test_no_clinic_is_chosen_for_whom_nobody_has_chosen_one(alice: Visitor, cast: Cast) -> None:
+def test_no_clinic_is_chosen_for_whom_nobody_has_chosen_one(alice: Visitor) -> None:
     page = alice.get(PATH)
     assert "Choose a clinic No clinic (admins) Northside Physio" in text_of(page)
     assert [tag["value"] for _, tag in Parsed(page.text).tags if "selected" in tag] == ["manager"]
@@ -341,7 +341,7 @@ def chosen_on(page: TestResponse) -> list[str | None]:
 
 
 def test_a_refused_invitation_keeps_what_was_chosen_and_the_next_begins_anew(
-    alice: Visitor, cast: Cast
+    alice: Visitor,
 ) -> None:
     admin = {"role": "admin", "organization": "0"}
 
@@ -416,9 +416,7 @@ def test_a_manager_cannot_fill_the_page_with_people(
     assert alice.post(PATH, email="b@example.com", **place).status_code == 200
 
 
-def test_whoever_asks_for_addresses_of_others_again_and_again_is_stopped(
-    bob: Visitor, cast: Cast
-) -> None:
+def test_whoever_asks_for_addresses_of_others_again_and_again_is_stopped(bob: Visitor) -> None:
     asked = [bob.post(PATH, email="charlie@example.com", role="viewer") for _ in range(6)]
     assert [answer.status_code for answer in asked] == [422] * 5 + [429]
     assert "5 times within an hour" in text_of(asked[-1])

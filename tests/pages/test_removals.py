@@ -128,7 +128,7 @@ def test_a_form_of_another_site_decides_nothing(alice: Visitor, path: str, cast:
     assert deleted(cast) == 0
 
 
-def test_a_second_press_is_answered_like_the_first(alice: Visitor, path: str, cast: Cast) -> None:
+def test_a_second_press_is_answered_like_the_first(alice: Visitor, path: str) -> None:
     alice.post_fragment(f"{path}/confirm")
     answer = alice.post_fragment(f"{path}/confirm")
     assert answer.status_code == 200

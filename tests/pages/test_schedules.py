@@ -9,7 +9,6 @@ import pytest
 import time_machine
 from flask import Flask
 
-from simulator.server import Simulator
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
@@ -87,7 +86,7 @@ def test_what_is_no_choice_is_told_at_its_field(
 
 
 def test_the_time_zone_is_what_cliniko_tells_until_somebody_says_otherwise(
-    bob: Visitor, path: str, cast: Cast, cliniko: Simulator
+    bob: Visitor, path: str, cast: Cast
 ) -> None:
     bob.post(path, changes_every="0", full_at="02:00", time_zone="")
     assert "Cliniko tells it when the connection is tested" in text_of(bob.get(path))
@@ -169,7 +168,7 @@ def test_a_viewer_has_no_such_tab(vera: Visitor, path: str, cast: Cast) -> None:
     assert vera.post(path, changes_every="15").status_code == 403
 
 
-def test_a_new_clinic_is_kept_in_step_if_that_is_wanted(alice: Visitor, cast: Cast) -> None:
+def test_a_new_clinic_is_kept_in_step_if_that_is_wanted(alice: Visitor) -> None:
     assert "checked" in Parsed(alice.get("/clinics/new").text).having(name="scheduled")[0]
     key = "MS0zLTk5OTk5LWhhcmJvdXI-uk1"
     alice.post("/clinics/new", name="With", api_key=key, scheduled="on")

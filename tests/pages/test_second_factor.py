@@ -275,5 +275,5 @@ def test_a_manager_resets_nobodys(bob: Visitor, cast: Cast) -> None:
     assert cast.vera.second_factor_since is not None
 
 
-def test_no_form_takes_somebody_elses_password(alice: Visitor, cast: Cast) -> None:
+def test_no_form_takes_somebody_elses_password(alice: Visitor) -> None:
     assert Parsed(alice.get("/people").text).having(type="password") == []

@@ -235,7 +235,7 @@ def test_signing_in_takes_another_session_and_another_token_of_forms(
     assert not is_signed_in(attacker)
 
 
-def test_a_session_id_in_an_address_is_ignored(app: Flask, cast: Cast, visitor: Visitor) -> None:
+def test_a_session_id_in_an_address_is_ignored(cast: Cast, visitor: Visitor) -> None:
     _, secret = sessions.begin(cast.bob, address="", agent="")
     for name in ("session", "_user_id", "sid"):
         assert visitor.get(f"/clinics?{name}={secret}").status_code == 303

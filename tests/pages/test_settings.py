@@ -42,7 +42,7 @@ def test_a_clinic_can_be_renamed(bob: Visitor, path: str) -> None:
     assert "The name was saved." in page
 
 
-def test_a_name_that_cannot_be_is_told_at_its_field(bob: Visitor, path: str, cast: Cast) -> None:
+def test_a_name_that_cannot_be_is_told_at_its_field(bob: Visitor, path: str) -> None:
     answer = bob.post(f"{path}/name", name="x" * 300)
     assert answer.status_code == 422
     assert Parsed(answer.text).having(name="name")[0]["aria-invalid"] == "true"
@@ -164,7 +164,7 @@ def test_only_an_admin_sees_how_a_clinic_is_disabled_or_deleted(
     assert "Disable or delete" not in text_of(bob.get(path))
 
 
-def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str, cast: Cast) -> None:
+def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str) -> None:
     refused = alice.post(f"{path}/delete", confirmation="Surf")
     assert refused.status_code == 422
     assert Parsed(refused.text).having(name="confirmation")[0]["aria-invalid"] == "true"

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from flask import Flask
 from sqlalchemy import create_engine
 
 from tests.cast import PASSWORD, Cast
@@ -71,9 +70,7 @@ def test_unknown_people_get_the_answer_of_a_wrong_password(
     assert WRONG in text_of(answer)
 
 
-def test_after_ten_wrong_passwords_nobody_listens_for_a_while(
-    visitor: Visitor, app: Flask, cast: Cast
-) -> None:
+def test_after_ten_wrong_passwords_nobody_listens_for_a_while(visitor: Visitor, cast: Cast) -> None:
     for _ in range(10):
         assert visitor.post("/sign-in", email=BOB, password="wrong").status_code == 401
 

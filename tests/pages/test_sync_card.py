@@ -203,7 +203,7 @@ def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None
     assert "1 patient seemed to be gone from Cliniko" in words
 
 
-def test_screen_readers_hear_every_quarter_only(card: Card, cast: Cast) -> None:
+def test_screen_readers_hear_every_quarter_only(card: Card) -> None:
     (shown,) = Parsed(card().text).having(id="sync-card")
     assert shown["data-announce"] == "Full sync: 50 percent"
 

@@ -58,7 +58,7 @@ def events() -> list[AuditEvent]:
 
 
 @on_both
-def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: Cast) -> None:
+def test_an_event_says_who_did_what_to_what_and_by_which_way(cast: Cast) -> None:
     way = origins.current.set(
         origins.Origin(origins.Way.API, ip="192.0.2.7", request_id="a-request")
     )
@@ -84,7 +84,7 @@ def test_an_event_says_who_did_what_to_what_and_by_which_way(app: Flask, cast: C
 
 
 @on_both
-def test_an_event_stands_or_falls_with_its_change(app: Flask, cast: Cast) -> None:
+def test_an_event_stands_or_falls_with_its_change(cast: Cast) -> None:
     def half_a_change() -> None:
         with transaction():
             audit.record(Event.SIGNED_OUT, actor=cast.bob)
@@ -179,7 +179,7 @@ def test_a_tail_that_was_cut_off_with_its_traces_is_found_by_an_anchor(chain: in
 
 
 def test_the_log_has_the_end_of_each_chain_that_has_grown(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_anchors, "_told", {})
 

@@ -43,7 +43,7 @@ def keys(feed: feed_of.Feed) -> list[str]:
     return [change.cliniko_patient_id for change, _ in feed.rows]
 
 
-def test_it_goes_on_where_it_was_left(app: Flask, cast: Cast) -> None:
+def test_it_goes_on_where_it_was_left(cast: Cast) -> None:
     five(cast.surf)
     store(cast.northside, record(9, "Not", "ours"))
 
@@ -57,7 +57,7 @@ def test_it_goes_on_where_it_was_left(app: Flask, cast: Cast) -> None:
     assert (end.rows, end.next_cursor, end.has_more) == ([], 5, False)
 
 
-def test_each_change_leads_to_the_patient(app: Flask, cast: Cast) -> None:
+def test_each_change_leads_to_the_patient(cast: Cast) -> None:
     five(cast.surf)
     ((change, patient_id),) = feed_of.feed(cast.surf, cursor=2, limit=1).rows
 
@@ -65,7 +65,7 @@ def test_each_change_leads_to_the_patient(app: Flask, cast: Cast) -> None:
     assert patient.cliniko_patient_id == change.cliniko_patient_id == "3"
 
 
-def test_nothing_old_is_missed_without_a_word(app: Flask, cast: Cast) -> None:
+def test_nothing_old_is_missed_without_a_word(cast: Cast) -> None:
     five(cast.surf)
     store(cast.northside, record(1, "A", "B"), seen_at=MORNING.replace(day=1))
 
@@ -81,9 +81,7 @@ def test_nothing_old_is_missed_without_a_word(app: Flask, cast: Cast) -> None:
     assert feed_of.feed(cast.northside, cursor=1, limit=9).next_cursor == 1
 
 
-def test_many_old_ones_go_a_few_at_a_time(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_old_ones_go_a_few_at_a_time(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_of, "_AT_ONCE", 2)
     five(cast.surf)
 
@@ -93,7 +91,7 @@ def test_many_old_ones_go_a_few_at_a_time(
     assert feed_of.feed(cast.surf, cursor=5, limit=9).rows == []
 
 
-def test_a_cursor_that_was_never_given_is_refused(app: Flask, cast: Cast) -> None:
+def test_a_cursor_that_was_never_given_is_refused(cast: Cast) -> None:
     """As after an older backup was restored: to go on from there would leave changes out."""
     five(cast.surf)
 
@@ -101,7 +99,7 @@ def test_a_cursor_that_was_never_given_is_refused(app: Flask, cast: Cast) -> Non
         feed_of.feed(cast.surf, cursor=6, limit=9)
 
 
-def test_a_forgotten_patient_leaves_nothing_and_the_others_go_on(app: Flask, cast: Cast) -> None:
+def test_a_forgotten_patient_leaves_nothing_and_the_others_go_on(cast: Cast) -> None:
     five(cast.surf)
     store(cast.northside, record(3, "A", "B"))
 
@@ -113,7 +111,7 @@ def test_a_forgotten_patient_leaves_nothing_and_the_others_go_on(app: Flask, cas
     assert keys(feed_of.feed(cast.northside, cursor=None, limit=9)) == ["3"]
 
 
-def test_a_sync_and_a_patient_have_their_own(app: Flask, cast: Cast) -> None:
+def test_a_sync_and_a_patient_have_their_own(cast: Cast) -> None:
     store(cast.surf, record(1, "A", "B"), record(2, "C", "D"))
     log = store(cast.surf, record(1, "A", "Z"), record(3, "E", "F"))
     patient = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "1")).one()
@@ -175,7 +173,7 @@ def test_a_reader_misses_nothing_while_two_write(app: Flask, cast: Cast) -> None
     assert len(seen) >= 2 * rounds
 
 
-def test_a_writer_that_gives_up_leaves_no_gap(app: Flask, cast: Cast) -> None:
+def test_a_writer_that_gives_up_leaves_no_gap(cast: Cast) -> None:
     log_id = make_log(cast.surf).id
 
     def note(key: str, *, then: Callable[[], None] = lambda: None) -> None:

@@ -71,7 +71,7 @@ def test_one_that_was_lost_just_after_its_use_fails_once_and_no_more(app: Flask)
 
 
 def test_a_connection_in_steady_use_is_not_asked_whether_it_lives(
-    app: Flask, ping: Mock, monkeypatch: pytest.MonkeyPatch
+    ping: Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
         one()

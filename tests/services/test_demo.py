@@ -26,6 +26,6 @@ def test_the_demo_is_seeded_once_and_its_password_shown_once(app: Flask) -> None
     assert credentials.decrypt(clinic.id, clinic.encrypted_api_key or "") == DEMO_CLINIKO_KEY
 
 
-def test_the_demo_stays_out_of_a_real_system(app: Flask, cast: Cast) -> None:
+def test_the_demo_stays_out_of_a_real_system(cast: Cast) -> None:
     with pytest.raises(AppError):
         demo.seed()

@@ -83,9 +83,7 @@ def test_a_key_of_a_strange_form_is_refused_without_repeating_it(key: str, cast:
     assert key not in refusal.value.message
 
 
-def test_a_connection_test_tells_the_account_and_the_patients(
-    cast: Cast, cliniko: Simulator
-) -> None:
+def test_a_connection_test_tells_the_account_and_the_patients(cast: Cast) -> None:
     report = connection.test_connection(cast.surf, actor=cast.bob)
 
     assert (report.account.id, report.account.name) == ("12345", "Surf Rehab")
@@ -134,7 +132,7 @@ def test_a_clinic_without_a_key_cannot_be_tested(cast: Cast) -> None:
         connection.test_connection(organizations.add("Keyless"), actor=None)
 
 
-def test_the_key_of_another_account_is_refused(cast: Cast, cliniko: Simulator) -> None:
+def test_the_key_of_another_account_is_refused(cast: Cast) -> None:
     connection.test_connection(cast.surf, actor=cast.bob)
     before = cast.surf.encrypted_api_key
 
@@ -144,7 +142,7 @@ def test_the_key_of_another_account_is_refused(cast: Cast, cliniko: Simulator) -
     assert cast.surf.encrypted_api_key == before
 
 
-def test_a_key_that_cliniko_refuses_is_not_stored(cast: Cast, cliniko: Simulator) -> None:
+def test_a_key_that_cliniko_refuses_is_not_stored(cast: Cast) -> None:
     with pytest.raises(AuthFailed):
         organizations.replace_key(cast.surf, "unknown-au1")
     assert credentials.decrypt(cast.surf.id, cast.surf.encrypted_api_key or "") == SURF_KEY

@@ -10,7 +10,6 @@ from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import update
 
-from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.conftest import CREDENTIALS_KEY
 from webapp.clock import now
@@ -122,7 +121,7 @@ def test_what_no_key_opens_stays_as_it_is_and_is_counted(app: Flask, cast: Cast)
 
 
 def test_a_key_saved_while_the_rotation_reads_is_kept(
-    app: Flask, cast: Cast, cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app.config["CREDENTIALS_KEYS"] = [NEWER, CREDENTIALS_KEY]
     saved = seal(Purpose.CLINIKO_KEY, cast.surf.id, "another-key-au1")

@@ -21,7 +21,7 @@ from webapp.services import people, tokens
 from webapp.services.audit import Event
 
 
-def test_a_token_names_its_owner(app: Flask, cast: Cast) -> None:
+def test_a_token_names_its_owner(cast: Cast) -> None:
     token, _ = tokens.issue(cast.bob)
 
     assert tokens.row_of(token).user is cast.bob
@@ -48,11 +48,11 @@ def test_whoever_was_signed_out_meanwhile_gets_none(cast: Cast) -> None:
     assert db.session.scalar(select(func.count()).select_from(ApiToken)) == 0
 
 
-def test_no_two_tokens_are_the_same(app: Flask, cast: Cast) -> None:
+def test_no_two_tokens_are_the_same(cast: Cast) -> None:
     assert tokens.issue(cast.bob)[0] != tokens.issue(cast.bob)[0]
 
 
-def test_a_token_lasts_an_hour_unless_said_otherwise(app: Flask, cast: Cast) -> None:
+def test_a_token_lasts_an_hour_unless_said_otherwise(cast: Cast) -> None:
     start = now()
     hour, _ = tokens.issue(cast.bob)
     day, _ = tokens.issue(cast.bob, lifetime=timedelta(days=1))
@@ -65,7 +65,7 @@ def test_a_token_lasts_an_hour_unless_said_otherwise(app: Flask, cast: Cast) -> 
             tokens.row_of(hour)
 
 
-def test_no_token_lasts_longer_than_a_year(app: Flask, cast: Cast) -> None:
+def test_no_token_lasts_longer_than_a_year(cast: Cast) -> None:
     token, expires = tokens.issue(cast.bob, lifetime=timedelta(days=5000))
 
     assert expires - now().timestamp() <= timedelta(days=366).total_seconds()
@@ -80,7 +80,7 @@ def test_a_token_holds_no_secret(app: Flask, cast: Cast) -> None:
     assert cast.bob.email not in header_and_claims
 
 
-def test_a_name_stands_for_one_living_token(app: Flask, cast: Cast) -> None:
+def test_a_name_stands_for_one_living_token(cast: Cast) -> None:
     tokens.issue(cast.bob, name="report")
     with pytest.raises(ValidationError) as refusal:
         tokens.issue(cast.bob, name=" report ")
@@ -93,12 +93,12 @@ def test_a_name_stands_for_one_living_token(app: Flask, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 101, "a\0b", "a\u202eb"])
-def test_a_name_is_words(app: Flask, cast: Cast, name: str) -> None:
+def test_a_name_is_words(cast: Cast, name: str) -> None:
     with pytest.raises(ValidationError):
         tokens.issue(cast.bob, name=name)
 
 
-def test_nobody_revokes_the_token_of_another(app: Flask, cast: Cast) -> None:
+def test_nobody_revokes_the_token_of_another(cast: Cast) -> None:
     token, _ = tokens.issue(cast.bob, name="report")
     (row,) = tokens.of(cast.bob)
 
@@ -111,7 +111,7 @@ def test_nobody_revokes_the_token_of_another(app: Flask, cast: Cast) -> None:
         tokens.row_of(token)
 
 
-def test_its_use_is_noted_once_a_minute(app: Flask, cast: Cast) -> None:
+def test_its_use_is_noted_once_a_minute(cast: Cast) -> None:
     start = now().replace(microsecond=0)
     with time_machine.travel(start, tick=False) as clock:
         token, _ = tokens.issue(cast.bob, name="report")
@@ -128,7 +128,7 @@ def test_its_use_is_noted_once_a_minute(app: Flask, cast: Cast) -> None:
 
 
 def test_a_use_that_cannot_be_noted_does_no_harm(
-    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token, _ = tokens.issue(cast.bob)
 
@@ -139,7 +139,7 @@ def test_a_use_that_cannot_be_noted_does_no_harm(
     assert tokens.row_of(token).user.email == "bob@example.com"
 
 
-def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
+def test_what_has_expired_is_forgotten_in_time(cast: Cast) -> None:
     tokens.issue(cast.bob)
     tokens.issue(cast.bob, name="report", lifetime=timedelta(days=1))
     with time_machine.travel(now() + timedelta(days=2)):
@@ -152,7 +152,7 @@ def test_what_has_expired_is_forgotten_in_time(app: Flask, cast: Cast) -> None:
 
 
 @on_both
-def test_no_two_in_the_trail_have_one_id(app: Flask, cast: Cast) -> None:
+def test_no_two_in_the_trail_have_one_id(cast: Cast) -> None:
     with time_machine.travel(now(), tick=False) as clock:
         for _ in range(3):
             tokens.issue(cast.bob)
@@ -162,7 +162,7 @@ def test_no_two_in_the_trail_have_one_id(app: Flask, cast: Cast) -> None:
     assert rows() == 1
 
 
-def test_another_password_ends_them_in_the_list_too(app: Flask, cast: Cast) -> None:
+def test_another_password_ends_them_in_the_list_too(cast: Cast) -> None:
     token, _ = tokens.issue(cast.bob, name="report")
     people.set_password(cast.bob, "another good password")
 

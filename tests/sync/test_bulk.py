@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import event, select
 
 from tests.api.rows import MORNING, record, store
@@ -90,12 +89,12 @@ def as_stored() -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("records", [[FULL, EMPTY, *ODD], [EMPTY], [FULL]], ids=len)
-def test_what_was_told_is_stored(app: Flask, cast: Cast, records: list[PatientRecord]) -> None:
+def test_what_was_told_is_stored(cast: Cast, records: list[PatientRecord]) -> None:
     store(cast.surf, *records)
     assert as_stored() == {each.cliniko_patient_id: as_told(each) for each in records}
 
 
-def test_what_is_told_again_takes_the_place_of_what_was(app: Flask, cast: Cast) -> None:
+def test_what_is_told_again_takes_the_place_of_what_was(cast: Cast) -> None:
     store(cast.surf, *(record(10 + nth, "Before", "Before") for nth in range(len(ODD))))
     store(cast.surf, *ODD)
     assert as_stored() == {each.cliniko_patient_id: as_told(each) for each in ODD}
@@ -103,7 +102,7 @@ def test_what_is_told_again_takes_the_place_of_what_was(app: Flask, cast: Cast) 
     assert all({"first_name", "last_name"} <= {*each} for each in fields)
 
 
-def test_however_many_come_at_once_each_is_stored(app: Flask, cast: Cast) -> None:
+def test_however_many_come_at_once_each_is_stored(cast: Cast) -> None:
     store(cast.surf, *(record(number, f"Anna {number}", "Abel") for number in range(901)))
     first_names = {key: values[0] for key, values in as_stored().items()}
     assert first_names == {str(number): f"Anna {number}" for number in range(901)}
@@ -115,9 +114,7 @@ def test_a_value_that_would_move_others_to_another_row_is_refused() -> None:
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_patients_are_found_by_the_index_before_anybody_has_counted_them(
-    app: Flask, cast: Cast
-) -> None:
+def test_patients_are_found_by_the_index_before_anybody_has_counted_them(cast: Cast) -> None:
     store(cast.surf, *(record(number, "Anna", "Abel") for number in range(3_000)))
     asked: list[tuple[str, Any]] = []
 

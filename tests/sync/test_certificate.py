@@ -22,7 +22,7 @@ from webapp.sync.verify import verify
 Sync = Callable[..., SyncLog]
 
 
-def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync, cast: Cast) -> None:
+def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync) -> None:
     certificate = sync().progress["certificate"]
 
     assert certificate["in_step"]
@@ -74,7 +74,7 @@ def test_a_sync_that_an_earlier_release_began_without_a_secret_is_certified(
 
 
 def test_changes_while_reading_are_in_it(
-    sync: Sync, cast: Cast, cliniko: Simulator, surf_account: ClinikoAccount
+    sync: Sync, cliniko: Simulator, surf_account: ClinikoAccount
 ) -> None:
     sync()
     active, archived = surf_account.ids(State.ACTIVE), surf_account.ids(State.ARCHIVED)
@@ -100,7 +100,7 @@ def test_changes_while_reading_are_in_it(
 
 
 def test_an_attempt_that_goes_on_counts_nobody_twice(
-    begin: Callable[[], SyncLog], monkeypatch: pytest.MonkeyPatch, cast: Cast
+    begin: Callable[[], SyncLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = begin()
     with monkeypatch.context() as patch:

@@ -111,7 +111,7 @@ def test_where_nothing_changed_it_completes_with_nothing(synced: SyncLog, sync: 
 
 
 def test_what_is_read_again_is_not_written_again(
-    synced: SyncLog, sync: Sync, cast: Cast, surf_account: ClinikoAccount
+    synced: SyncLog, sync: Sync, surf_account: ClinikoAccount
 ) -> None:
     key = surf_account.ids(State.ACTIVE)[0]
     surf_account.edit(key, first_name="Another")
@@ -483,9 +483,7 @@ def test_who_is_expected_to_wait_how_long_goes_by_the_type(synced: SyncLog, cast
     assert history.expected_duration(cast.surf, CHANGED) == "1-7 seconds" != full
 
 
-def test_a_lost_sync_of_changes_is_handed_over_like_any_other(
-    synced: SyncLog, begin: Sync, app: Flask
-) -> None:
+def test_a_lost_sync_of_changes_is_handed_over_like_any_other(synced: SyncLog, begin: Sync) -> None:
     log = begin(CHANGED)
     with transaction():
         log.worker, log.lease_expires_at = "gone", now() - timedelta(seconds=1)

@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import select
 
 from simulator.account import ClinikoAccount
@@ -64,7 +63,7 @@ def deleted(key: int = 1) -> PatientRecord:
     ],
 )
 def test_an_update_names_the_fields_that_differ(
-    content: dict[str, Any], fields: list[str], app: Flask, cast: Cast
+    content: dict[str, Any], fields: list[str], cast: Cast
 ) -> None:
     store(cast.surf, patient())
     store(cast.surf, patient(**content))
@@ -88,12 +87,7 @@ def test_an_update_names_the_fields_that_differ(
     ],
 )
 def test_a_change_of_state_has_its_kind(
-    former: dict[str, Any],
-    latter: dict[str, Any],
-    kind: str,
-    fields: list[str],
-    app: Flask,
-    cast: Cast,
+    former: dict[str, Any], latter: dict[str, Any], kind: str, fields: list[str], cast: Cast
 ) -> None:
     store(cast.surf, patient(**former))
     store(cast.surf, patient(**latter))
@@ -101,7 +95,7 @@ def test_a_change_of_state_has_its_kind(
     assert written(cast.surf) == [("1", "added", []), ("1", kind, fields)]
 
 
-def test_who_is_deleted_and_comes_back_is_restored(app: Flask, cast: Cast) -> None:
+def test_who_is_deleted_and_comes_back_is_restored(cast: Cast) -> None:
     for each in (patient(), deleted(), patient(first_name="Liv")):
         store(cast.surf, each)
 
@@ -109,20 +103,20 @@ def test_who_is_deleted_and_comes_back_is_restored(app: Flask, cast: Cast) -> No
     assert kinds == [("added", []), ("deleted", []), ("restored", ["first_name"])]
 
 
-def test_a_tombstone_of_somebody_we_never_held_says_deleted(app: Flask, cast: Cast) -> None:
+def test_a_tombstone_of_somebody_we_never_held_says_deleted(cast: Cast) -> None:
     store(cast.surf, deleted())
 
     assert written(cast.surf) == [("1", "deleted", [])]
 
 
-def test_what_only_its_time_has_moved_is_no_change(app: Flask, cast: Cast) -> None:
+def test_what_only_its_time_has_moved_is_no_change(cast: Cast) -> None:
     store(cast.surf, patient(updated_at=MORNING))
     store(cast.surf, patient(updated_at=MORNING.replace(hour=12)))
 
     assert written(cast.surf) == [("1", "added", [])]
 
 
-def test_a_page_that_is_stored_twice_is_written_down_once(app: Flask, cast: Cast) -> None:
+def test_a_page_that_is_stored_twice_is_written_down_once(cast: Cast) -> None:
     log = make_log(cast.surf)
     target, page = Target(cast.surf.id, log.id, "au1"), RecordPage(1, [patient(), deleted(2)])
     counts = []
@@ -134,7 +128,7 @@ def test_a_page_that_is_stored_twice_is_written_down_once(app: Flask, cast: Cast
     assert [sum(each.kinds.values()) for each in counts] == [2, 0]
 
 
-def test_positions_count_each_clinics_changes_from_one(app: Flask, cast: Cast) -> None:
+def test_positions_count_each_clinics_changes_from_one(cast: Cast) -> None:
     for organization in (cast.surf, cast.northside, cast.surf):
         store(organization, *(record(n, "A", "B") for n in range(1, 3)))
         store(organization, *(record(n, "C", "D") for n in range(1, 3)))
@@ -151,16 +145,14 @@ def test_positions_count_each_clinics_changes_from_one(app: Flask, cast: Cast) -
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # SQLite takes any text
-def test_a_record_that_the_database_refuses_changes_nothing(app: Flask, cast: Cast) -> None:
+def test_a_record_that_the_database_refuses_changes_nothing(cast: Cast) -> None:
     good, bad = record(1, "Olivia", "Nguyen"), record(2, "Ann\x00", "Lee")
     store(cast.surf, good, bad)
 
     assert written(cast.surf) == [("1", "added", [])]
 
 
-def test_the_first_sync_adds_everybody_and_says_so(
-    sync: Sync, cast: Cast, surf_account: ClinikoAccount
-) -> None:
+def test_the_first_sync_adds_everybody_and_says_so(sync: Sync, cast: Cast) -> None:
     log = sync()
 
     changes = log.progress["changes"]
@@ -193,7 +185,7 @@ def test_the_counts_are_what_is_written_down(
     assert log.progress["changes"] == told.to_json()
 
 
-def test_what_was_in_the_fields_is_never_written_down(app: Flask, cast: Cast) -> None:
+def test_what_was_in_the_fields_is_never_written_down(cast: Cast) -> None:
     store(cast.surf, patient(email="canary@example.com"))
     store(cast.surf, patient(first_name="Canary", email="other@example.com"))
 
@@ -203,7 +195,7 @@ def test_what_was_in_the_fields_is_never_written_down(app: Flask, cast: Cast) ->
 
 
 def test_a_change_is_written_down_though_another_copy_of_the_record_cannot_be_read(
-    app: Flask, cast: Cast
+    cast: Cast,
 ) -> None:
     """Where two ranges meet a patient is read twice, and may be edited in between."""
     store(cast.surf, patient())

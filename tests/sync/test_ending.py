@@ -82,9 +82,7 @@ def test_a_sync_that_changes_nobody_tells_of_no_changes(sync: Sync) -> None:
     assert events == ["sync.completed", "patients.changed", "sync.completed"]
 
 
-def test_a_second_sync_leads_to_its_own_changes(
-    sync: Sync, cast: Cast, surf_account: ClinikoAccount
-) -> None:
+def test_a_second_sync_leads_to_its_own_changes(sync: Sync, surf_account: ClinikoAccount) -> None:
     sync()
     (patient_id, *_) = surf_account.ids()
     surf_account.edit(patient_id, first_name="Anew")
@@ -136,7 +134,7 @@ def test_one_whose_worker_is_lost_is_told_once_by_whoever_finds_it(begin: Sync, 
     assert message["data"]["error_code"] == "SYNC_INTERRUPTED"
 
 
-def test_a_start_that_finds_a_dead_one_tells_of_it(begin: Sync, cast: Cast) -> None:
+def test_a_start_that_finds_a_dead_one_tells_of_it(begin: Sync) -> None:
     dead = begin()
     abandon(dead)
     begin()

@@ -61,9 +61,7 @@ def test_seven_requests_read_602_active_patients(sync: Sync, cliniko: Simulator)
     assert len(cliniko.requests) <= 15
 
 
-def test_a_merged_patient_knows_the_survivor(
-    sync: Sync, cast: Cast, surf_account: ClinikoAccount
-) -> None:
+def test_a_merged_patient_knows_the_survivor(sync: Sync, cast: Cast) -> None:
     sync()
 
     merged = patients.find(cast.surf, patients.PatientFilter(PatientState.MERGED), limit=10)
@@ -133,7 +131,7 @@ def test_a_deleted_patient_keeps_what_we_knew(
 
 
 def test_a_deleted_patient_who_can_be_read_again_counts_as_read(
-    sync: Sync, cast: Cast, surf_account: ClinikoAccount
+    sync: Sync, surf_account: ClinikoAccount
 ) -> None:
     sync()
     gone = surf_account.ids(State.ACTIVE)[5]
@@ -292,7 +290,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED.keys())
 def test_one_bad_record_never_sinks_its_page(
-    content: dict[str, object], sync: Sync, cast: Cast, surf_account: ClinikoAccount
+    content: dict[str, object], sync: Sync, surf_account: ClinikoAccount
 ) -> None:
     bad = surf_account.ids(State.ACTIVE)[150]
     surf_account.edit(bad, **content)
@@ -487,9 +485,7 @@ def test_a_record_without_an_id_alone_on_its_page_fails_alone(
     assert (log.status, log.records_failed) == ("completed", 1)
 
 
-def test_the_key_of_another_account_stores_nobody(
-    sync: Sync, cast: Cast, cliniko: Simulator
-) -> None:
+def test_the_key_of_another_account_stores_nobody(sync: Sync, cast: Cast) -> None:
     sync()
     before = copy_of(cast.surf)
     with transaction():
@@ -718,7 +714,7 @@ def test_a_worker_that_was_replaced_writes_nothing_any_more(
 
 
 def test_most_records_malformed_means_that_their_form_has_changed(
-    sync: Sync, cast: Cast, cliniko: Simulator, surf_account: ClinikoAccount
+    sync: Sync, surf_account: ClinikoAccount
 ) -> None:
     for somebody in surf_account.ids(State.ACTIVE)[:400]:
         surf_account.edit(somebody, first_name=["a", "list"])
@@ -728,9 +724,7 @@ def test_most_records_malformed_means_that_their_form_has_changed(
     assert (log.status, log.error_code) == ("failed", "CLINIKO_BAD_RESPONSE")
 
 
-def test_a_sync_that_takes_too_long_is_ended_in_words(
-    begin: Callable[..., SyncLog], cast: Cast, cliniko: Simulator
-) -> None:
+def test_a_sync_that_takes_too_long_is_ended_in_words(begin: Callable[..., SyncLog]) -> None:
     log = begin()
     with transaction():
         log.started_at = now() - timedelta(minutes=16)
@@ -743,7 +737,7 @@ def test_a_sync_that_takes_too_long_is_ended_in_words(
 
 @ABOUT_ANSWERS
 def test_a_start_by_a_clock_that_is_ahead_gives_no_more_time(
-    begin: Callable[..., SyncLog], cliniko: Simulator, monkeypatch: pytest.MonkeyPatch
+    begin: Callable[..., SyncLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = begin()
     with transaction():

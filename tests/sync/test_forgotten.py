@@ -129,11 +129,7 @@ def test_a_change_in_cliniko_does_not_bring_them_back(
 
 
 def test_a_worker_that_takes_over_leaves_them_out_too(
-    cast: Cast,
-    begin: Sync,
-    cliniko: Simulator,
-    active: str,
-    monkeypatch: pytest.MonkeyPatch,
+    cast: Cast, begin: Sync, active: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = begin()
     calls = iter(range(100))
@@ -279,7 +275,7 @@ def test_they_stay_forgotten_when_the_encryption_keys_rotate(
 
 
 def test_without_the_key_that_hides_them_no_sync_stores_anybody(
-    app: Flask, cast: Cast, sync: Sync, active: str
+    cast: Cast, sync: Sync, active: str
 ) -> None:
     with transaction() as session:
         session.get_one(Organization, cast.surf.id).forgetting_key = "rubbish"

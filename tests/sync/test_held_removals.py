@@ -96,7 +96,7 @@ def test_who_is_held_is_listed_with_the_sync(sync: Sync, gone: list[str], cast: 
 
 
 def test_the_next_sync_makes_the_list_anew_and_keeps_since_when(
-    sync: Sync, gone: list[str], cast: Cast, surf_account: ClinikoAccount
+    sync: Sync, gone: list[str], surf_account: ClinikoAccount
 ) -> None:
     first = sync()
     since = {row.cliniko_patient_id: row.held_since for _, row in held.find(first, limit=99).rows}
@@ -443,7 +443,7 @@ def test_who_could_not_be_asked_about_counts_among_the_many(
 
 
 def test_a_decision_changes_the_version_that_pollers_compare(
-    sync: Sync, gone: list[str], cast: Cast, cliniko: Simulator
+    sync: Sync, gone: list[str], cast: Cast
 ) -> None:
     """Even where the newest sync is another one than that which was decided about."""
     log = sync()
@@ -479,7 +479,7 @@ def test_two_clinics_are_decided_about_apart(sync: Sync, gone: list[str], cast: 
 
 
 def test_a_sync_that_fails_leaves_the_list_as_it_was(
-    sync: Sync, gone: list[str], cast: Cast, cliniko: Simulator
+    sync: Sync, gone: list[str], cliniko: Simulator
 ) -> None:
     log = sync()
     cliniko.faults.add("status", on="/patients", status=403, times=None)

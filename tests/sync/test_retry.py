@@ -180,9 +180,7 @@ def test_a_retry_says_nothing_about_the_clinic(
     assert cast.surf.cliniko_patients == 602
 
 
-def test_a_retry_uses_up_nobodys_window_and_waits_for_none(
-    cast: Cast, surf_account: ClinikoAccount
-) -> None:
+def test_a_retry_uses_up_nobodys_window_and_waits_for_none(cast: Cast) -> None:
     def press(operation_type: OperationType) -> SyncLog:
         log = start_sync(cast.surf, operation_type, actor=cast.bob, origin=SyncOrigin.DASHBOARD)
         engine.run(log.id, 1, worker="test")

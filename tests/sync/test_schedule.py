@@ -360,7 +360,7 @@ with app.app_context():
 
 
 def test_four_processes_start_a_hundred_clinics_once_each(
-    app: Flask, cast: Cast, environment: dict[str, str]
+    cast: Cast, environment: dict[str, str]
 ) -> None:
     clinics = many_due(100)
     with ExitStack() as running:

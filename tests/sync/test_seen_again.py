@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from flask import Flask
 from sqlalchemy import text
 
 from tests.support.processes import wait_until
@@ -24,7 +23,7 @@ def database() -> str:
     return "postgresql"
 
 
-def test_postgresql_keeps_the_new_version_beside_the_old_one(app: Flask, sync: Sync) -> None:
+def test_postgresql_keeps_the_new_version_beside_the_old_one(sync: Sync) -> None:
     sync()
     for times in (1, 2, 3):
         assert sync().status == "completed"

@@ -150,7 +150,7 @@ def test_a_failed_sync_gives_its_window_back(cast: Cast) -> None:
     assert press(cast).is_running
 
 
-def test_new_credentials_give_the_window_back(cast: Cast, cliniko: object) -> None:
+def test_new_credentials_give_the_window_back(cast: Cast) -> None:
     end(press(cast), SyncStatus.COMPLETED)
     organizations.replace_key(cast.surf, SURF_KEY)
 

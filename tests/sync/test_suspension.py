@@ -188,7 +188,7 @@ def test_its_account_can_be_added_again_as_another_clinic(
 
 
 def test_other_clinics_do_not_notice(
-    cast: Cast, sync_of: Callable[[Organization], SyncLog], cliniko: Simulator
+    cast: Cast, sync_of: Callable[[Organization], SyncLog]
 ) -> None:
     suspension.disable(cast.surf, actor=cast.alice)
     suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)

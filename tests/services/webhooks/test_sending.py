@@ -439,7 +439,7 @@ def test_no_transaction_is_open_while_the_receiver_thinks(
 
 
 def test_a_dead_receiver_keeps_nobody_waiting(
-    app: Flask, there: Receiver, cast: Cast, endpoint: WebhookEndpoint
+    there: Receiver, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:
     """A hundred messages wait for one who does not answer, and one for somebody who does."""
     other, _ = endpoints.add(cast.northside, there.url, SUBSCRIBABLE, actor=None)
