@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from config import addresses, forms, keys
+from config.addresses import CLINIKO_API_URL as CLINIKO_API_URL
 from config.addresses import SIMULATOR_NOTE as SIMULATOR_NOTE
 from config.addresses import redis_socket as redis_socket
 from config.breached import breached_passwords

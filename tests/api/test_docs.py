@@ -16,8 +16,7 @@ from webapp.api.openapi import document, operations
 from webapp.api.reference import with_code
 from webapp.errors import ErrorCode
 from webapp.models import ChangeKind
-from webapp.services import retention
-from webapp.services.webhooks import retries
+from webapp.services import retention, retries
 from webapp.sync.lease import QUEUE_LIMIT
 from webapp.sync.recovery import NEVER_PICKED_UP, OUT_OF_REACH
 
