@@ -252,6 +252,17 @@ def test_a_list_with_nobody_in_it_is_looked_at_again(
     assert page.total_entries == len(account.ids(State.ACTIVE))
 
 
+def test_a_list_that_promises_somebody_and_shows_nobody_is_no_answer(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    """A clinic of less than a page has no link to a next one that would give it away."""
+    for key, value in {"patients": [], "total_entries": 7, "links": {}}.items():
+        simulator.faults.add("replaced_value", key=key, value=value, times=9)
+
+    with pytest.raises(BadResponse):
+        read_on(client, IdRange(Listing.ACTIVE), 0)
+
+
 def test_what_stays_empty_is_believed_after_the_third_answer(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:

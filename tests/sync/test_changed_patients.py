@@ -138,6 +138,33 @@ def test_a_long_list_of_changes_is_read_to_its_end(
     assert (log.progress["patients_found"], log.progress["current_page"]) == (350, 6)
 
 
+@pytest.mark.parametrize("list_of", [State.ACTIVE, State.ARCHIVED])
+def test_one_answer_that_nobody_stands_there_ends_no_list_of_changes(
+    list_of: State,
+    synced: SyncLog,
+    sync: Sync,
+    in_step: InStep,
+    cliniko: Simulator,
+    surf_account: ClinikoAccount,
+) -> None:
+    """The next sync would ask only for what is newer."""
+    if list_of is State.ARCHIVED:
+        surf_account.archive(*surf_account.ids(State.ACTIVE)[:250])
+    keys = surf_account.ids(list_of)[:250]
+    for key in keys:
+        surf_account.edit(key, first_name="Everybody")
+    path = {State.ACTIVE: "/patients", State.ARCHIVED: "/patients/archived"}[list_of]
+    for name, value in {"patients": [], "total_entries": 0, "links": {}}.items():
+        asked = {"on": path, "query": f"id:>{keys[99]}"}
+        cliniko.faults.add("replaced_value", key=name, value=value, times=1, **asked)
+
+    log = sync(CHANGED)
+
+    assert log.status == "completed", log.error_message
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert in_step()
+
+
 def test_many_records_that_cannot_be_read_hide_no_others(
     synced: SyncLog, sync: Sync, cast: Cast, surf_account: ClinikoAccount
 ) -> None:

@@ -105,15 +105,35 @@ def test_after_three_losses_a_sync_is_closed(begin: Begin) -> None:
     assert "3 times" in (log.error_message or "")
 
 
+def look_twice() -> None:
+    """As a worker does within a few seconds."""
+    for _ in range(2):
+        recovery.recover_stale_syncs()
+
+
 def test_a_sync_that_redis_lost_is_queued_again(begin: Begin, redis_url: str) -> None:
     log = waits_since(begin(), timedelta(seconds=30))
     Redis.from_url(redis_url).flushdb()
 
-    recovery.recover_stale_syncs()
+    look_twice()
 
     db.session.expire_all()
     assert log.status == "running"
     assert queue.is_queued(log.id, log.attempt)
+
+
+def test_a_sync_that_a_worker_has_just_taken_from_the_queue_is_left_to_it(begin: Begin) -> None:
+    log = waits_since(begin(), timedelta(seconds=30))
+    queue.redis_connection().flushdb()  # as if it were taken, and not begun yet
+
+    recovery.recover_stale_syncs()
+    db.session.expire_all()
+    assert (log.attempt, log.worker) == (1, None)
+
+    assert lease.claim(log.id, 1, "the worker that took it") is not None
+    recovery.recover_stale_syncs()
+    db.session.expire_all()
+    assert (log.attempt, log.worker) == (1, "the worker that took it")
 
 
 def test_a_redis_that_takes_nothing_uses_up_no_attempts(begin: Begin) -> None:
@@ -129,7 +149,7 @@ def test_a_redis_that_takes_nothing_uses_up_no_attempts(begin: Begin) -> None:
         redis.config_set("maxmemory", 0)
     db.session.expire_all()
     assert (log.status, log.attempt) == ("running", 1)
-    recovery.recover_stale_syncs()
+    look_twice()
 
     db.session.expire_all()
     assert log.attempt == 2
@@ -206,7 +226,7 @@ def test_what_redis_lost_comes_in_its_old_order(
     logs = [waits_since(log, timedelta(seconds=30)) for log in (sync_log_of_northside, begin())]
     Redis.from_url(redis_url).flushdb()
 
-    recovery.recover_stale_syncs()
+    look_twice()
 
     waiting = queue._queue().get_job_ids()
     assert waiting == [f"sync-{log.id}-2" for log in logs]
@@ -297,8 +317,10 @@ def test_a_sync_that_a_worker_has_just_begun_is_not_taken_from_it(
         lease.claim(log_id, 1, "somebody")
         return False
 
-    monkeypatch.setattr(recovery, "is_queued", claimed_meanwhile)
     recovery.recover_stale_syncs()
+    monkeypatch.setattr(recovery, "is_queued", claimed_meanwhile)
+    queue.redis_connection().flushdb()
+    look_twice()
 
     db.session.expire_all()
     assert (log.attempt, log.worker) == (1, "somebody")

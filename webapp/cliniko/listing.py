@@ -9,7 +9,7 @@ record that slipped between two pages because the list moved is found by one mor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -128,12 +128,12 @@ def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
     return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
 
 
-def read_last(client: Cliniko, listing: Listing) -> Page:
+def read_last(client: Cliniko, listing: Listing, filters: Sequence[str] = ()) -> Page:
     """The page with whoever has the highest id, alone, asked for in the opposite order.
 
     Raises ClinikoError.
     """
-    return client.get_page(listing, per_page=1, sort="id:desc")
+    return client.get_page(listing, per_page=1, filters=filters, sort="id:desc")
 
 
 def highest_id(last: Page) -> int | None:
@@ -157,7 +157,8 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
         if not _looks_cut_off(page, part):
             break
         page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
-    if not page.records and page.next_url is not None:
+    from_the_first = not filters  # whoever is promised there is in no other page
+    if not page.records and (page.next_url is not None or (from_the_first and page.total_entries)):
         raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
     answer = _by_id(page, after=after, at_end=_is_end(page))
     if not answer.in_order:

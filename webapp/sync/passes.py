@@ -23,7 +23,6 @@ from webapp.cliniko.listing import (
     IdRange,
     OrderIgnored,
     RangeStart,
-    goes_up,
     read_last,
     read_on,
     read_start,
@@ -118,8 +117,7 @@ class Passes:
         for part, each in zip(parts, asked, strict=True):
             try:
                 first = reader.answer(each)
-                if part.listing is Listing.ACTIVE and not goes_up(first, counted):
-                    raise OrderIgnored(part.listing)
+                reader.close(part, first)
                 begun.append((part, first))
                 pages.append(first)
             except OrderIgnored:

@@ -173,6 +173,16 @@ class Reader:
             parts.append((IdRange(listing, first_id - 1, until), found[first_id]))
         return parts
 
+    def close(self, part: IdRange, first: IdPage) -> None:
+        """Let a range that goes on behind its first page end with its highest id, or nobody would
+        notice if it ended too early. Raises OrderIgnored."""
+        if first.ends:
+            return
+        last = self.answer(self.put(partial(read_last, self._client, part.listing, part.filters)))
+        if not goes_up(first, last):
+            raise OrderIgnored(part.listing)
+        part.until = highest_id(last)
+
     def walk(self, parts: list[Part]) -> Iterator[list[tuple[IdRange, IdPage]]]:
         """Every page of some ranges, as they come and a few together that came together; within a
         range in order.

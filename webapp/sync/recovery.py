@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
+from flask import current_app
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -39,7 +41,7 @@ MOST_TROUBLES_IN_A_ROW = 3
 
 # A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
 LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
-
+_MISSED = "syncs_missed_in_the_queue"  # at the last look of this process
 
 CANCELLED = Closing(ErrorCode.SYNC_CANCELLED, f"The sync was cancelled. {WHAT_IS_KEPT}")
 LOST = Closing(
@@ -107,13 +109,20 @@ def recover_stale_syncs() -> list[int]:
         with look.at(sync_log_id=log_id):
             if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
                 handed_over.append(log_id)
+    known: dict[str, Any] = current_app.extensions
+    missed_before, missed = known.get(_MISSED, set()), set()
     for log_id, attempt in _waiting_long():
         # A new attempt, for Redis may still hold a broken job under the name of this one.
         with look.at(sync_log_id=log_id):
             if settle(log_id) is not None or is_queued(log_id, attempt):
                 continue
+            missed.add((log_id, attempt))
+            # What is missed for the first time a worker may just have taken to begin with it.
+            if (log_id, attempt) not in missed_before:
+                continue
             if is_reachable():  # else attempts would be used up that no worker hears of
                 hand_over(log_id, attempt, interrupted=False, unclaimed=True)
+    known[_MISSED] = missed
     return handed_over
 
 
