@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from tests.api.rows import record, store
+from tests.api.rows import make_log, record, store
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
@@ -86,8 +86,8 @@ def test_an_admin_sees_all_a_manager_their_clinic_a_viewer_nothing(
         assert f"{person}@example.com" in words
     assert "Northside Physio" in words
     words = text_of(bob.get(path))
-    assert "bob@example.com manager looked at a patient: patient 1" in words
-    assert "alice@example.com admin looked at a patient: patient 2" in words
+    assert "bob@example.com manager looked at a patient patient 1" in words
+    assert "alice@example.com admin looked at a patient patient 2" in words
     assert "vera@example.com viewer was denied access asked VIEW_PATIENTS" in words
     assert "charlie@example.com" not in words
     assert bob.get("/audit").status_code == 403
@@ -157,6 +157,15 @@ def test_the_days_of_a_clinics_page_are_its_own(
     assert ("Nothing matches" in words) != shown
 
 
+@pytest.mark.usefixtures("noon")
+def test_a_file_is_called_by_the_day_of_the_page(alice: Visitor, cast: Cast, path: str) -> None:
+    cast.surf.time_zone = "Pacific/Kiritimati"
+    db.session.commit()
+    for address, day in ((path, now() + timedelta(days=1)), ("/audit", now())):
+        name = alice.post(f"{address}/export").headers["Content-Disposition"]
+        assert name.endswith(f'"audit-{day:%Y-%m-%d}.csv"')
+
+
 @pytest.mark.parametrize("query", ["event=odd", "since=soon", "clinic=x", "before=x", "result=1"])
 def test_nonsense_is_refused(alice: Visitor, query: str) -> None:
     assert alice.get(f"/audit?{query}").status_code == 400
@@ -172,8 +181,7 @@ def test_what_is_recorded_meanwhile_moves_no_page(bob: Visitor, cast: Cast, path
     address = f"{path}?event=patients:viewed"
     while address:
         page = Parsed(bob.get(address).text)
-        links = (found.get("href") or "" for tag, found in page.tags if tag == "a")
-        seen += [href.rpartition("/")[2] for href in links if "/patients/" in href]
+        seen += re.findall("looked at a patient patient ([0-9]+)", page.text)
         audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject="patient 999")
         address = next((found["href"] or "" for found in page.having(rel="next")), "")
     assert seen == [str(number) for number in range(120, 0, -1)]
@@ -329,10 +337,24 @@ def test_a_patient_who_was_forgotten_and_a_clinic_that_was_deleted_lead_nowhere(
     assert "had a patient forgotten patient 1" in text_of(bob.get(path))
     assert Parsed(bob.get(path).text).having(href=patient) == []
     audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject="patient 2")
+    store(cast.surf, record(2, "Mia", "Chen"))
     patient = f"/clinics/{cast.surf.id}/patients/2"
     assert Parsed(alice.get("/audit").text).having(href=patient)
     alice.post(f"/clinics/{cast.surf.id}/settings/delete", confirmation="Surf Rehab")
     assert Parsed(alice.get("/audit").text).having(href=patient) == []
+
+
+def test_whoever_and_whatever_is_there_no_more_leads_nowhere(
+    alice: Visitor, cast: Cast, path: str
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    store(cast.northside, record(2, "Isla", "Northside"))
+    log = make_log(cast.surf)
+    for subject in ("patient 1", "patient 2", "patient 3", f"sync {log.id}", "sync 99", "sync"):
+        audit.note(Event.PATIENT_VIEWED, organization_id=cast.surf.id, subject=subject)
+    for address in (path, "/audit"):
+        links = re.findall(r"/clinics/1/((?:patients|syncs)/\d+)", alice.get(address).text)
+        assert links == [f"syncs/{log.id}", "patients/1"]
 
 
 def test_patients_that_were_looked_at_lead_to_their_page(
@@ -385,4 +407,4 @@ def test_who_looked_at_a_patient_before_they_were_forgotten_is_found_by_the_numb
     assert bob.post(f"/clinics/{cast.surf.id}/patients/1/forget").status_code == 303
     words = text_of(bob.get(f"{path}?patient=1"))
     assert "had a patient forgotten patient 1" in words
-    assert "looked at a patient: patient 1" in words
+    assert "looked at a patient patient 1" in words

@@ -6,6 +6,7 @@ import csv
 import io
 import tracemalloc
 from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -110,12 +111,21 @@ def test_all_patients_of_this_clinic_are_in_the_file(bob: Visitor, path: str) ->
 
 @pytest.mark.usefixtures("three")
 def test_the_file_tells_nothing_by_its_name_and_is_kept_nowhere_else(
-    bob: Visitor, path: str
+    bob: Visitor, cast: Cast, path: str
 ) -> None:
-    with time_machine.travel(now(), tick=False):
-        headers = bob.post(path).headers
-        today = now().date()
-    assert headers["Content-Disposition"] == f'attachment; filename="patients-{today}.csv"'
+    names = []
+    for zone in (
+        "Pacific/Kiritimati",
+        "Pacific/Pago_Pago",
+    ):  # between them it is never the same day
+        cast.surf.time_zone = zone
+        db.session.commit()
+        with time_machine.travel(now(), tick=False):
+            headers = bob.post(path).headers
+            today = now().astimezone(ZoneInfo(zone)).date()
+        names.append(headers["Content-Disposition"])
+        assert names[-1] == f'attachment; filename="patients-{today}.csv"'
+    assert names[0] != names[1]
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"

@@ -15,6 +15,7 @@ from webapp.auth.guards import organization_for, require_everywhere
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
 from webapp.errors import RateLimited, ValidationError
+from webapp.models import Organization
 from webapp.pages import audit_words, confirm, csv_file, parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.refused import refusal
@@ -43,12 +44,17 @@ def export_audit() -> ResponseReturnValue:
 
 @signed_in.get("/clinics/<org_id>/audit")
 def clinic_audit(org_id: str) -> str:
-    return _page(*_of_clinic(org_id, request.args))
+    return _page(*_of_clinic(_clinic(org_id), request.args))
 
 
 @signed_in.post("/clinics/<org_id>/audit/export")
 def export_clinic_audit(org_id: str) -> ResponseReturnValue:
-    return _file(*_of_clinic(org_id, request.form))
+    organization = _clinic(org_id)
+    return _file(*_of_clinic(organization, request.form), schedules.clock_of(organization))
+
+
+def _clinic(org_id: str) -> Organization:
+    return organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
 
 
 def _everywhere(source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
@@ -62,18 +68,21 @@ def _everywhere(source: parameters.Source) -> tuple[Callable[..., str], TrailFil
     return partial(render_template, "audit/index.html", clinics=names, fields=fields), asked
 
 
-def _of_clinic(org_id: str, source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
-    """The same for one clinic, which its address names."""
-    organization = organization_for(current_actor(), org_id, Action.VIEW_AUDIT)
+def _of_clinic(
+    organization: Organization, source: parameters.Source
+) -> tuple[Callable[..., str], TrailFilter]:
+    """The same for one clinic."""
     asked = _asked_for(source, organization.id, schedules.clock_of(organization))
     return partial(render_clinic, "audit/clinic.html", organization, fields=_fields(asked)), asked
 
 
 def _page(render: Callable[..., str], asked: TrailFilter, problem: str | None = None) -> str:
     before = parameters.number(request.args, "before") or None
+    found = audit_trail.find(asked, limit=PER_PAGE, before=before)
     return render(
         asked=asked,
-        found=audit_trail.find(asked, limit=PER_PAGE, before=before),
+        found=found,
+        there=audit_trail.still_there(found.events),
         before=before,
         problem=problem,
         events={each: audit_words.choice_words(each) for each in Event},
@@ -81,14 +90,16 @@ def _page(render: Callable[..., str], asked: TrailFilter, problem: str | None = 
     )
 
 
-def _file(render: Callable[..., str], asked: TrailFilter) -> ResponseReturnValue:
+def _file(
+    render: Callable[..., str], asked: TrailFilter, zone: tzinfo = UTC
+) -> ResponseReturnValue:
     """The password is asked for beside the button, as for the file of patients."""
     try:
         confirm.prove(request.form.get("current", ""))
         rows = audit_trail.export(asked, actor=current_actor())
     except (RateLimited, ValidationError) as error:
         return refusal(_page(render, asked, error.message), error)
-    return csv_file.attachment("audit", HEADS, map(_cells, rows))
+    return csv_file.attachment("audit", HEADS, map(_cells, rows), zone)
 
 
 def _asked_for(source: parameters.Source, chain: int | None, zone: tzinfo = UTC) -> TrailFilter:

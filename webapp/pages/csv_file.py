@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, tzinfo
 
 from flask import Response
 
@@ -29,11 +30,13 @@ def harmless(text: str) -> str:
     return _ACTS.sub(r"\1\2'", text)
 
 
-def attachment(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Response:
-    """A file to keep, called by this name and today's date. The rows are asked for while it is
-    sent, when the request has ended."""
+def attachment(
+    name: str, heads: Sequence[str], rows: Iterable[Sequence[str]], zone: tzinfo = UTC
+) -> Response:
+    """A file to keep, called by this name and today's date by this clock. The rows are asked for
+    while it is sent, when the request has ended."""
     answer = Response(_encoded(heads, rows), content_type="text/csv; charset=utf-8")
-    file = f"{name}-{now():%Y-%m-%d}.csv"
+    file = f"{name}-{now().astimezone(zone):%Y-%m-%d}.csv"
     answer.headers["Content-Disposition"] = f'attachment; filename="{file}"'
     return answer
 

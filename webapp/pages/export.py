@@ -18,6 +18,7 @@ from webapp.pages import confirm, csv_file, patients
 from webapp.pages.blueprints import signed_in
 from webapp.pages.refused import refusal
 from webapp.services import patient_export
+from webapp.services.schedules import clock_of
 
 HEADS = (
     *("Cliniko id", "First name", "Last name", "Preferred first name", "Born", "E-mail"),
@@ -41,7 +42,8 @@ def export_patients(org_id: str) -> ResponseReturnValue:
         page = patients.page_of(organization, criteria, problem=error.message)
         return refusal(page, error)
     patient_export.begin(export, actor=current_actor())
-    return csv_file.attachment("patients", HEADS, map(_cells, export.rows()))
+    rows = map(_cells, export.rows())
+    return csv_file.attachment("patients", HEADS, rows, clock_of(organization))
 
 
 def _cells(row: Any) -> list[str]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine, Select, func, select
 
 from webapp.errors import ValidationError
 from webapp.extensions import db, read_alone
-from webapp.models import AuditEvent, Organization, Patient, User
+from webapp.models import AuditEvent, Organization, Patient, SyncLog, User
 from webapp.services import audit
 from webapp.services.audit import Event, Result
 
@@ -68,6 +68,28 @@ def find(criteria: TrailFilter, *, limit: int, before: int | None = None) -> Tra
     rows = db.session.scalars(_asked(select(AuditEvent), criteria, before).limit(limit + 1)).all()
     events = list(rows[:limit])
     return TrailPage(events, _place(criteria, events[-1]) if len(rows) > limit else None)
+
+
+def still_there(events: Sequence[AuditEvent]) -> set[tuple[int, str]]:
+    """The patients and syncs that these events are about and that have a page: of which clinic, and
+    how the trail calls them."""
+    ids: dict[str, list[int]] = {"patient": [], "sync": []}
+    for event in events:
+        kind, _, number = (event.subject or "").partition(" ")
+        if kind in ids and number.isdigit():
+            ids[kind].append(int(number))
+    clinics = {event.chain for event in events}
+    patients = select(Patient.organization_id, Patient.id).where(
+        Patient.organization_id.in_(clinics), Patient.id.in_(ids["patient"])
+    )
+    syncs = select(SyncLog.organization_id, SyncLog.id).where(
+        SyncLog.organization_id.in_(clinics), SyncLog.id.in_(ids["sync"])
+    )
+    return {
+        (clinic, f"{kind} {number}")
+        for kind, query in (("patient", patients), ("sync", syncs))
+        for clinic, number in db.session.execute(query)
+    }
 
 
 def export(criteria: TrailFilter, *, actor: User) -> Iterator[Any]:
