@@ -169,7 +169,7 @@ def test_it_says_of_nobody_that_they_are_in_step_where_the_certificate_does_not(
     )
     assert "in step" not in words
     assert "100% 648 patients were read" in words
-    assert "not the same as what Cliniko has told" in words
+    assert "The stored copy differs from what Cliniko reported." in words
 
 
 def test_failed_records_are_told_apart_from_a_failed_sync(card: Card) -> None:

@@ -25,7 +25,7 @@ WHAT = {
     Event.RECOVERY_CODES_MADE: "New recovery codes were made for your account",
     Event.RECOVERY_CODE_USED: "A recovery code of your account was used",
     Event.ROLE_CHANGED: "The role of your account was changed",
-    Event.ADMIN_GRANTED: "Your account was made an admin's",
+    Event.ADMIN_GRANTED: "Your account was given the admin role",
     Event.PERSON_DEACTIVATED: "Your account was deactivated",
     Event.PERSON_ACTIVATED: "Your account was activated again",
 }
