@@ -287,6 +287,28 @@ def test_half_an_hour_after_the_password_a_file_asks_for_it_and_nothing_of_the_f
         assert not Parsed(alice.get(where).text).having(name="current")
 
 
+@pytest.mark.usefixtures("looks")
+def test_five_files_an_hour_of_whichever_clinic_are_enough_for_anybody(
+    alice: Visitor, bob: Visitor, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_trail, "MOST", 2)
+        assert alice.post("/audit/export").status_code == 422  # no file, and not counted
+    for where in (path, "/audit", path, "/audit", path):
+        assert alice.post(f"{where}/export").status_code == 200
+    for where in (path, "/audit"):
+        refused = alice.post(f"{where}/export")
+        assert refused.status_code == 429
+        assert "exported events of the audit trail 5 times within an hour" in text_of(refused)
+        assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+    db.session.rollback()
+    exported = AuditEvent.event == str(Event.AUDIT_EXPORTED)
+    assert len(db.session.scalars(select(AuditEvent).where(exported)).all()) == 5
+    # Files of patients are counted apart, and others have a count of their own.
+    assert alice.post(path.replace("audit", "patient-export")).status_code == 200
+    assert bob.post(f"{path}/export").status_code == 200
+
+
 def test_a_file_of_many_is_whole(bob: Visitor, cast: Cast, path: str) -> None:
     with transaction():
         for _ in range(2_345):

@@ -1,4 +1,4 @@
-"""Per-person limits of the dashboard: exports, invitations to addresses already taken (each reveals
+"""Per-person limits of the dashboard: files, invitations to addresses already taken (each reveals
 an account), key checks (they spend Cliniko's budget), webhook messages (they go to an address the
 person chose)."""
 
@@ -13,12 +13,14 @@ from webapp.limits import limiter, refusal
 from webapp.models import User
 
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
+AUDIT_EXPORTS = RateLimitItemPerHour(5, namespace="audit-export")
 REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
 KEYS_TRIED = RateLimitItemPerMinute(10, namespace="key-tried")
 TEST_MESSAGES = RateLimitItemPerMinute(10, namespace="test-message")
 RESENT = RateLimitItemPerMinute(60, namespace="message-resent")
 _WHAT: dict[RateLimitItem, str] = {
     EXPORTS: "You have exported patients {} times within an hour",
+    AUDIT_EXPORTS: "You have exported events of the audit trail {} times within an hour",
     REFUSED_INVITATIONS: "You have named addresses of others {} times within an hour",
     KEYS_TRIED: "You have tested connections or saved keys {} times within a minute",
     TEST_MESSAGES: "You have sent {} test messages within a minute",
@@ -29,6 +31,11 @@ _WHAT: dict[RateLimitItem, str] = {
 def count_export(person: User) -> None:
     """Count a file that is allowed otherwise. Raises RateLimited; then it was not counted."""
     _within(limiter.limiter.hit, EXPORTS, person)
+
+
+def count_audit_export(person: User) -> None:
+    """The same for a file of the audit trail, of one clinic or of all."""
+    _within(limiter.limiter.hit, AUDIT_EXPORTS, person)
 
 
 def check_invitations(person: User) -> None:

@@ -15,6 +15,7 @@ from webapp.auth.guards import organization_for, require_everywhere
 from webapp.auth.sessions import current_actor
 from webapp.clock import iso
 from webapp.errors import RateLimited, ValidationError
+from webapp.limits import per_person
 from webapp.models import Organization
 from webapp.pages import audit_words, confirm, csv_file, parameters
 from webapp.pages.blueprints import signed_in
@@ -96,9 +97,11 @@ def _file(
     """The password is asked for beside the button, as for the file of patients."""
     try:
         confirm.prove(request.form.get("current", ""))
-        rows = audit_trail.export(asked, actor=current_actor())
+        export = audit_trail.choose(asked)
+        per_person.count_audit_export(current_actor())
     except (RateLimited, ValidationError) as error:
         return refusal(_page(render, asked, error.message), error)
+    rows = audit_trail.begin(export, actor=current_actor())
     return csv_file.attachment("audit", HEADS, map(_cells, rows), zone)
 
 

@@ -49,6 +49,14 @@ class TrailPage:
     before: int | None
 
 
+@dataclass(frozen=True)
+class Export:
+    """The events of one file: those that match and stand before this place."""
+
+    criteria: TrailFilter
+    before: int
+
+
 def subjects_of(patient: str, chain: int | None) -> list[str]:
     """How the trail of a clinic, or of all, calls the patient with this id of Cliniko's. If no
     patient has this id, as after somebody was forgotten, the number is taken for the trail's own.
@@ -92,28 +100,32 @@ def still_there(events: Sequence[AuditEvent]) -> set[tuple[int, str]]:
     }
 
 
-def export(criteria: TrailFilter, *, actor: User) -> Iterator[Any]:
-    """Record that somebody exports these events; returns them, newest first, to be read while they
-    are sent. The record goes into the chain that was asked for, also of a deleted clinic, but not
-    of one that never was. Raises ValidationError if they are more than MOST, and what `audit.note`
-    does."""
-    there = select(Organization.id).where(Organization.id == criteria.chain)
+def choose(criteria: TrailFilter) -> Export:
+    """All events that match. Raises ValidationError if they are more than MOST."""
     newest = find(criteria, limit=1).events
-    last = _place(criteria, newest[0]) + 1 if newest else 0
-    some = _asked(select(AuditEvent.id), criteria, last).limit(MOST + 1)
+    before = _place(criteria, newest[0]) + 1 if newest else 0
+    some = _asked(select(AuditEvent.id), criteria, before).limit(MOST + 1)
     if (db.session.scalar(select(func.count()).select_from(some.subquery())) or 0) > MOST:
         raise ValidationError(
             f"These are more than {MOST:,} events, and so many are the most that fit into one "
             "file. Choose fewer days.",
             parameter="since",
         )
+    return Export(criteria, before)
+
+
+def begin(export: Export, *, actor: User) -> Iterator[Any]:
+    """Record that somebody exports these events; returns them, newest first, to be read while they
+    are sent. The record goes into the chain that was asked for, also of a deleted clinic, but not
+    of one that never was. Raises what `audit.note` does."""
+    there = select(Organization.id).where(Organization.id == export.criteria.chain)
     audit.note(
         Event.AUDIT_EXPORTED,
         actor=actor,
         organization_id=db.session.scalar(there),
-        filters=criteria.names,
+        filters=export.criteria.names,
     )
-    return _rows(criteria, last, db.engine)
+    return _rows(export.criteria, export.before, db.engine)
 
 
 def _rows(criteria: TrailFilter, before: int, engine: Engine) -> Iterator[Any]:
