@@ -315,6 +315,18 @@ def test_an_address_that_gives_the_right_password_again_and_again_costs_thirty_h
     ] * 10
 
 
+def test_a_right_password_that_is_too_short_alone_costs_as_many(
+    client: FlaskClient, cast: Cast, hashes: list[str]
+) -> None:
+    short = "harbour fig 9"  # chosen beside a second factor, which was reset since
+    with transaction():
+        cast.bob.password_hash = passwords.hashed_anew(short)
+    with time_machine.travel(now(), tick=False):
+        answers = [ask(client, BOB, short) for _ in range(40)]
+    assert Counter(each.status_code for each in answers) == {400: 30, 429: 10}
+    assert hashes.count("checked") == 30
+
+
 @pytest.mark.usefixtures("cast")
 def test_of_many_guesses_at_once_only_ten_are_told_that_they_are_wrong(app: Flask) -> None:
     def guess(_: int) -> int:

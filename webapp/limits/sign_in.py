@@ -18,10 +18,10 @@ import structlog
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItem, RateLimitItemPerMinute
 
-from webapp.errors import RateLimited, SignInLimited
+from webapp.errors import RateLimited, SignInLimited, ValidationError
 from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
-from webapp.services import audit, email_addresses, people, second_factor
+from webapp.services import audit, email_addresses, passwords, people, second_factor
 from webapp.services.audit import Event, Result
 from webapp.services.second_factor import Proof
 
@@ -60,7 +60,12 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
     _check_right(email, again)
     user = None
     if email.isprintable():  # else it cannot be asked of every database
-        user = people.authenticate(email, password, again=again, counts=counts)
+        try:
+            user = people.authenticate(email, password, again=again, counts=counts)
+        except ValidationError:
+            if passwords.is_too_short_alone(password):  # so it was the right one
+                limiter.limiter.hit(_here(again), *_account_and_network(email))
+            raise
         if user is None and people.by_email(email) is None:
             _note_unknown()
     if user is None:
@@ -72,17 +77,21 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
 
 def _check_right(email: str, again: bool) -> None:
     """Before the hash. Raises RateLimited at an address that has given the right one too often."""
-    limit, place = AGAIN_HERE if again else RIGHT_HERE, _account_and_network(email)
+    limit, place = _here(again), _account_and_network(email)
     if not limiter.limiter.test(limit, *place):
         raise _too_often(limit, place, of=None if again else people.by_email(email))
 
 
 def _count_right(user: User, again: bool) -> None:
     place, person = _account_and_network(user.email), (str(user.id),)
-    counted = {AGAIN_HERE: place} if again else {RIGHT_HERE: place, RIGHT: person}
+    counted = {_here(again): place} | ({} if again else {RIGHT: person})
     for limit, key in counted.items():
         if not limiter.limiter.hit(limit, *key):
             raise _too_often(limit, key, of=None if again else user)
+
+
+def _here(again: bool) -> RateLimitItem:
+    return AGAIN_HERE if again else RIGHT_HERE
 
 
 def _too_often(limit: RateLimitItem, key: tuple[str, ...], *, of: User | None) -> RateLimited:
