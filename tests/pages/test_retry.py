@@ -54,7 +54,7 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     work()
 
     words = text_of(bob.get(overview))
-    assert "100% 1 of 1 records could be stored now" in words
+    assert "100% 1 of 1 record could be stored now" in words
     assert "could not be stored until now" not in words
     assert "Retry of failed records" in text_of(
         bob.get(f"{overview}/syncs?operation_type=retry_failed")
