@@ -14,6 +14,7 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.cliniko.stand_ins import UnlimitedBudget
+from tests.support.empty_answers import nobody
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import (
@@ -213,12 +214,6 @@ def test_the_id_of_a_record(record: object, number: int | None) -> None:
     assert id_of(read_patient(record)) == number
 
 
-def nobody(simulator: Simulator, *, times: int) -> None:
-    """So many answers say in every way that there is nobody."""
-    for key, value in {"patients": [], "total_entries": 0, "links": {}}.items():
-        simulator.faults.add("replaced_value", key=key, value=value, times=times)
-
-
 def test_an_end_before_that_of_the_range_is_looked_at_again(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:
@@ -256,8 +251,7 @@ def test_a_list_that_promises_somebody_and_shows_nobody_is_no_answer(
     client: Cliniko, simulator: Simulator, account: ClinikoAccount
 ) -> None:
     """A clinic of less than a page has no link to a next one that would give it away."""
-    for key, value in {"patients": [], "total_entries": 7, "links": {}}.items():
-        simulator.faults.add("replaced_value", key=key, value=value, times=9)
+    nobody(simulator, times=9, promised=7)
 
     with pytest.raises(BadResponse):
         read_on(client, IdRange(Listing.ACTIVE), 0)

@@ -15,6 +15,7 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.cast import Cast
+from tests.support.empty_answers import nobody
 from tests.sync.copies import copy_of
 from webapp.clock import iso, now
 from webapp.extensions import db, transaction
@@ -154,9 +155,7 @@ def test_one_answer_that_nobody_stands_there_ends_no_list_of_changes(
     for key in keys:
         surf_account.edit(key, first_name="Everybody")
     path = {State.ACTIVE: "/patients", State.ARCHIVED: "/patients/archived"}[list_of]
-    for name, value in {"patients": [], "total_entries": 0, "links": {}}.items():
-        asked = {"on": path, "query": f"id:>{keys[99]}"}
-        cliniko.faults.add("replaced_value", key=name, value=value, times=1, **asked)
+    nobody(cliniko, times=1, on=path, query=f"id:>{keys[99]}")
 
     log = sync(CHANGED)
 

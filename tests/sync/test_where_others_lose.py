@@ -14,6 +14,7 @@ from flask import Flask
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
+from tests.support.empty_answers import nobody
 from tests.sync.copies import copy_of, truth_of
 from webapp.cliniko.listing import plan_starts
 from webapp.extensions import db
@@ -106,9 +107,7 @@ def test_one_answer_that_nobody_stands_at_the_end_of_a_list(
     organization, account = clinic(1_700)
     start = plan_starts(1_700, REQUESTS_AT_ONCE)[-1]
     last_of_first_page = account.ids(State.ACTIVE)[start.offset + start.per_page - 1]
-    for key, value in {"patients": [], "total_entries": 0, "links": {}}.items():
-        asked = {"on": "/patients", "query": f"id:>{last_of_first_page}"}
-        cliniko.faults.add("replaced_value", key=key, value=value, times=1, **asked)
+    nobody(cliniko, times=1, on="/patients", query=f"id:>{last_of_first_page}")
 
     log = sync_of(organization)
 

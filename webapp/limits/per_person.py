@@ -12,8 +12,10 @@ from webapp.errors import RateLimited
 from webapp.limits import limiter, refusal
 from webapp.models import User
 
+# What the API can do too, it counts by itself.
 EXPORTS = RateLimitItemPerHour(5, namespace="export")
 AUDIT_EXPORTS = RateLimitItemPerHour(5, namespace="audit-export")
+# Counted when they were refused: of many that were sent at once the last ones are not answered.
 REFUSED_INVITATIONS = RateLimitItemPerHour(5, namespace="refused-invitation")
 KEYS_TRIED = RateLimitItemPerMinute(10, namespace="key-tried")
 TEST_MESSAGES = RateLimitItemPerMinute(10, namespace="test-message")
@@ -28,43 +30,14 @@ _WHAT: dict[RateLimitItem, str] = {
 }
 
 
-def count_export(person: User) -> None:
-    """Count a file that is allowed otherwise. Raises RateLimited; then it was not counted."""
-    _within(limiter.limiter.hit, EXPORTS, person)
+def check(limit: RateLimitItem, person: User) -> None:
+    """Raises RateLimited for somebody who has done this too often; counts nothing."""
+    _within(limiter.limiter.test, limit, person)
 
 
-def count_audit_export(person: User) -> None:
-    """The same for a file of the audit trail, of one clinic or of all."""
-    _within(limiter.limiter.hit, AUDIT_EXPORTS, person)
-
-
-def check_invitations(person: User) -> None:
-    """Raises RateLimited for somebody who has asked too often for addresses of other people."""
-    _within(limiter.limiter.test, REFUSED_INVITATIONS, person)
-
-
-def count_refused_invitation(person: User) -> None:
-    """Count an invitation that was refused because somebody has the address already. Raises
-    RateLimited: of many that were sent at once the last ones are not answered."""
-    _within(limiter.limiter.hit, REFUSED_INVITATIONS, person)
-
-
-def count_key(person: User) -> None:
-    """Count a key that Cliniko is asked about, as the API counts connection tests. Raises
-    RateLimited; then it was not counted."""
-    _within(limiter.limiter.hit, KEYS_TRIED, person)
-
-
-def count_test_message(person: User) -> None:
-    """Count a test message to a webhook; the API has a count of its own. Raises RateLimited; then
-    it was not counted."""
-    _within(limiter.limiter.hit, TEST_MESSAGES, person)
-
-
-def count_resent(person: User) -> None:
-    """Count sending a webhook message again, or a change of a webhook that sends what waits. The
-    API has a count of its own. Raises RateLimited; then it was not counted."""
-    _within(limiter.limiter.hit, RESENT, person)
+def count(limit: RateLimitItem, person: User) -> None:
+    """Count what is allowed otherwise. Raises RateLimited; then it was not counted."""
+    _within(limiter.limiter.hit, limit, person)
 
 
 def _within(ask: Callable[..., bool], limit: RateLimitItem, person: User) -> None:

@@ -98,7 +98,7 @@ def _file(
     try:
         confirm.prove(request.form.get("current", ""))
         export = audit_trail.choose(asked)
-        per_person.count_audit_export(current_actor())
+        per_person.count(per_person.AUDIT_EXPORTS, current_actor())
     except (RateLimited, ValidationError) as error:
         return refusal(_page(render, asked, error.message), error)
     rows = audit_trail.begin(export, actor=current_actor())

@@ -21,7 +21,7 @@ from webapp.services import connection
 @signed_in.post("/clinics/<org_id>/connection")
 def test_connection(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.TEST_CONNECTION)
-    per_person.count_key(current_actor())
+    per_person.count(per_person.KEYS_TRIED, current_actor())
     problem = _problem_with(organization)
     if asked_by_htmx():
         fragment = render_template("clinics/_connection.html", clinic=organization, problem=problem)

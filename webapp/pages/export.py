@@ -37,7 +37,7 @@ def export_patients(org_id: str) -> ResponseReturnValue:
     try:
         confirm.prove(request.form.get("current", ""))
         export = patient_export.choose(organization, criteria)
-        per_person.count_export(current_actor())
+        per_person.count(per_person.EXPORTS, current_actor())
     except (RateLimited, ValidationError) as error:
         page = patients.page_of(organization, criteria, problem=error.message)
         return refusal(page, error)

@@ -37,7 +37,7 @@ def invite() -> ResponseReturnValue:
     actor = current_actor()
     require(actor, Action.MANAGE_PEOPLE)
     try:
-        per_person.check_invitations(actor)
+        per_person.check(per_person.REFUSED_INVITATIONS, actor)
         user, secret = _invited(actor)
     except (RateLimited, ValidationError) as error:
         field = error.parameter if isinstance(error, ValidationError) else "email"
@@ -153,7 +153,7 @@ def _invited(actor: User) -> tuple[User, str]:
     try:
         return invitations.invite(email, role=role, organization_id=organization_id, actor=actor)
     except AddressTaken:
-        per_person.count_refused_invitation(actor)
+        per_person.count(per_person.REFUSED_INVITATIONS, actor)
         raise
 
 

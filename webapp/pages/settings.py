@@ -70,7 +70,7 @@ def delete_clinic(org_id: str) -> ResponseReturnValue:
 
 
 def _replace_key(organization: Organization, api_key: str, *, actor: User) -> None:
-    per_person.count_key(actor)
+    per_person.count(per_person.KEYS_TRIED, actor)
     organizations.replace_key(organization, api_key, actor=actor)
 
 

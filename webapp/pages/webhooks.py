@@ -66,7 +66,7 @@ def change_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
     endpoint = _endpoint(organization, webhook_id)
     address, events = form.get("address", ""), form.getlist("events")
     try:
-        per_person.count_resent(current_actor())
+        per_person.count(per_person.RESENT, current_actor())
         endpoints.change(endpoint, address=address, events=events, actor=current_actor())
     except (RateLimited, ValidationError) as error:
         field = error.parameter if isinstance(error, ValidationError) else "address"
@@ -122,19 +122,19 @@ def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
     """Leads back to the messages among which the button stood."""
     delivery = deliveries.get(_clinic(org_id), id_of(delivery_id))
     asked = _asked(request.form)
-    per_person.count_resent(current_actor())
+    per_person.count(per_person.RESENT, current_actor())
     deliveries.resend(delivery, actor=current_actor())
     done = "The message is sent again, under the same id."
     return _back_to(delivery.endpoint, done, **asked)
 
 
 def _send_test(endpoint: WebhookEndpoint, *, actor: User) -> None:
-    per_person.count_test_message(actor)
+    per_person.count(per_person.TEST_MESSAGES, actor)
     endpoints.send_test(endpoint, actor=actor)
 
 
 def _resume(endpoint: WebhookEndpoint, *, actor: User) -> None:
-    per_person.count_resent(actor)
+    per_person.count(per_person.RESENT, actor)
     endpoints.resume(endpoint, actor=actor)
 
 
