@@ -63,13 +63,13 @@ def test_a_redis_that_hangs_holds_nobody_up_for_long(
     os.kill(process_id, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        statuses = {bob.get(url).status_code for _ in range(5)}
+        statuses = {bob.get(url).status_code for _ in range(20)}
         took = time.monotonic() - began
     finally:
         os.kill(process_id, signal.SIGCONT)
 
     assert statuses == {200}
-    assert took < 4
+    assert took < 10  # not a second for each
 
 
 def test_a_start_is_refused_and_leaves_nothing_running(

@@ -28,6 +28,7 @@ from webapp.services.webhooks.line import Problem
 
 BODY = b'{"event":"webhook.test"}'
 PUBLIC = "93.184.215.14"
+SOON = 10  # seconds: far less than the dripping or the silence would take
 
 Resolver = Callable[..., list[Any]]
 
@@ -242,9 +243,9 @@ def test_a_receiver_that_dawdles_has_its_time_and_no_more(
     with serving(behaviour) as server:
         began = time.monotonic()
         outcome = line.post(local(server.url), BODY, {})
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < SOON
     assert outcome.problem is Problem.TIMED_OUT
-    assert 400 < outcome.milliseconds < 2000
+    assert 400 < outcome.milliseconds < SOON * 1000
 
 
 def test_a_status_counts_though_the_rest_dawdles(
@@ -254,7 +255,7 @@ def test_a_status_counts_though_the_rest_dawdles(
     with serving(drips_its_body) as server:
         began = time.monotonic()
         assert line.post(local(server.url), BODY, {}).is_delivered
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < SOON
 
 
 def test_a_huge_answer_is_cut_off(app: Flask) -> None:
