@@ -52,15 +52,15 @@ class Route:
     def has_child(self) -> bool:
         return any("child" in statuses for statuses in self.methods.values())
 
-    def answers(self, method: str) -> bool:
-        """Whether this method is there, and not 405 for everybody."""
-        return self.expected(method, "nobody") != 405
+    def has(self, method: str) -> bool:
+        """Whether we answer this method; OPTIONS is answered for us, all others by 405."""
+        return method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
     def expected(self, method: str, column: str) -> int:
         """The status of the answer to this method."""
         if method in self.methods:
             return self.methods[method][column]
-        if method == "HEAD" and "GET" in self.methods:
+        if self.has(method):  # HEAD
             return self.methods["GET"][column]
         if method == "OPTIONS":
             refused = column == "nobody" and self.door is not Door.OPEN

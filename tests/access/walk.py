@@ -138,16 +138,16 @@ class Walk:
 
     def cases(self) -> Iterator[Case]:
         """Every route and method as everybody, for every kind of id, in every way of asking; a
-        method that is allowed to nobody, and what is no id, in one way. Of all who are nobody, and
-        are refused before an id is looked at, one tries every id."""
+        method that the route does not have, and what is no id, in one way. Of all who are nobody,
+        and are refused before anything is looked at, one tries every id and every method."""
         for route, method in product(self.routes, METHODS):
             actors = [actor for actor in self.actors if route.door in actor.doors]
             ways = [ONE_WAY]
-            if route.answers(method):
+            if route.has(method):
                 ways = [*product((False, True), [False] if route.is_api else [False, True])]
-            targets = self._targets(route, method)
-            for actor, target in product(actors, targets):
-                if target.kind in FOR_EVERYBODY or actor.role or actor.name == ANYBODY:
+            for actor, target in product(actors, self._targets(route, method)):
+                everybody = route.has(method) and target.kind in FOR_EVERYBODY
+                if everybody or actor.role or actor.name == ANYBODY:
                     for mixed, htmx in [ONE_WAY] if target.kind == "no id" else ways:
                         yield Case(route, method, actor, target, mixed, htmx)
 
@@ -158,8 +158,7 @@ class Walk:
         surf, north = self.surf, self.north
         own_child, others_child = str(getattr(surf, kind)), str(getattr(north, kind))
         own = Target("own", str(surf.id), own_child, surf)
-        known = method in route.methods or (method == "HEAD" and "GET" in route.methods)
-        if not known or not route.names_a_clinic:
+        if not route.has(method) or not route.names_a_clinic:
             return [own]
         targets = [
             own,
