@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -24,6 +25,7 @@ from webapp.models import (
     AuditEvent,
     ChangeKind,
     CleanUp,
+    ForgottenPatient,
     HeldRemoval,
     Invitation,
     Notice,
@@ -36,6 +38,7 @@ from webapp.models import (
     SyncFailure,
     SyncLog,
     SyncStatus,
+    User,
     UserSession,
     WebhookDelivery,
     WebhookEndpoint,
@@ -46,6 +49,7 @@ from webapp.services import (
     changes,
     counts,
     invitations,
+    old_syncs,
     organizations,
     people,
     retention,
@@ -54,7 +58,7 @@ from webapp.services import (
 )
 from webapp.services.webhooks import outbox
 from webapp.sync import changes as change_notes
-from webapp.sync import failures, figures, suspension
+from webapp.sync import failures, figures, forgotten, suspension
 from webapp.sync.certificate import Tally, tally_of_copy
 from webapp.sync.changes import Change
 from webapp.sync.failures import FailedRecord
@@ -460,6 +464,71 @@ def test_of_a_deleted_clinic_no_patient_is_left_after_the_next_look(
     assert rows_of(PatientChange) == 1
     assert rows_of(SyncLog) == 4  # what its syncs were is kept
     assert rows_of(Organization) == 2
+
+
+def forget_somebody(clinic: Organization, actor: User) -> None:
+    store(clinic, record(1, "Mia", "Chen"))
+    theirs = select(Patient).where(Patient.organization_id == clinic.id)
+    forgotten.forget(clinic, db.session.scalars(theirs).one(), actor=actor)
+
+
+def delete_surf(cast: Cast, _clock: time_machine.Traveller) -> None:
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+
+
+def wait(cast: Cast, clock: time_machine.Traveller) -> None:
+    """So long that all is over, but for what has no later sync yet."""
+    clock.shift(500 * DAY)
+    make_log(cast.surf, started_at=now())
+
+
+def fail_lately(clinic: Organization, _actor: User) -> None:
+    refuse(clinic, 2, make_log(clinic, started_at=now()))
+
+
+@pytest.mark.parametrize(
+    ("table", "let_go", "add"),
+    [
+        (ForgottenPatient, delete_surf, forget_somebody),
+        (HeldRemoval, delete_surf, lambda clinic, _actor: hold(clinic, 2)),
+        (SyncFailure, delete_surf, fail_lately),
+        (SyncFailure, wait, fail_lately),
+        (Invitation, wait, lambda _clinic, person: invitations.renew(person)),
+    ],
+)
+def test_what_another_clinic_has_had_since_under_an_id_that_was_freed_stays(
+    cast: Cast,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    table: type[ForgottenPatient | HeldRemoval | SyncFailure | Invitation],
+    let_go: Callable[[Cast, time_machine.Traveller], None],
+    add: Callable[[Organization, User], object],
+) -> None:
+    """Two workers have seen the same rows, and one is quicker."""
+    add(cast.surf, cast.bob)
+    freed = set(db.session.scalars(select(table.id)))
+    let_go(cast, clock)
+    added: list[set[int]] = []
+    name = table.__tablename__
+
+    def slowly() -> AbstractContextManager[Any]:
+        if not added and asked[-1][0].startswith(f"SELECT {name}.id \nFROM {name} \n"):
+            monkeypatch.undo()
+            retention.clean_up()
+            assert rows_of(table) == 0
+            add(cast.northside, cast.charlie)
+            added.append(set(db.session.scalars(select(table.id))))
+        return transaction()
+
+    with asked_meanwhile() as asked:
+        for module in (retention, old_syncs):
+            monkeypatch.setattr(module, "transaction", slowly)
+        retention.clean_up()
+
+    db.session.rollback()
+    assert added == [set(db.session.scalars(select(table.id)))]
+    if db.engine.dialect.name == "sqlite":
+        assert added == [freed]
 
 
 @pytest.mark.usefixtures("patients")

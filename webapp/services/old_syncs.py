@@ -63,7 +63,7 @@ def delete_old(before: datetime) -> int:
     with transaction() as session:
         gone = session.connection().execute(
             delete(SyncLog)
-            .where(SyncLog.id.in_(some))
+            .where(SyncLog.id.in_(some), *old)  # as they are now
             .returning(SyncLog.status, SyncLog.error_code)
         )
         ends = Counter((status, code or "") for status, code in gone)
@@ -79,11 +79,13 @@ def delete_old_failures(before: datetime) -> int:
     What stays: all that has failed in the last full sync of a clinic that completed, or since.
     """
     old = select(SyncLog.id).where(SyncLog.completed_at < before, _HAS_FULL_SUCCESSOR)
-    theirs = select(SyncFailure.id).where(SyncFailure.sync_log_id.in_(old))
-    some = db.session.scalars(theirs.limit(_AT_ONCE)).all()
+    theirs = SyncFailure.sync_log_id.in_(old)
+    some = db.session.scalars(select(SyncFailure.id).where(theirs).limit(_AT_ONCE)).all()
     if some:
+        # Once more: SQLite may have given a freed id to a record that has failed since.
+        gone = delete(SyncFailure).where(SyncFailure.id.in_(some), theirs)
         with transaction() as session:
-            session.connection().execute(delete(SyncFailure).where(SyncFailure.id.in_(some)))
+            session.connection().execute(gone)
     return len(some)
 
 

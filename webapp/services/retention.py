@@ -214,8 +214,11 @@ def _delete_some(table: type[Base], over: ColumnElement[bool]) -> int:
     row_id = table.__table__.c.id
     if not (some := db.session.scalars(select(row_id).where(over).limit(ROWS_AT_ONCE)).all()):
         return 0
+    # The condition once more: another worker may have been quicker, and SQLite gives ids that were
+    # freed to the next rows, of whichever clinic.
+    gone = delete(table).where(row_id.in_(some), over)
     with transaction() as session:
-        return session.connection().execute(delete(table).where(row_id.in_(some))).rowcount
+        return session.connection().execute(gone).rowcount
 
 
 _LEFT_BY_CLINICS = Rule("deleted_clinics", 0, _purge_clinics)
