@@ -23,6 +23,7 @@ from webapp.models import (
     Notice,
     NoticeKind,
     OperationType,
+    Organization,
     Patient,
     SyncLog,
     SyncOrigin,
@@ -212,3 +213,15 @@ def test_digests_of_certificates_tell_nothing_of_each_other_afterwards(cast: Cas
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in digests)
     assert same["stored"] | {"digest": one} == side(one)
     assert (same["in_step"], apart["in_step"]) == (True, False)
+
+
+@on_both
+def test_deleted_clinics_keep_no_key_of_their_forgotten_patients(cast: Cast) -> None:
+    with transaction():
+        cast.surf.forgetting_key = cast.northside.forgetting_key = "sealed"
+        cast.surf.deleted_at = datetime(2026, 11, 1, tzinfo=UTC)
+    db.session.remove()
+    downgrade(revision="0033")
+    upgrade()
+    left = db.session.scalars(select(Organization.forgetting_key).order_by(Organization.id))
+    assert list(left) == [None, "sealed"]

@@ -33,7 +33,7 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import counts, patients, rotation
-from webapp.sync import engine, forgotten, history, recovery
+from webapp.sync import engine, forgotten, history, recovery, suspension
 from webapp.sync.start import cancel_sync
 from webapp.sync.verify import verify
 
@@ -272,6 +272,15 @@ def test_they_stay_forgotten_when_the_encryption_keys_rotate(
     app.config["CREDENTIALS_KEYS"] = [NEWER]
     assert sync().records_success == 647
     assert row_of(cast, active) is None
+
+
+def test_a_deleted_clinic_keeps_no_key_that_a_lost_encryption_key_would_leave_unreadable(
+    app: Flask, cast: Cast, active: str
+) -> None:
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+    suspension.delete(cast.northside, "Northside Physio", actor=cast.alice)
+    app.config["CREDENTIALS_KEYS"] = [NEWER]
+    assert rotation.rotate() == rotation.Rotated(sealed=0, unreadable=0)
 
 
 def test_without_the_key_that_hides_them_no_sync_stores_anybody(

@@ -61,7 +61,7 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
     with _changing(organization, Event.CLINIC_DELETED, actor) as clinic:
         clinic.deleted_at = now()
         clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
-        clinic.cliniko_patients = None
+        clinic.cliniko_patients = clinic.forgetting_key = None
         # Its people before its sync, whose end is recorded: whoever signs in locks in this order.
         theirs = select(User).where(User.organization_id == clinic.id, User.active)
         some = db.session.scalars(theirs.order_by(User.id).with_for_update()).all()
