@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
 
+from tests.api.rows import make_log
 from tests.cast import SURF_KEY, Cast
+from tests.support.locks import until_somebody_waits
 from tests.sync.logs import rows
 from webapp import queue
 from webapp.clock import now
@@ -24,7 +27,7 @@ from webapp.errors import (
 )
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
-from webapp.services import organizations
+from webapp.services import organizations, tokens
 from webapp.sync import ending, lease, window
 from webapp.sync.start import cancel_sync, start_once, start_sync
 from webapp.sync.window import start_window
@@ -116,6 +119,36 @@ def test_twenty_at_once_with_one_key_are_told_of_one_sync(app: Flask, cast: Cast
     (log,) = rows()
     assert {log_id for log_id, _ in outcomes} == {log.id}
     assert [is_new for _, is_new in outcomes].count(True) == 1
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite has one lock for all
+def test_whoever_starts_in_place_of_a_lost_sync_waits_for_their_own_new_token_only(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lock the person's row and the audit trail: in another order each would wait for the
+    other."""
+    lost_at = now() - 2 * lease.ABANDONED_AFTER
+    make_log(cast.surf, SyncStatus.RUNNING, worker="lost", lease_expires_at=lost_at)
+    surf_id, bob_id = cast.surf.id, cast.bob.id
+    told: list[Future[bool]] = []
+    record = tokens._record
+
+    def begin() -> bool:
+        with app.app_context():
+            surf, bob = db.session.get_one(Organization, surf_id), db.session.get_one(User, bob_id)
+            return start_sync(surf, FULL, actor=bob, origin=SyncOrigin.API).is_running
+
+    def record_slowly(*args: Any) -> None:
+        told.append(pool.submit(begin))
+        until_somebody_waits()
+        record(*args)
+
+    monkeypatch.setattr(tokens, "_record", record_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        tokens.issue(cast.bob, actor=cast.bob)
+        assert told[0].result(30)
+
+    assert [log.status for log in rows()] == ["failed", "running"]
 
 
 def test_two_clinics_sync_at_the_same_time(cast: Cast) -> None:

@@ -118,6 +118,8 @@ def admit(
         raise OrganizationDisabled(**details)
     if not organization.is_configured:
         raise ClinikoNotConfigured(**details)
+    if actor is not None:
+        locks.person(actor.id)
     refuse_while_running(organization.id, operation_type=str(operation_type))
     since = None
     if operation_type is OperationType.CHANGED_PATIENTS:
