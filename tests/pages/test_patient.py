@@ -168,6 +168,19 @@ def test_a_patient_is_forgotten_after_a_question(bob: Visitor, cast: Cast) -> No
     assert "Forgotten, left out of every sync 1" in overview
 
 
+def test_whoever_forgets_is_told_of_another_clinic_with_the_same_account(
+    bob: Visitor, cast: Cast
+) -> None:
+    told = "Another clinic here copies the same Cliniko account: forget them there, too."
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    for theirs, is_told in (("1", False), ("5", True)):
+        with transaction():
+            cast.surf.cliniko_id, cast.northside.cliniko_id = "5", theirs
+        page = text_of(bob.get(path_of(1)))
+        assert (told in page) is is_told
+        assert "Northside" not in page
+
+
 def test_nobody_is_forgotten_while_a_sync_runs(bob: Visitor, cast: Cast) -> None:
     store(cast.surf, record(1, "Olivia", "Nguyen"))
     start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)

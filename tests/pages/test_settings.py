@@ -6,14 +6,16 @@ import pytest
 from sqlalchemy import select
 
 from simulator.server import Simulator
+from tests.api.rows import record, store
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.support.databases import on_both
 from webapp.cliniko.client import Account
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import AuditEvent, Organization
+from webapp.models import AuditEvent, Organization, Patient
 from webapp.services import connection, credentials
+from webapp.sync import forgotten
 
 
 @pytest.fixture
@@ -176,6 +178,21 @@ def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str) -> No
     assert "Surf Rehab was deleted." in page
     assert alice.get(path).status_code == 404
     assert "Surf Rehab" not in text_of(alice.get("/clinics"))
+
+
+def test_whoever_deletes_a_clinic_is_told_that_its_forgotten_patients_could_come_back(
+    alice: Visitor, path: str, cast: Cast
+) -> None:
+    told = "forgotten here. If this Cliniko account is added again, its syncs bring"
+    store(cast.surf, record(1, "Olivia", "Nguyen"), record(2, "Mia", "Chen"))
+    assert told not in text_of(alice.get(path))
+    for said in (f"1 patient was {told} this patient back", f"2 patients were {told} them back"):
+        patient = db.session.scalars(select(Patient).order_by(Patient.id)).first()
+        assert patient is not None
+        forgotten.forget(cast.surf, patient, actor=cast.bob)
+        assert said in text_of(alice.get(path))
+    assert told in text_of(alice.post(f"{path}/delete", confirmation="Surf"))
+    assert told not in text_of(alice.get(f"/clinics/{cast.northside.id}/settings"))
 
 
 def test_people_of_a_deleted_clinic_are_signed_out(alice: Visitor, bob: Visitor, path: str) -> None:

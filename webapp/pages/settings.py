@@ -19,7 +19,7 @@ from webapp.pages.lead import lead_to
 from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations
-from webapp.sync import suspension
+from webapp.sync import forgotten, suspension
 
 
 @signed_in.get("/clinics/<org_id>/settings")
@@ -84,4 +84,9 @@ def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> Resp
 
 
 def _page(organization: Organization, errors: dict[str, str] | None = None) -> str:
-    return render_clinic("clinics/settings.html", organization, errors=errors or {})
+    return render_clinic(
+        "clinics/settings.html",
+        organization,
+        errors=errors or {},
+        forgotten=forgotten.count(organization),
+    )
