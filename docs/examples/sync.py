@@ -52,22 +52,27 @@ def read(path: str) -> dict[str, Any]:
 
 # Asking again with the same key starts nothing twice: safe after a broken connection.
 key = str(uuid.uuid4())
-started = session.post(f"{cliniko}/sync-all/{org_id}", headers={"Idempotency-Key": key}, timeout=30)
-told = told_by(started)
-if told.get("error_code") == "SYNC_ALREADY_RUNNING":
-    print("Somebody else has started one; watching that.")
-    told = told["details"]
-elif not started.ok:
-    explain(started)
+start, headers = f"{cliniko}/sync-all/{org_id}", {"Idempotency-Key": key}
+all_read = False
+while not all_read:
+    started = session.post(start, headers=headers, timeout=30)
+    told = told_by(started)
+    if told.get("error_code") == "SYNC_ALREADY_RUNNING":
+        print("Somebody else has started one; watching that.")
+        told = told["details"]
+    elif not started.ok:
+        explain(started)
 
-running = True
-while running:
-    log = read(f"sync-logs/{org_id}/{told['sync_log_id']}")
-    remaining = log["metadata"]["estimated_remaining"] or ""
-    print(f"{log['metadata']['progress_percent']} % {remaining}")
-    running = log["status"] == "running"
-    if running:
-        time.sleep(2)
+    running = True
+    while running:
+        log = read(f"sync-logs/{org_id}/{told['sync_log_id']}")
+        remaining = log["metadata"]["estimated_remaining"] or ""
+        print(f"{log['metadata']['progress_percent']} % {remaining}")
+        running = log["status"] == "running"
+        if running:
+            time.sleep(2)
+    # Somebody else's may have read only some of the patients: then it is our turn.
+    all_read = log["operation_type"] == "full_patients"
 
 if log["status"] == "failed":
     sys.exit(f"{log['error_details']['error_code']}: {log['error_details']['message']}")

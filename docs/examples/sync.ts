@@ -4,6 +4,7 @@
 
 interface SyncLog {
   id: number
+  operation_type: string
   status: "running" | "completed" | "failed"
   records_processed: number
   records_success: number
@@ -54,11 +55,11 @@ async function read<T>(path: string): Promise<T> {
   }
 }
 
-async function startSync(orgId: string): Promise<number> {
+async function startSync(orgId: string, key: string): Promise<number> {
   const response = await fetch(`${cliniko}/sync-all/${orgId}`, {
     method: "POST",
     // Asking again with the same key starts nothing twice: safe after a broken connection.
-    headers: { ...authorization, "Idempotency-Key": crypto.randomUUID() },
+    headers: { ...authorization, "Idempotency-Key": key },
   })
   if (response.ok) return ((await response.json()) as { sync_log_id: number }).sync_log_id
   const error = await errorOf(response)
@@ -77,7 +78,12 @@ async function monitorSync(orgId: string, syncId: number): Promise<SyncLog> {
 }
 
 async function main(): Promise<void> {
-  const log = await monitorSync(ORG_ID, await startSync(ORG_ID))
+  const key = crypto.randomUUID()
+  let log: SyncLog
+  do {
+    log = await monitorSync(ORG_ID, await startSync(ORG_ID, key))
+    // Somebody else's may have read only some of the patients: then it is our turn.
+  } while (log.operation_type !== "full_patients")
   if (log.error_details) throw new Error(log.error_details.message)
   console.log(`${log.records_success} records stored.`)
 }

@@ -12,9 +12,11 @@ import time_machine
 from flask.testing import FlaskClient
 
 from tests.api.envelope import details_of
+from tests.api.rows import make_log
 from tests.cast import Cast
 from webapp.clock import iso, now
 from webapp.extensions import transaction
+from webapp.models import OperationType, SyncStatus
 from webapp.services import organizations
 from webapp.sync import ending, history
 
@@ -86,6 +88,19 @@ def test_the_expected_duration_comes_from_the_last_sync(
         expected = bob.post(url).get_json()["expected_duration"]
     assert re.fullmatch("[0-9]+-[0-9]+ seconds", expected)
     assert expected != "30-120 seconds"
+
+
+@pytest.mark.parametrize("running", list(OperationType))
+def test_a_start_is_told_of_what_type_the_running_sync_is(
+    bob: FlaskClient, url: str, cast: Cast, running: OperationType
+) -> None:
+    log = make_log(
+        cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w", operation_type=running
+    )
+
+    details = details_of(bob.post(url), 429, "SYNC_ALREADY_RUNNING")
+
+    assert (details["sync_log_id"], details["operation_type"]) == (log.id, running)
 
 
 def test_a_second_start_is_told_of_the_running_one(

@@ -23,9 +23,9 @@ from tests.support.running_system import Clinic, RunningSystem
 from tests.support.typescript import TypeScriptUnavailable, compiled
 from webapp import create_app
 from webapp.api.reference import EXAMPLES, Operation, reference
-from webapp.api.sync_logs import EXAMPLE
+from webapp.api.sync_logs import EXAMPLE, SyncLog
 from webapp.clock import now
-from webapp.models import SyncStatus
+from webapp.models import OperationType, SyncStatus
 from webapp.services import changes
 from webapp.services.webhooks import signing
 
@@ -196,15 +196,29 @@ COMPLETED = RUNNING.model_copy(update={"status": SyncStatus.COMPLETED, "records_
 ANOTHER = RUNNING.model_copy(update={"id": 6, "status": SyncStatus.FAILED})
 
 
-def in_trouble(answers: Answers) -> type[BaseHTTPRequestHandler]:
-    """Starts sync 5 and gives these answers about it; meanwhile another one is the newest."""
+def in_trouble(
+    answers: Answers, busy_with: SyncLog | None = None, keys: list[str] | None = None
+) -> type[BaseHTTPRequestHandler]:
+    """Starts sync 5 and gives these answers about it; meanwhile another one is the newest.
+
+    Where it is `busy_with` another, it refuses the first start; `keys` are those of the starts.
+    """
+    asked = [] if keys is None else keys
 
     class Trouble(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.tell(200, {}, b'{"success":true,"sync_log_id":5}')
+            asked.append(self.headers["Idempotency-Key"])
+            if busy_with is not None and len(asked) == 1:
+                error = {"error": True, "error_code": "SYNC_ALREADY_RUNNING", "message": "Wait."}
+                told = error | {"details": {"sync_log_id": busy_with.id}}
+                self.tell(429, {}, json.dumps(told, separators=(",", ":")).encode())
+            else:
+                self.tell(200, {}, b'{"success":true,"sync_log_id":5}')
 
         def do_GET(self) -> None:
-            if "/sync-logs/1/5" in self.path:
+            if busy_with is not None and f"/sync-logs/1/{busy_with.id}" in self.path:
+                self.tell(200, {}, busy_with.model_dump_json().encode())
+            elif "/sync-logs/1/5" in self.path:
                 answer = next(answers)
                 if answer is not None:
                     self.tell(*answer)
@@ -249,6 +263,27 @@ def test_trouble_that_passes_and_another_sync_meanwhile_hold_no_program_up(
     assert list(answers) == []
     told = "Completed, but not all" if program == "sync.sh" else "641 records stored"
     assert told in done.stdout
+
+
+@pytest.mark.parametrize("status", [SyncStatus.COMPLETED, SyncStatus.FAILED])
+@pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
+def test_after_a_sync_of_others_that_read_only_some_patients_the_program_starts_its_own(
+    tmp_path: Path, program: str, status: SyncStatus, program_in_typescript: Path
+) -> None:
+    of_changes = {"id": 4, "operation_type": OperationType.CHANGED_PATIENTS, "status": status}
+    theirs, keys = RUNNING.model_copy(update=of_changes), list[str]()
+    answers: Answers = iter([(200, {}, COMPLETED.model_dump_json().encode())])
+    busy = in_trouble(answers, theirs, keys)
+    with ThreadingHTTPServer(("127.0.0.1", 0), busy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        environ = {"API": f"http://127.0.0.1:{server.server_port}", "TOKEN": "t", "ORG_ID": "1"}
+        done = run_with(command_of(program, program_in_typescript), tmp_path, environ)
+        server.shutdown()
+
+    assert done.returncode == 0, done
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert list(answers) == []
 
 
 FORGED = [  # sent so many seconds from now, what was done to it, and the answer

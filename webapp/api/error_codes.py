@@ -81,8 +81,10 @@ MEANINGS = {
     ),
     ErrorCode.SYNC_ALREADY_RUNNING: Meaning(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "The clinic has a sync that still runs; `details` tells which, since when and how far.",
-        "Follow `details.sync_log_id` in the sync logs.",
+        "The clinic has a sync that still runs; `details` tells which, of what type, since when "
+        "and how far.",
+        "Follow `details.sync_log_id` in the sync logs; if it is of another type, then start "
+        "yours.",
     ),
     ErrorCode.SYNC_NOT_RUNNING: Meaning(
         HTTPStatus.CONFLICT, "There is no sync to cancel.", "Nothing: none is running."

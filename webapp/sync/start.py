@@ -86,7 +86,7 @@ def start_once(
             log = admit(organization, operation_type, origin=origin, actor=actor, key=key)
     except IntegrityError:
         # Lost the race for the one running row: the winner is there now.
-        refuse_while_running(organization_id, operation_type=str(operation_type))
+        refuse_while_running(organization_id)
         raise
     try:
         enqueue_sync(log.id, log.attempt)
@@ -120,7 +120,7 @@ def admit(
         raise ClinikoNotConfigured(**details)
     if actor is not None:
         locks.person(actor.id)
-    refuse_while_running(organization.id, operation_type=str(operation_type))
+    refuse_while_running(organization.id)
     since = None
     if operation_type is OperationType.CHANGED_PATIENTS:
         if needs_full_sync(organization):
@@ -173,7 +173,7 @@ def cancel_sync(
     return log
 
 
-def refuse_while_running(organization_id: int, **details: object) -> None:
+def refuse_while_running(organization_id: int) -> None:
     """Raise SyncAlreadyRunning while a sync of the clinic runs; inside the caller's transaction.
 
     One that nobody works on any more is closed.
@@ -188,7 +188,7 @@ def refuse_while_running(organization_id: int, **details: object) -> None:
             return
     error = SyncAlreadyRunning(
         organization_id=organization_id,
-        **details,
+        operation_type=log.operation_type,
         sync_log_id=log.id,
         progress_percent=log.progress.get("progress_percent", 0.0),
         started_at=iso(log.started_at),
