@@ -33,7 +33,8 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, audit_check
-from webapp.services.webhooks import deliveries, endpoints, outbox, sending
+from webapp.services.webhooks import deliveries, endpoints, line, outbox, sending
+from webapp.services.webhooks.line import Outcome
 
 Tell = Callable[..., WebhookDelivery]
 
@@ -196,6 +197,35 @@ def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
         endpoints.change(endpoint, events=[WebhookEvent.SYNC_FAILED], actor=None)
         db.session.refresh(delivery)
         assert delivery.tries == 1  # other events are no reason
+
+
+@on_both
+@pytest.mark.parametrize("status", [204, 410, 500])
+def test_what_the_old_address_answers_after_a_change_is_not_taken_for_the_new_one(
+    there: Receiver,
+    tell: Tell,
+    endpoint: WebhookEndpoint,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delivery, endpoint_id = tell(), endpoint.id
+
+    def slowly(*_: object) -> Outcome:  # meanwhile somebody enters another address
+        changed = db.session.get_one(WebhookEndpoint, endpoint_id)
+        endpoints.change(changed, address=f"{there.url}/new", actor=None)
+        return Outcome(status=status)
+
+    db.session.rollback()
+    (turn,) = sending.take_turns(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(line, "post", slowly)
+        sending.send(turn)
+
+    db.session.refresh(endpoint)
+    assert (endpoint.paused_at, endpoint.failures_in_a_row) == (None, 0)
+    assert statuses(delivery) == []
+    assert send_due() == 1  # at once
+    assert statuses(delivery) == [204]
 
 
 def test_gone_is_gone(there: Receiver, tell: Tell, endpoint: WebhookEndpoint) -> None:

@@ -118,6 +118,8 @@ def change(
         changed = []
         if new_address is not None and new_address != endpoint.address:
             endpoint.address = new_address
+            # What the old address answers yet is not the new one's: it would even stop it.
+            endpoint.turn, endpoint.busy_until = endpoint.turn + 1, None
             _begin_anew(endpoint)
             changed.append("address")
         if new_events is not None and new_events != endpoint.events:
@@ -246,10 +248,7 @@ def _begin_anew(endpoint: WebhookEndpoint) -> None:
 
 
 def _record(
-    event: Event,
-    endpoint: WebhookEndpoint,
-    actor: User | None,
-    fields: list[str] | None = None,
+    event: Event, endpoint: WebhookEndpoint, actor: User | None, fields: list[str] | None = None
 ) -> None:
     audit.record(
         event,
