@@ -17,22 +17,26 @@ session = requests.Session()
 session.headers["Authorization"] = f"Bearer {os.environ['TOKEN']}"
 kept = Path(f"cursor-{org_id}.json")  # where the last run came to
 
-query = json.loads(kept.read_text()) if kept.exists() else {}
+# From 0 on, not from the oldest change that is kept: else nobody would learn of what is gone.
+query = json.loads(kept.read_text()) if kept.exists() else {"cursor": 0}
 has_more = True
 while has_more:
     answer = session.get(changes, params={**query, "limit": 500}, timeout=30)
     if answer.status_code == 429:
         time.sleep(int(answer.headers.get("Retry-After", 60)))
         continue
-    if answer.status_code == 410:  # too long ago: changes in between are gone
-        kept.unlink(missing_ok=True)
-        sys.exit("Read active-patients once, state=all&after_id=0 and so on, then start again.")
+    if answer.status_code == 410:  # changes in between are gone: so each run, until somebody acts
+        sys.exit(
+            "Changes are missing. Read active-patients once, state=all&after_id=0 and so on; "
+            f"only then write {{}} to {kept} and start again, from the oldest change that is kept."
+        )
     if not answer.ok:
         sys.exit(f"HTTP {answer.status_code}: {answer.text}")
     page = answer.json()
     for change in page["changes"]:
         print(change["id"], change["kind"], change["cliniko_patient_id"], *change["fields"])
     # Only now: whoever breaks off before this gets the same changes again, and misses none.
+    sys.stdout.flush()
     query = {"cursor": page["next_cursor"]}
     kept.write_text(json.dumps(query))
     has_more = page["has_more"]

@@ -118,12 +118,50 @@ def test_the_program_that_follows_what_changes(
     assert sorted(told) == clinic.account.ids()
     assert second.stdout == ""
 
+
+@pytest.mark.parametrize("kept", [None, '{"cursor": 1}'])
+def test_a_follower_who_missed_changes_is_told_so_until_somebody_has_read_all_patients(
+    system: RunningSystem, clinic: Clinic, tmp_path: Path, kept: str | None
+) -> None:
+    clinic.synced()
     system.inside(lambda: list(iter(lambda: changes.delete_old(now()), 0)))
-    (tmp_path / f"cursor-{clinic.id}.json").write_text('{"cursor": 0}')
-    late = run(command, tmp_path, clinic)
-    assert late.returncode == 1
-    assert "state=all&after_id=0" in late.stderr
+    cursor = tmp_path / f"cursor-{clinic.id}.json"
+    if kept is not None:
+        cursor.write_text(kept)
+    command = [sys.executable, str(EXAMPLES / "changes.py")]
+
+    for _ in range(2):
+        late = run(command, tmp_path, clinic)
+        assert late.returncode == 1
+        assert "state=all&after_id=0" in late.stderr
+        assert f"write {{}} to {cursor.name}" in late.stderr
+
+    cursor.write_text("{}")
     assert run(command, tmp_path, clinic).returncode == 0
+    assert run(command, tmp_path, clinic).returncode == 0
+
+
+def test_a_follower_keeps_no_cursor_of_changes_that_it_could_not_tell(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    clinic.synced()
+    environ = {"API": clinic.manager.url, "TOKEN": str(clinic.manager.token)}
+    environ |= {"ORG_ID": str(clinic.id), "PYTHONUNBUFFERED": ""}
+    nobody, telling = os.pipe()
+    os.close(nobody)  # who reads what it tells is gone
+
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "changes.py")],
+        cwd=tmp_path,
+        env=os.environ | environ,
+        stdout=telling,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+    )
+    os.close(telling)
+
+    assert done.returncode != 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def in_javascript(name: str, request: pytest.FixtureRequest, folder: Path) -> Path:

@@ -28,7 +28,8 @@ class ChangeQuery(Query):
         Field(
             ge=0,
             le=10**15,
-            description="The last `next_cursor`; without it, from the oldest change that is kept.",
+            description="The last `next_cursor`; without it, from the oldest change that is kept. "
+            "With `0` from the first one, or 410 where that is gone.",
         ),
         WHOLE_NUMBER,
     ] = None
@@ -79,9 +80,12 @@ EXAMPLE = Change(
     summary="Follow what changes",
     description=(
         "Every change in the order in which it was stored, at least once and without gaps, while "
-        "syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody. "
-        "Changes are kept for 400 days; those of a patient who is forgotten are deleted, and of "
-        "one who was deleted in Cliniko only the deletion stays when their data go."
+        "syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody, but "
+        "changes are kept for 400 days only: whoever begins reads all patients first "
+        "(`active-patients` with `state=all` and `after_id=0`), and then follows without a cursor, "
+        "or patients who have not changed for so long are missing. The changes of a patient who is "
+        "forgotten are deleted, and of one who was deleted in Cliniko only the deletion stays when "
+        "their data go."
     ),
     tag="Patients",
     action=Action.VIEW_PATIENTS,
