@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from webapp.sync.upsert import RecordPage, store_pages
 
 Sync = Callable[..., SyncLog]
 
+LATER = MORNING + timedelta(days=30)
 BEFORE: dict[str, Any] = {
     "first_name": "Olivia",
     "last_name": "Nguyen",
@@ -83,6 +84,18 @@ def test_an_update_names_the_fields_that_differ(
             {"state": PatientState.MERGED, "merged_into": "3"},
             "merged",
             [],
+        ),
+        (
+            {"state": PatientState.ARCHIVED, "archived_at": MORNING},
+            {"state": PatientState.ARCHIVED, "archived_at": LATER, "updated_at": LATER},
+            "archived",
+            [],
+        ),
+        (
+            {"state": PatientState.MERGED, "merged_at": MORNING},
+            {"state": PatientState.MERGED, "merged_at": LATER, "updated_at": LATER, "email": ""},
+            "merged",
+            ["email"],
         ),
     ],
 )

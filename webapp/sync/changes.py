@@ -103,7 +103,12 @@ def change_of(record: PatientRecord, row: Known | None, content: Known | None) -
     fields = () if content is None else _differing(record, content)
     if row.state == PatientState.DELETED:
         return Change(key, ChangeKind.RESTORED, fields)
-    if row.state != record.state or row.merged_into != record.merged_into:
+    if (  # with its moments: who was restored and archived again between two syncs was archived
+        row.state != record.state
+        or row.merged_into != record.merged_into
+        or row.archived_at != record.archived_at
+        or row.merged_at != record.merged_at
+    ):
         return Change(key, _KIND_OF_STATE[record.state], fields)
     return Change(key, ChangeKind.UPDATED, fields) if fields else None
 

@@ -54,6 +54,8 @@ def known_rows(target: Target, keys: list[str]) -> dict[str, Known]:
             Patient.content_hash,
             Patient.state,
             Patient.merged_into,
+            Patient.archived_at,
+            Patient.merged_at,
             Patient.cliniko_updated_at,
             Patient.deleted_at,
             Patient.sync_status,
