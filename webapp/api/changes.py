@@ -42,7 +42,11 @@ class Change(Answer):
     id: Annotated[Id, Field(description="Its place among the clinic's changes; a cursor, too.")]
     cliniko_patient_id: str
     patient_id: Annotated[
-        Id | None, Field(description="The `id` among the synced patients; null if not held here.")
+        Id | None,
+        Field(
+            description="The `id` among the synced patients; null if not held here. After a "
+            "restore from a backup it may be another patient's: see `cliniko_patient_id`."
+        ),
     ]
     kind: ChangeKind
     fields: Annotated[

@@ -112,7 +112,13 @@ class Phone(Answer):
 class Patient(Answer):
     """A patient as stored."""
 
-    id: Id
+    id: Annotated[
+        Id,
+        Field(
+            description="Ours. After a restore from a backup it may be another patient's: key a "
+            "copy by the clinic and `cliniko_patient_id`."
+        ),
+    ]
     cliniko_patient_id: Annotated[str, Field(description="Cliniko's id, up to 19 digits.")]
     first_name: str
     last_name: str
