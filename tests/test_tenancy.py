@@ -51,20 +51,34 @@ OTHERWISE = {
     "services/account_notices.py": {"_was_told_enough"},
     # Whatever is due, of all clinics, for the process that sends.
     "services/notice_sending.py": {"_take", "send", "take_due"},
-    "services/webhooks/sending.py": {"_take", "_write_down", "send"},
+    "services/webhooks/sending.py": {"_take", "_write_down", "send", "take_turns"},
     # For the figures of all clinics together.
     "services/webhooks/deliveries.py": {"count_by_state"},
     # Whatever has been gone for long enough, of all clinics.
     "services/old_syncs.py": {"delete_old"},
     # By the clinic itself, whose id is that of the row.
     "services/schedules.py": {"of"},
+    # Whatever was deleted for long enough, of all clinics, and then by the ids that were found.
+    "services/retention.py": {"_purge_patients"},
+    # By an id, and what was found is refused unless it is the clinic's.
+    "services/webhooks/endpoints.py": {"get"},
+    # By the ids of syncs or patients that the caller holds, or that a worker was sent.
+    "sync/engine.py": {"_fail", "_prepare", "_tell_followers_again"},
+    "sync/held.py": {"_decide"},
+    "sync/lease.py": {"_waited", "claim", "expire", "write"},
+    "sync/recorder.py": {"finish"},
+    # A condition about the patient of a row; whoever uses it names the clinic of the rows.
+    "sync/held_rows.py": {"_listed_again"},
+    # For the figures of all clinics.
+    "sync/figures.py": {"read"},
     # By `among`, which names the clinic.
     "sync/removals.py": {"_living"},
-    "sync/rows.py": {"known_content", "known_rows"},
+    "sync/rows.py": {"known_content", "known_rows", "mark_failed", "mark_seen"},
     # By the id of a sync that the caller holds already.
     "sync/history.py": {"_as_it_is"},
-    # Syncs of all clinics, for workers: those whose worker fell silent, those that nobody took.
-    "sync/recovery.py": {"_stale", "_waiting_long"},
+    # Syncs of all clinics, for workers: those whose worker fell silent, those that nobody took; and
+    # by the ids that were found so.
+    "sync/recovery.py": {"_stale", "_waiting_long", "hand_over", "settle"},
 }
 # Pages for whoever is signed in: about themselves, or lists that hold only what they may see.
 FOR_EVERYBODY = {
@@ -131,9 +145,64 @@ def tables(node: ast.AST) -> set[str]:
 
 
 def is_scoped(node: ast.AST, table: str) -> bool:
-    """Whether it names the clinic, or the sync of a clinic."""
-    text = ast.unparse(node)
-    return any(name in text for name in (OF_A_CLINIC[table], "organization_id", "sync_log_id"))
+    """Whether a column of it is compared with the clinic, or with the sync of a clinic, or a row is
+    written with it. A parameter of that name, or a join of two columns, is none."""
+    owners = {OF_A_CLINIC[table], "organization_id", "sync_log_id"}
+    known = OF_A_CLINIC.keys() | aliases(node)
+    inserts = "insert" in calls(node)
+
+    def is_owner(side: ast.AST) -> bool:
+        return (
+            isinstance(side, ast.Attribute)
+            and side.attr in owners
+            and isinstance(side.value, ast.Name)
+            and side.value.id in known
+        )
+
+    def says(part: ast.AST) -> bool:
+        if isinstance(part, ast.Compare):
+            sides = [part.left, *part.comparators]
+            return isinstance(part.ops[0], ast.Eq) and sum(map(is_owner, sides)) == 1
+        if isinstance(part, ast.Call):
+            function, named = part.func, called(part) in known | {"filter_by", "values"}
+            if isinstance(function, ast.Attribute) and function.attr in ("in_", "between"):
+                return is_owner(function.value)
+            return named and any(keyword.arg in owners for keyword in part.keywords)
+        return inserts and isinstance(part, ast.Dict) and any(map(is_named, part.keys))
+
+    def is_named(key: ast.expr | None) -> bool:
+        return isinstance(key, ast.Constant) and key.value in owners
+
+    return any(says(part) for part in ast.walk(node))
+
+
+def aliases(node: ast.AST) -> set[str]:
+    """By which other names a table is asked in here."""
+    return {
+        ast.unparse(each.targets[0])
+        for each in ast.walk(node)
+        if isinstance(each, ast.Assign) and calls(each.value) == {"aliased"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (True, "select(Patient).where(Patient.organization_id == organization_id)"),
+        (True, "select(Patient).where(Patient.organization_id.in_(ids))"),
+        (True, "select(HeldRemoval).where(HeldRemoval.sync_log_id == sync_log_id)"),
+        (True, "session.execute(insert(Patient), [{'organization_id': organization_id}])"),
+        (True, "select(Patient).filter_by(organization_id=organization_id)"),
+        (False, "select(Patient).where(Patient.id == organization_id)"),
+        (False, "select(Patient.organization_id)"),
+        (False, "select(Patient).where(Patient.organization_id == SyncLog.organization_id)"),
+        (False, "note({'organization_id': organization_id}, select(Patient))"),
+        (False, "note(select(Patient), organization_id=organization_id)"),
+    ],
+)
+def test_a_clinic_is_named_by_a_comparison_and_not_by_a_word(told: bool, text: str) -> None:
+    function = ast.parse(f"def ask(organization_id, sync_log_id): return {text}")
+    assert is_scoped(function, "Patient") is told
 
 
 def test_every_statement_names_its_clinic_or_was_looked_at() -> None:

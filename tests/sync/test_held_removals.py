@@ -15,6 +15,7 @@ from sqlalchemy import select
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
+from tests.api.rows import hold, record, store
 from tests.cast import Cast
 from tests.sync.copies import copy_of
 from webapp.cliniko.records import PatientState
@@ -34,6 +35,7 @@ from webapp.models import (
 from webapp.services import changes, patients
 from webapp.services.webhooks import endpoints
 from webapp.sync import engine, held, held_rows, history, removals
+from webapp.sync.target import Target
 
 Sync = Callable[..., SyncLog]
 COUNT = 60
@@ -475,7 +477,34 @@ def test_two_clinics_are_decided_about_apart(sync: Sync, gone: list[str], cast: 
     held.confirm(cast.surf, log, actor=cast.alice)
 
     assert copy_of(cast.northside)[key].state == "active"
-    assert held.batches(cast.northside.id) == []
+
+
+def test_what_one_clinic_holds_and_keeps_is_not_told_of_another(cast: Cast) -> None:
+    surf, northside = cast.surf.id, cast.northside.id
+    hold(cast.northside, 2)
+    log = hold(cast.surf, 3)
+
+    for each, their_keys in ((surf, {"1", "2", "3"}), (northside, {"1", "2"})):
+        assert [batch.patients for batch in held.batches(each)] == [len(their_keys)]
+        assert held_rows.keys(each) == their_keys
+        assert held_rows.waiting_records(each).keys() == their_keys
+
+    held.dismiss(cast.surf, log, actor=cast.alice)
+
+    assert (held_rows.kept_keys(surf), held_rows.kept_keys(northside)) == ({"1", "2", "3"}, set())
+    assert (held_rows.count_kept(surf), held_rows.count_kept(northside)) == (3, 0)
+    assert held_rows.waiting_records(surf) == {}
+    assert held_rows.waiting_records(northside).keys() == {"1", "2"}
+
+
+def test_who_is_listed_again_is_taken_off_the_list_of_that_clinic_alone(cast: Cast) -> None:
+    hold(cast.northside, 2)
+    again = store(cast.northside, record(1, "Liam", "Smith"))
+
+    for clinic, left in ((cast.surf, {"1", "2"}), (cast.northside, {"2"})):
+        with transaction():
+            held_rows.forget_listed_again(Target(clinic.id, again.id, "au1"))
+        assert held_rows.keys(cast.northside.id) == left
 
 
 def test_a_sync_that_fails_leaves_the_list_as_it_was(
