@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
-from tests.cliniko.stand_ins import UnlimitedBudget
+from tests.cliniko.stand_ins import NotingWaiter, UnlimitedBudget
 from tests.support.empty_answers import nobody
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse
@@ -29,7 +29,6 @@ from webapp.cliniko.listing import (
     walk_links,
 )
 from webapp.cliniko.records import read_patient
-from webapp.cliniko.throttle import SleepingWaiter
 
 KEY = "a-key-au1"
 
@@ -48,12 +47,17 @@ def simulator(account: ClinikoAccount) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def client(simulator: Simulator) -> Iterator[Cliniko]:
+def waiter() -> NotingWaiter:
+    return NotingWaiter()
+
+
+@pytest.fixture
+def client(simulator: Simulator, waiter: NotingWaiter) -> Iterator[Cliniko]:
     with Cliniko(
         KEY,
         contact_email="tests@example.com",
         budget=UnlimitedBudget(),
-        waiter=SleepingWaiter(),
+        waiter=waiter,
         api_url=simulator.url,
     ) as client:
         yield client
@@ -258,7 +262,7 @@ def test_a_list_that_promises_somebody_and_shows_nobody_is_no_answer(
 
 
 def test_what_stays_empty_is_believed_after_the_third_answer(
-    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+    client: Cliniko, waiter: NotingWaiter, simulator: Simulator, account: ClinikoAccount
 ) -> None:
     part = part_of_the_list(account)
     nobody(simulator, times=9)
@@ -266,4 +270,15 @@ def test_what_stays_empty_is_believed_after_the_third_answer(
     page = read_on(client, part, part.after)
 
     assert (page.records, page.ends) == ([], True)
-    assert len(simulator.requests) == 3
+    assert len(simulator.requests) == 4
+    assert waiter.waits == [("retry", 1.0), ("retry", 2.0)]
+
+
+def test_whoever_is_still_there_but_on_no_page_was_left_out(
+    client: Cliniko, simulator: Simulator, account: ClinikoAccount
+) -> None:
+    part = part_of_the_list(account)
+    nobody(simulator, times=3)
+
+    with pytest.raises(BadResponse, match="left patients out"):
+        read_on(client, part, part.after)

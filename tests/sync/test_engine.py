@@ -18,6 +18,7 @@ from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.support.processes import wait_until
 from tests.sync.conftest import ABOUT_ANSWERS
 from tests.sync.copies import copy_of, truth_of
+from webapp.cliniko.listing import plan_starts
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -25,6 +26,7 @@ from webapp.models import OperationType, Organization, Patient, PatientSyncStatu
 from webapp.services import connection, counts, credentials, patients
 from webapp.sync import engine, history, lease, recorder, recovery, removals
 from webapp.sync.passes import Passes
+from webapp.sync.reader import REQUESTS_AT_ONCE
 from webapp.sync.removals import Removals
 from webapp.sync.start import cancel_sync
 
@@ -148,6 +150,25 @@ def test_a_deleted_patient_who_can_be_read_again_counts_as_read(
     sync()
 
     assert db.session.scalar(status) == PatientSyncStatus.SUCCESS
+
+
+@ABOUT_ANSWERS
+@pytest.mark.parametrize("nth", [1, 3, 5])
+def test_a_range_whose_first_page_was_cut_off_is_read_to_its_end(
+    sync: Sync, in_step: InStep, surf_account: ClinikoAccount, cliniko: Simulator, nth: int
+) -> None:
+    """Its second page tells whether anybody follows; the cut-off one says that nobody does."""
+    start = plan_starts(len(surf_account.ids(State.ACTIVE)), REQUESTS_AT_ONCE)[nth]
+    asked: Any = {"on": "/patients", "query": f"per_page={start.per_page}&page={start.page}&"}
+    cliniko.faults.add("short_page", keep=20, **asked)
+    cliniko.faults.add("wrong_total", total=20, **asked)
+    cliniko.faults.add("replaced_value", key="links", value={}, **asked)
+
+    log = sync()
+
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert (log.status, log.records_success) == ("completed", 648)
+    assert in_step()
 
 
 def leave_out_somebody(cliniko: Simulator, account: ClinikoAccount) -> str:

@@ -129,6 +129,10 @@ class Cliniko:
         # Asked at our own address: no two readers of the link can differ about its host.
         return self._ask(f"{here}?{target.query}", _PAGE_OF[listing])
 
+    def pause(self, seconds: float) -> None:
+        """Wait before something is looked at again, as before any other second try."""
+        self._waiter.wait(seconds, WaitReason.RETRY)
+
     def count_active(self) -> int:
         """How many patients are neither archived nor deleted: one request. Raises ClinikoError."""
         return self.get_page(Listing.ACTIVE, per_page=1).total_entries

@@ -23,7 +23,8 @@ from webapp.cliniko.records import Malformed, PatientRecord
 
 PER_PAGE = 100  # the most that Cliniko gives
 _SMALLEST_FIRST_PAGE = 60
-_SECOND_LOOKS = 2
+# Before each second look, in seconds: what looks cut off for a moment is not looked at within it.
+_LOOK_AGAIN_AFTER = (1.0, 2.0)
 
 
 class OrderIgnored(Exception):
@@ -74,7 +75,11 @@ class IdRange:
 
     def is_read_by(self, page: IdPage) -> bool:
         """Whether nothing of the range is left behind this page."""
-        return page.ends or (self.until is not None and page.last_id >= self.until)
+        return page.ends or (self.until is not None and self.is_met_by(page))
+
+    def is_met_by(self, page: IdPage) -> bool:
+        """Whether a page goes as far as the range does, if that is known."""
+        return self.until is None or page.last_id >= self.until
 
     def move_to(self, page: IdPage) -> None:
         """The page is taken: go on behind it."""
@@ -123,6 +128,8 @@ def read_start(client: Cliniko, listing: Listing, start: RangeStart) -> IdPage:
     """
     page = client.get_page(listing, page=start.page, per_page=start.per_page)
     if start.page == 1 and not page.records:  # a list with nobody in it is worth a second look
+        if listing is Listing.ACTIVE:  # the others are often empty
+            client.pause(_LOOK_AGAIN_AFTER[0])
         page = client.get_page(listing, page=start.page, per_page=start.per_page)
     left = page.total_entries - start.offset - len(page.records)
     return _by_id(page, after=0, at_end=page.next_url is None and left <= 0)
@@ -153,10 +160,14 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
     """The page of a range that follows the id `after`. Raises OrderIgnored or ClinikoError."""
     filters = (*part.filters, f"id:>{after}") if after else part.filters
     page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
-    for _ in range(_SECOND_LOOKS):
+    for seconds in _LOOK_AGAIN_AFTER:
         if not _looks_cut_off(page, part):
             break
+        client.pause(seconds)
         page = client.get_page(part.listing, per_page=PER_PAGE, filters=filters)
+    else:
+        if _looks_cut_off(page, part) and _still_has_its_end(client, part):
+            raise BadResponse("Cliniko left patients out of its list. Try the sync again later.")
     from_the_first = not filters  # whoever is promised there is in no other page
     if not page.records and (page.next_url is not None or (from_the_first and page.total_entries)):
         raise BadResponse("Cliniko promised more patients and sent none. Try the sync again later.")
@@ -164,6 +175,13 @@ def read_on(client: Cliniko, part: IdRange, after: int) -> IdPage:
     if not answer.in_order:
         raise OrderIgnored(part.listing)
     return answer
+
+
+def read_changes(client: Cliniko, part: IdRange) -> IdPage:
+    """The first page of a range of what has changed. That nobody has is worth a second look: no
+    later sync asks for these changes again. Raises OrderIgnored or ClinikoError."""
+    page = read_on(client, part, 0)
+    return page if page.records else read_on(client, part, 0)
 
 
 def _is_end(page: Page) -> bool:
@@ -177,6 +195,15 @@ def _looks_cut_off(page: Page, part: IdRange) -> bool:
         return True
     seen = (number for number in map(id_of, page.records) if number is not None)
     return part.until is not None and _is_end(page) and max(seen, default=0) < part.until
+
+
+def _still_has_its_end(client: Cliniko, part: IdRange) -> bool:
+    """Whether the patient at whom the range ends stands in its list, though no page shows them."""
+    if part.until is None:
+        return False
+    filters = (*part.filters, f"id:={part.until}")
+    page = client.get_page(part.listing, per_page=1, filters=filters)
+    return part.until in map(id_of, page.records)
 
 
 def walk_links(client: Cliniko, listing: Listing) -> Iterator[Page]:

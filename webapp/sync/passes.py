@@ -23,8 +23,8 @@ from webapp.cliniko.listing import (
     IdRange,
     OrderIgnored,
     RangeStart,
+    read_changes,
     read_last,
-    read_on,
     read_start,
 )
 from webapp.cliniko.page import Page
@@ -109,7 +109,7 @@ class Passes:
             IdRange(listing, filters=(f"{moment}:>={iso(since)}",))
             for listing, moment in _CHANGED_BY.items()
         ]
-        asked = [reader.put(partial(read_on, self._client, part, 0)) for part in parts]
+        asked = [reader.put(partial(read_changes, self._client, part)) for part in parts]
         account, counted = reader.answer(whose), reader.answer(counting)
         self._look_up(partial(check_account, organization, account))
         begun: list[Part] = []

@@ -170,7 +170,9 @@ class Reader:
         begun.move_to(first)
         parts: list[Part] = [] if begun.done else [(begun, None)]
         for first_id, until in zip(bounds, ends, strict=True):
-            parts.append((IdRange(listing, first_id - 1, until), found[first_id]))
+            part, page = IdRange(listing, first_id - 1, until), found[first_id]
+            # One that ends before it meets the next is not believed: what follows is asked for.
+            parts.append((part, replace(page, ends=page.ends and part.is_met_by(page))))
         return parts
 
     def close(self, part: IdRange, first: IdPage) -> None:
