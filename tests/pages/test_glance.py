@@ -135,6 +135,17 @@ def test_a_sync_in_the_queue_needs_one_question_too_until_a_worker_takes_it(
         assert len(questions) > 1
 
 
+def test_a_sync_that_was_handed_over_needs_one_question_too(vera: Visitor, log: SyncLog) -> None:
+    begun = now() - timedelta(minutes=10)
+    with time_machine.travel(now(), tick=False) as clock:
+        change(log, worker=None, lease_expires_at=now(), started_at=begun)
+        clock.shift(5)
+        first = vera.get_fragment(path(log)).text
+        with reads() as questions:
+            assert vera.get_fragment(path(log)).text == first
+        assert len(questions) == 1
+
+
 def test_a_sync_that_waits_in_vain_is_noticed(vera: Visitor, log: SyncLog) -> None:
     queued = {"worker": None, "lease_expires_at": None, "started_at": now()}
     change(log, **queued, progress=log.progress | {"phase": "queued"})

@@ -181,6 +181,22 @@ def test_whoever_forgets_is_told_of_another_clinic_with_the_same_account(
         assert "Northside" not in page
 
 
+def test_whoever_forgets_is_told_of_other_records_of_the_same_person(
+    bob: Visitor, cast: Cast
+) -> None:
+    store(
+        cast.surf,
+        record(1, "Olivia", "Nguyen"),
+        record(2, "Liv", "Nguyen", state=PatientState.MERGED, merged_into="1"),
+        record(3, "Noah", "Reid"),
+    )
+
+    for number, other in ((1, "Liv Nguyen"), (2, "Olivia Nguyen")):
+        told = f"Other records of the same person stay: {other}"
+        assert told in text_of(bob.get(path_of(number)))
+    assert "Other records" not in text_of(bob.get(path_of(3)))
+
+
 def test_nobody_is_forgotten_while_a_sync_runs(bob: Visitor, cast: Cast) -> None:
     store(cast.surf, record(1, "Olivia", "Nguyen"))
     start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)

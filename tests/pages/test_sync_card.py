@@ -101,6 +101,15 @@ def test_after_half_a_minute_it_says_that_no_worker_is_there(card: Card) -> None
     assert "as soon as .venv/bin/python worker.py runs" in words
 
 
+@pytest.mark.parametrize(("seconds", "in_vain"), [(5, False), (31, True)])
+def test_a_sync_that_was_handed_over_waits_since_then(
+    card: Card, seconds: int, in_vain: bool
+) -> None:
+    began, since = now() - timedelta(minutes=10), now() - timedelta(seconds=seconds)
+    words = text_of(card(started_at=began, worker=None, lease_expires_at=since))
+    assert ("No worker is running" in words) is in_vain
+
+
 def test_in_production_it_names_no_command_of_developers(app: Flask, card: Card) -> None:
     app.config["ENV"] = "production"
     started_at = now() - timedelta(seconds=31)

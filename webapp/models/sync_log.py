@@ -146,6 +146,11 @@ class SyncLog(Base):
         return self.status == SyncStatus.RUNNING
 
     @property
+    def waiting_since(self) -> datetime:
+        """Since when a sync without a worker waits: its start, or when one was handed over."""
+        return self.lease_expires_at or self.started_at
+
+    @property
     def duration_seconds(self) -> float | None:
         """Seconds from start to end; None while it runs."""
         return None if self.completed_at is None else self.seconds_so_far

@@ -51,5 +51,5 @@ def card_or_page(organization: Organization, *, notice: str | None = None) -> Re
 
 
 def _waits_in_vain(log: SyncLog) -> bool:
-    waiting = log.is_running and log.worker is None and now() - log.started_at > PATIENCE
+    waiting = log.is_running and log.worker is None and now() - log.waiting_since > PATIENCE
     return waiting and workers_connected() == 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug import Response
 
@@ -60,7 +60,11 @@ _ROW = (
         IS_OPEN,
         or_(
             SyncLog.lease_expires_at > bindparam("moment"),
-            and_(SyncLog.worker.is_(None), SyncLog.started_at > bindparam("patient_since")),
+            and_(
+                SyncLog.worker.is_(None),
+                func.coalesce(SyncLog.lease_expires_at, SyncLog.started_at)
+                > bindparam("patient_since"),
+            ),
         ),
     )
 )

@@ -83,7 +83,7 @@ def closing_for(log: SyncLog, moment: datetime) -> Closing | None:
     if log.worker is None:
         if log.attempt - log.interruptions > MAX_HAND_OVERS:
             return HANDED_OVER_TOO_OFTEN
-        return _closing_for_waiting(moment - _waiting_since(log))
+        return _closing_for_waiting(moment - log.waiting_since)
     if log.interruptions + 1 >= MAX_INTERRUPTIONS:
         return POISON
     return LOST if ends is not None and moment > ends + ABANDONED_AFTER else None
@@ -221,10 +221,5 @@ def _waiting_long() -> list[tuple[int, int]]:
     return [
         (log.id, log.attempt)
         for log in db.session.scalars(query)
-        if moment - _waiting_since(log) > LOOK_IN_QUEUE_AFTER
+        if moment - log.waiting_since > LOOK_IN_QUEUE_AFTER
     ]
-
-
-def _waiting_since(log: SyncLog) -> datetime:
-    """Since when a sync without a worker waits: its start, or the last worker's handing over."""
-    return log.lease_expires_at or log.started_at
