@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func, select, update
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
@@ -67,6 +67,14 @@ from webapp.sync.upsert import RecordPage, store_pages
 
 GONE_AT = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+ALL_THAT_MAY_BE_KNOWN = {
+    "preferred_first_name": "Liv",
+    "phone": "0412 345 678",
+    "phones": [{"type": "Mobile", "number": "0412 345 678"}],
+    "search_digits": "0412345678",
+} | dict.fromkeys(
+    ("cliniko_created_at", "cliniko_updated_at", "archived_at", "merged_at"), GONE_AT - DAY
+)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,19 +120,29 @@ def held(clinic: Organization) -> Tally:
 def test_after_ninety_days_nothing_is_known_of_who_was_deleted(
     cast: Cast, clock: time_machine.Traveller
 ) -> None:
+    with transaction():
+        db.session.execute(
+            update(Patient)
+            .where(Patient.cliniko_patient_id == "1")
+            .values(**ALL_THAT_MAY_BE_KNOWN, merged_into="2")
+        )
     clock.move_to(GONE_AT + 90 * DAY)
     assert retention.clean_up().total() == 0
-    assert olivia(cast).first_name == "Olivia"
+    row = olivia(cast)
+    bare = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "3")).one()
+    same = {"id", "organization_id", "state", "sync_status", "deleted_at"}
+    kept = {"cliniko_patient_id", "last_sync_id", "last_synced", "last_changed"}
+    columns = {column.key for column in Patient.__table__.columns}
+    alike = {key for key in columns if getattr(row, key) == getattr(bare, key)}
+    assert alike <= same | kept, "of these the test would not see that they are forgotten"
 
     clock.move_to(GONE_AT + 90 * DAY + timedelta(seconds=1))
     assert retention.clean_up() == {"deleted_patients": 1}
 
     row = olivia(cast)
     bare = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "3")).one()
-    kept = {"id", "cliniko_patient_id", "last_sync_id", "last_synced", "last_changed"}
-    for column in Patient.__table__.columns:
-        if column.key not in kept:
-            assert getattr(row, column.key) == getattr(bare, column.key), column.key
+    for key in columns - kept - {"id"}:
+        assert getattr(row, key) == getattr(bare, key), key
     assert "olivia" not in str([getattr(row, c.key) for c in Patient.__table__.columns]).lower()
     mia = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "2")).one()
     assert mia.first_name == "Mia"
