@@ -169,7 +169,6 @@ def test_one_answer_that_nobody_stands_there_ends_no_list_of_changes(
 def test_a_moment_in_which_nobody_seems_to_have_changed_loses_no_change(
     synced: SyncLog,
     sync: Sync,
-    in_step: InStep,
     cast: Cast,
     cliniko: Simulator,
     surf_account: ClinikoAccount,

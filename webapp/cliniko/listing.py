@@ -75,11 +75,7 @@ class IdRange:
 
     def is_read_by(self, page: IdPage) -> bool:
         """Whether nothing of the range is left behind this page."""
-        return page.ends or (self.until is not None and self.is_met_by(page))
-
-    def is_met_by(self, page: IdPage) -> bool:
-        """Whether a page goes as far as the range does, if that is known."""
-        return self.until is None or page.last_id >= self.until
+        return page.ends or (self.until is not None and page.last_id >= self.until)
 
     def move_to(self, page: IdPage) -> None:
         """The page is taken: go on behind it."""

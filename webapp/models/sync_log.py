@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import floor
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, select, text
+from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from webapp.clock import now
@@ -160,6 +160,9 @@ class SyncLog(Base):
         """Seconds from start to end, or until now while it runs."""
         return max(0.0, ((self.completed_at or now()) - self.started_at).total_seconds())
 
+
+# `waiting_since`, for questions to the database.
+WAITING_SINCE = func.coalesce(SyncLog.lease_expires_at, SyncLog.started_at)
 
 # A sync that only reads failed records again says nothing about anybody else.
 BRINGS_IN_STEP = SyncLog.operation_type != OperationType.RETRY_FAILED

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug import Response
 
@@ -27,6 +27,7 @@ from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
 from webapp.extensions import read_alone
 from webapp.models import IS_OPEN, Organization, Role, SyncLog, SyncStatus, User, UserSession
+from webapp.models.sync_log import WAITING_SINCE
 from webapp.pages.card import PATIENCE
 from webapp.services import sessions
 from webapp.services.second_factor import is_missing
@@ -60,11 +61,7 @@ _ROW = (
         IS_OPEN,
         or_(
             SyncLog.lease_expires_at > bindparam("moment"),
-            and_(
-                SyncLog.worker.is_(None),
-                func.coalesce(SyncLog.lease_expires_at, SyncLog.started_at)
-                > bindparam("patient_since"),
-            ),
+            and_(SyncLog.worker.is_(None), bindparam("patient_since") < WAITING_SINCE),
         ),
     )
 )

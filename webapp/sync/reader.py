@@ -170,9 +170,10 @@ class Reader:
         begun.move_to(first)
         parts: list[Part] = [] if begun.done else [(begun, None)]
         for first_id, until in zip(bounds, ends, strict=True):
-            part, page = IdRange(listing, first_id - 1, until), found[first_id]
-            # One that ends before it meets the next is not believed: what follows is asked for.
-            parts.append((part, replace(page, ends=page.ends and part.is_met_by(page))))
+            page = found[first_id]
+            if until is not None:  # the range ends there, whatever its first page says
+                page = replace(page, ends=False)
+            parts.append((IdRange(listing, first_id - 1, until), page))
         return parts
 
     def close(self, part: IdRange, first: IdPage) -> None:
