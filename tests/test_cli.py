@@ -285,13 +285,15 @@ def test_a_sync_shows_its_progress_to_the_end(
         ),
         ({"removals_unasked": 30}, "600 patients read, 30 could not be asked about yet."),
         ({"removals_kept": 2}, "600 patients read, 2 are gone from Cliniko and kept."),
+        ({"not_shown": 3}, "600 patients read, 3 whom Cliniko counts it has not shown."),
         ({"differ": 1}, "600 patients read, what is stored is not what Cliniko has told: see"),
     ],
 )
 def test_the_last_words_say_in_step_only_of_what_is(progress: dict[str, int], said: str) -> None:
     log = SyncLog(status="completed", records_success=600, records_failed=0)
     log.started_at = log.completed_at = now()
-    log.progress = progress | {"certificate": {"in_step": not progress}}
+    not_shown = progress.get("not_shown", 0)
+    log.progress = progress | {"certificate": {"in_step": not progress, "not_shown": not_shown}}
     assert said in _last_words(log)
 
 

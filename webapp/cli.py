@@ -18,6 +18,7 @@ from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, Sync
 from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
 from webapp.services.audit import Event
 from webapp.sync import history, verify
+from webapp.sync.differences import Difference, differences
 from webapp.sync.start import start_sync
 from webapp.terminal import ID, CannotBeDone, in_sentences, person, secret
 
@@ -137,20 +138,19 @@ def _last_words(log: SyncLog) -> str:
     certificate = log.progress.get("certificate")
     done = "patients in step" if certificate and certificate["in_step"] else "patients read"
     words = [f"Completed in {log.duration_seconds:.1f} s: {log.records_success} {done}"]
-    words += [said.format(n) for n, said in _but(log) if n]
+    words += [_BUT[difference].format(n) for difference, n in differences(log).items()]
     if certificate and not certificate["in_step"] and len(words) == 1:
         words.append("what is stored is not what Cliniko has told: see sync --verify")
     return ", ".join(words) + "."
 
 
-def _but(log: SyncLog) -> list[tuple[int, str]]:
-    """What keeps both sides from being the same, with how many."""
-    return [
-        (log.records_failed, "{} could not be stored"),
-        (log.progress.get("removals_held") or 0, "{} seem to be gone: an admin decides"),
-        (log.progress.get("removals_unasked") or 0, "{} could not be asked about yet"),
-        (log.progress.get("removals_kept") or 0, "{} are gone from Cliniko and kept"),
-    ]
+_BUT = {
+    Difference.FAILED: "{} could not be stored",
+    Difference.NOT_SHOWN: "{} whom Cliniko counts it has not shown",
+    Difference.HELD: "{} seem to be gone: an admin decides",
+    Difference.UNASKED: "{} could not be asked about yet",
+    Difference.KEPT: "{} are gone from Cliniko and kept",
+}
 
 
 @click.command("clean-up")

@@ -16,6 +16,7 @@ NOTHING_CHANGED: dict[str, Any] = dict.fromkeys(
 CHANGED: dict[str, Any] = {"changed_since": iso(now()), "changes": NOTHING_CHANGED | {"updated": 2}}
 IN_STEP: dict[str, Any] = {"certificate": {"in_step": True}}
 APART: dict[str, Any] = {"certificate": {"in_step": False}}
+NOT_SHOWN: dict[str, Any] = {"certificate": {"in_step": False, "not_shown": 1}}
 RETRY, ACTIVE = OperationType.RETRY_FAILED, OperationType.ACTIVE_PATIENTS
 CHANGES = OperationType.CHANGED_PATIENTS
 
@@ -84,6 +85,8 @@ def failed(error_code: str) -> SyncLog:
         (a_log(stored=1200, reads=ACTIVE), "1,200 active patients were read"),
         (a_log(stored=648, **APART), "648 patients were read"),
         (a_log(stored=1, **APART), "1 patient was read"),
+        (a_log(stored=647, **NOT_SHOWN), "647 patients were read"),
+        (a_log(stored=647, **NOT_SHOWN, removals_held=40), "647 patients were read"),
         (a_log(**IN_STEP), "No patient in Cliniko, and none here"),
         (a_log(**APART, removals_held=40), "No patient in Cliniko"),
         (a_log(**APART, removals_kept=40), "No patient in Cliniko"),
@@ -108,6 +111,7 @@ def test_each_state_has_its_words(log: SyncLog, words: str) -> None:
         (a_log(stored=648, **APART, removals_kept=1), False),
         (a_log(stored=648, **APART, removals_unasked=30), False),
         (a_log(stored=648, failed=1, **APART), False),  # which is told already
+        (a_log(stored=647, **NOT_SHOWN), False),
         (a_log(stored=648, **IN_STEP), False),
         (a_log(stored=648), False),
         (running(**APART), False),

@@ -82,7 +82,7 @@ def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -
     tally = Tally()
     for number in range(3):
         tally.add(str(number), Version("active", "content", ""))
-    both = certificate(tally, tally, failed=0)
+    both = certificate(tally, tally, failed=0, not_shown=0)
     log = make_log(cast.surf, progress=progress(certificate=both))
 
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
@@ -100,9 +100,9 @@ def test_what_is_not_the_same_is_said_with_the_reason(
     app: Flask, vera: Visitor, cast: Cast, environment_name: str, command: str
 ) -> None:
     app.config["ENV"] = environment_name
-    apart = certificate(Tally(), Tally(digest=1), failed=0)
 
-    def words(failed: int = 0, **removals: int) -> str:
+    def words(failed: int = 0, not_shown: int = 0, **removals: int) -> str:
+        apart = certificate(Tally(), Tally(digest=1), failed=failed, not_shown=not_shown)
         shown = progress(certificate=apart, **removals)
         log = make_log(cast.surf, progress=shown, records_failed=failed)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
@@ -110,6 +110,7 @@ def test_what_is_not_the_same_is_said_with_the_reason(
     assert "Not equal" in words()
     assert f"compare with {command} {cast.surf.id} --verify" in words()
     assert "could not be stored" in words(failed=2)
+    assert "Cliniko counts 3 more patients than its lists have shown" in words(not_shown=3)
     assert "Removals are held back" in words(removals_held=40)
     assert "Not all who stand in no list" in words(removals_unasked=30)
     assert "decided to keep patients" in words(removals_kept=2)

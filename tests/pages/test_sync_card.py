@@ -181,6 +181,22 @@ def test_it_says_of_nobody_that_they_are_in_step_where_the_certificate_does_not(
     assert "The stored copy differs from what Cliniko reported." in words
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "counts 1 more patient than"), (3, "counts 3 more patients than")]
+)
+def test_it_says_how_many_patients_cliniko_counts_and_has_not_shown(
+    card: Card, number: int, said: str
+) -> None:
+    certificate = {"in_step": False, "not_shown": number}
+    done = {"progress_percent": 100.0, "certificate": certificate}
+    words = text_of(
+        card(SyncStatus.COMPLETED, records_success=648, records_failed=0, progress=done)
+    )
+    assert "100% 648 patients were read" in words
+    assert f"Cliniko {said} its lists have shown" in words
+    assert "The stored copy differs" not in words
+
+
 def test_failed_records_are_told_apart_from_a_failed_sync(card: Card) -> None:
     words = text_of(card(SyncStatus.COMPLETED, progress={"progress_percent": 100.0}))
     assert "Completed, 2 failed" in words

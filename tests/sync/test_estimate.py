@@ -80,7 +80,7 @@ class Slow:
 
     def seconds(self, *, requests_left: int = 10_000, per_minute: int = 200) -> float | None:
         return self.estimate.remaining(
-            self._shown, requests_left=requests_left, per_minute=per_minute
+            self._shown, None, requests_left=requests_left, per_minute=per_minute
         )
 
 

@@ -33,6 +33,7 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization, Patient, PatientChange, SyncLog
 from webapp.services import changes
 from webapp.sync import engine, lease, reader, recovery, removals
+from webapp.sync.lists import Lists
 from webapp.sync.passes import Passes
 
 Sync = Callable[..., SyncLog]
@@ -171,6 +172,7 @@ def without_the_count(patch: Patch) -> None:
         return as_it_is(sync_log_id, attempt, (log.checkpoint or {}).get("writes", 0))
 
     patch.setattr(lease, "check", check)
+    without_the_second_reading(patch)  # which would find them, too
 
 
 # The lease: a sync whose worker is gone is given to another.
@@ -205,7 +207,7 @@ def who_is_edited_after_being_read_arrives_in_the_same_sync(world: World) -> Non
 
 
 def without_the_catch_up(patch: Patch) -> None:
-    patch.setattr(Passes, "_catch_up", lambda self, full: None)
+    patch.setattr(Passes, "_catch_up", lambda self, full: 0)
 
 
 # The savepoint: a record that the database refuses does not take its page along.
@@ -308,8 +310,24 @@ def without_the_order(patch: Patch) -> None:
         return replace(by_id(*args, **options), in_order=True)
 
     patch.setattr(listing, "_by_id", blind)
+    without_the_second_reading(patch)
     patch.setattr(reader, "goes_up", lambda *_: True)
     patch.setattr(Passes, "_ask_about_missing", lambda self: None)
+
+
+# The count at the end: Cliniko's own numbers tell of patients whom its lists have not shown.
+
+
+def a_first_page_that_calls_itself_the_whole_list_loses_nobody(world: World) -> None:
+    answer = {"on": "/patients", "query": "per_page=100&page=1&"}
+    for key, value in {"links": {}, "total_entries": 100}.items():
+        world.cliniko.faults.add("replaced_value", key=key, value=value, **answer)
+    assert world.sync().status == "completed"
+    assert copy_of(world.cast.surf) == truth_of(world.surf)
+
+
+def without_the_second_reading(patch: Patch) -> None:
+    patch.setattr(Lists, "read_again", lambda *_: None)
 
 
 # SQLite undoes a refused statement by itself; PostgreSQL gives up the whole transaction.
@@ -328,6 +346,10 @@ GUARDS: dict[str, tuple[Callable[[World], None], Callable[[Patch], None]]] = {
     "tenant filter": (nobody_sees_the_patients_of_another_clinic, without_the_tenant_filter),
     "removal hold": (many_removals_at_once_are_held, without_the_hold),
     "order by id": (a_list_in_another_order_loses_nobody, without_the_order),
+    "count at the end": (
+        a_first_page_that_calls_itself_the_whole_list_loses_nobody,
+        without_the_second_reading,
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from itertools import count
 from threading import Lock
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -59,7 +60,8 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
 
     def archive(path: str, params: dict[str, list[str]], _number: int) -> None:
         with lock:
-            if path != "/patients" or "updated_at" in str(params) or next(asked) % every:
+            catching_up = "updated_at" in str(params) or params.get("per_page") == ["1"]
+            if path != "/patients" or catching_up or next(asked) % every:
                 return
             account.archive(*[next(front)] * (where != "back"), *[next(back)] * (where != "front"))
 
@@ -133,6 +135,89 @@ def test_a_server_without_order_that_leaves_its_links_out(
 
     assert log.status == "completed", log.error_message
     assert copy_of(organization) == truth_of(account)
+    db.session.rollback()
+
+
+@pytest.mark.parametrize("list_of", ["/patients", "/patients/archived"])
+def test_a_first_page_that_calls_itself_the_whole_list(
+    list_of: str,
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    organization, account = clinic(650)
+    account.archive(*account.ids(State.ACTIVE)[:300])
+    for key, value in {"links": {}, "total_entries": 100}.items():
+        asked = {"on": list_of, "query": "per_page=100&page=1&"}
+        cliniko.faults.add("replaced_value", key=key, value=value, times=1, **asked)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert copy_of(organization) == truth_of(account)
+    assert log.progress["certificate"]["in_step"]
+    db.session.rollback()
+
+
+@pytest.mark.parametrize(("order", "walks"), [("by id", 1), ("none", 2)])
+def test_somebody_shown_twice_in_the_place_of_another(
+    order: str,
+    walks: int,
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    """Without order, in two walks in a row, so that both show the same patients."""
+    organization, account = clinic(350)
+    if order == "none":
+        cliniko.faults.add("ignore_sort", on="/patients*", times=None)
+    answer = {"on": "/patients", "query": "per_page=100"}
+    twice = account.patient(account.ids(State.ACTIVE)[50]).record()
+    cliniko.faults.add("replace_record", record=twice, at=51, times=walks, **answer)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert copy_of(organization) == truth_of(account)
+    assert log.progress["certificate"]["in_step"]
+    db.session.rollback()
+
+
+def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    """The copy lacks them, so it must not call itself in step."""
+    organization, account = clinic(350)
+    twice = account.patient(account.ids(State.ACTIVE)[50]).record()
+    on: dict[str, Any] = {"on": "/patients", "query": "per_page=100&page=1&", "times": None}
+    cliniko.faults.add("replace_record", record=twice, at=51, **on)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    certificate = log.progress["certificate"]
+    assert (certificate["in_step"], certificate["not_shown"]) == (False, 1)
+    db.session.rollback()
+
+
+def test_a_count_that_is_wrong_for_ever_ends_no_sync_and_certifies_nothing(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    organization, account = clinic(350)
+    cliniko.faults.add("wrong_total", on="/patients", query="per_page=1&", total=360, times=None)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert copy_of(organization) == truth_of(account)
+    certificate = log.progress["certificate"]
+    assert (certificate["in_step"], certificate["not_shown"]) == (False, 10)
     db.session.rollback()
 
 

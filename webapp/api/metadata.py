@@ -34,8 +34,18 @@ class Certificate(Answer):
 
     in_step: Annotated[
         bool,
-        Field(description="Whether the digests are equal and no record failed."),
+        Field(
+            description="Whether the digests are equal, no record failed, and Cliniko counts no "
+            "more patients than it has shown."
+        ),
     ]
+    not_shown: Annotated[
+        Count,
+        Field(
+            description="How many more patients Cliniko counted at the end than it has shown, "
+            "though its lists were read twice."
+        ),
+    ] = 0
     cliniko: CertifiedSide
     stored: CertifiedSide
 

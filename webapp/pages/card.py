@@ -15,6 +15,7 @@ from webapp.pages.card_words import headline, is_apart
 from webapp.pages.lead import lead_to
 from webapp.queue import workers_connected
 from webapp.sync import held, history
+from webapp.sync.differences import differences
 
 # So long a sync may wait in the queue before we look whether any worker is there.
 PATIENCE = timedelta(seconds=30)
@@ -28,6 +29,7 @@ def card_context(log: SyncLog | None) -> dict[str, Any]:
         "log": log,
         "headline": log and headline(log),
         "is_apart": log is not None and is_apart(log),
+        "differences": differences(log) if log else {},
         "no_worker": log is not None and _waits_in_vain(log),
         "held": batches,
     }

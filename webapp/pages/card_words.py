@@ -6,9 +6,7 @@ from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.pages.filters import change_words
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
-
-# Why patients who are gone from Cliniko are here as before.
-_STAY = ("removals_held", "removals_kept", "removals_unasked")
+from webapp.sync.differences import STAY, Difference, differences
 
 
 def headline(log: SyncLog) -> str:
@@ -33,12 +31,11 @@ def headline(log: SyncLog) -> str:
 
 
 def is_apart(log: SyncLog) -> bool:
-    """Whether both sides are not the same after a sync, for a reason that nobody knows: what is
-    held, kept or not asked about is one."""
-    shown = log.progress
-    if outcome(log) is not Outcome.COMPLETED or not shown.get("certificate"):
+    """Whether both sides are not the same after a sync, for a reason that nobody knows."""
+    certificate = log.progress.get("certificate")
+    if outcome(log) is not Outcome.COMPLETED or not certificate:
         return False
-    return not (shown["certificate"]["in_step"] or any(shown.get(reason) for reason in _STAY))
+    return not certificate["in_step"] and not differences(log)
 
 
 def _goes(log: SyncLog) -> str:
@@ -57,10 +54,11 @@ def _has_completed(log: SyncLog) -> str:
         return change_words(shown["changes"])
     if log.operation_type == OperationType.ACTIVE_PATIENTS:
         return f"{count:,} active {were} read"
-    if is_apart(log):
+    found = differences(log)
+    if is_apart(log) or Difference.NOT_SHOWN in found:
         return f"{count:,} {were} read"
     if not count:
-        here = any(shown.get(reason) for reason in _STAY)
+        here = any(difference in found for difference in STAY)
         return "No patient in Cliniko" + ("" if here else ", and none here")
     proven = (shown.get("certificate") or {}).get("in_step")
     return f"{'All ' if proven and count > 1 else ''}{count:,} {are} in step"

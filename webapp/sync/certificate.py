@@ -81,6 +81,11 @@ class Tally:
         counts = {state: self.counts[state] + other.counts[state] for state in PatientState}
         return Tally(Counter(counts), (self.digest + other.digest) % _MODULUS, self.secret)
 
+    @property
+    def living(self) -> int:
+        """How many of them are not deleted."""
+        return sum(self.counts.values()) - self.counts[PatientState.DELETED]
+
     def to_json(self) -> dict[str, Any]:
         """The tally as JSON values."""
         return {str(state): self.counts[state] for state in PatientState} | {
@@ -120,11 +125,13 @@ def _number(secret: str, key: str, state: str, content: str, merged_into: str) -
     return int.from_bytes(blake2b(text.encode(), digest_size=16, key=secret.encode()).digest())
 
 
-def certificate(told: Tally, stored: Tally, *, failed: int) -> dict[str, Any]:
+def certificate(told: Tally, stored: Tally, *, failed: int, not_shown: int) -> dict[str, Any]:
     """What is written down at the end of a sync. A record that could not be read or stored may hide
-    a difference, so with one of those the two are not in step."""
+    a difference, and a patient whom Cliniko counts and does not show is one: with any of those the
+    two are not in step."""
     return {
-        "in_step": told.digest == stored.digest and not failed,
+        "in_step": told.digest == stored.digest and not failed and not not_shown,
+        "not_shown": not_shown,
         "cliniko": told.to_json(),
         "stored": stored.to_json(),
     }

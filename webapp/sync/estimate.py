@@ -6,6 +6,7 @@ from math import ceil
 from time import monotonic
 
 from webapp.cliniko.throttle import Waiting, WaitReason
+from webapp.clock import now
 from webapp.sync.progress import Progress
 from webapp.sync.reader import REQUESTS_AT_ONCE
 
@@ -35,9 +36,19 @@ class Estimate:
             self._asked_at += moment - self._refused_at
         self._refused_at = moment if refused else None
 
-    def remaining(self, progress: Progress, *, requests_left: int, per_minute: int) -> float | None:
-        """Seconds until the end, with the waiting that Cliniko's limit forces; `requests_left` of
-        its minute may still go at once. None until the first records have come."""
+    def remaining(
+        self, progress: Progress, waiting: Waiting | None, *, requests_left: int, per_minute: int
+    ) -> float | None:
+        """Seconds until the end, with what all requests wait for and the waiting that Cliniko's
+        limit forces; `requests_left` of its minute may still go at once. None until the first
+        records have come, if nothing is waited for."""
+        seconds = self._reading(progress, requests_left, per_minute)
+        if waiting is None:
+            return seconds
+        left, wait = seconds or 0.0, (waiting.until - now()).total_seconds()
+        return left + wait if is_refused(waiting) else max(left, wait)
+
+    def _reading(self, progress: Progress, requests_left: int, per_minute: int) -> float | None:
         elapsed = monotonic() - self._asked_at
         processed = progress.success + progress.failed - self._before
         if processed <= 0 or elapsed <= 0:

@@ -38,11 +38,13 @@ from webapp.sync.upsert import RecordPage
 
 
 class Forgotten:
-    """The forgotten patients of one clinic, who can be told only by asking about an id."""
+    """The forgotten patients of one clinic, who can be told only by asking about an id. `left_out`:
+    the ids of those whom Cliniko still shows, as far as they were met."""
 
     def __init__(self, key: bytes, digests: Set[str]) -> None:
         self._key = key
         self._digests = digests
+        self.left_out: set[str] = set()
 
     def __contains__(self, cliniko_patient_id: object) -> bool:
         return bool(self._digests) and _digest(self._key, cliniko_patient_id) in self._digests
@@ -53,6 +55,10 @@ class Forgotten:
             return page
         records = [each for each in page.records if each.cliniko_patient_id not in self]
         failed = [each for each in page.failed if each.key not in self]
+        if len(records) + len(failed) < len(page.records) + len(page.failed):
+            shown = {each.cliniko_patient_id for each in page.records if not each.is_tombstone}
+            shown.update(each.key for each in page.failed)
+            self.left_out.update(key for key in shown if key in self)
         return replace(page, records=[*map(self.unlinked, records)], failed=failed)
 
     def unlinked(self, record: PatientRecord) -> PatientRecord:

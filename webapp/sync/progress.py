@@ -15,6 +15,9 @@ from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
+_MANY = 20
+# What these read has failed before, or is little: neither tells of the form of all records.
+_OF_FEW = (OperationType.RETRY_FAILED, OperationType.CHANGED_PATIENTS)
 # What is true only while somebody works on a sync.
 _OF_THE_MOMENT = (
     *("estimated_remaining", "estimated_remaining_seconds"),
@@ -70,6 +73,15 @@ class Progress:
         after = max([round(seconds, 1), *self.entered_after.values(), 0.0])
         entered = {str(phase): after, **self.entered_after}
         return replace(self, phase=phase, entered_after=entered)
+
+    @property
+    def mostly_failed(self) -> bool:
+        """Whether half of a clinic's records or more have failed, of so many that it is not the
+        records' fault: their form has changed."""
+        processed = self.success + self.failed
+        if self.sync_type in _OF_FEW:
+            return False
+        return processed >= _MANY and self.failed * 2 >= processed
 
     def finished(self) -> Progress:
         """The sync as completed: what was found is what was processed."""

@@ -141,9 +141,13 @@ class Reader:
         self._next_finished([future])
         return future.result()
 
+    def answers(self, futures: Iterable[Future[Answer]]) -> list[Answer]:
+        """The answers to several questions that were put, in the same order."""
+        return [self.answer(future) for future in futures]
+
     def ask(self, questions: Iterable[Callable[[], Answer]]) -> list[Answer]:
         """Put several questions at once; the answers in the same order."""
-        return [self.answer(future) for future in [self.put(question) for question in questions]]
+        return self.answers([self.put(question) for question in questions])
 
     def starts(
         self, listing: Listing, first: IdPage, *, meanwhile: Callable[[], None]

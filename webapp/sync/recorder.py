@@ -25,7 +25,7 @@ from webapp.sync import ending, forgotten, held_rows, lease, watermark
 from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
-from webapp.sync.estimate import Estimate, is_refused
+from webapp.sync.estimate import Estimate
 from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
 from webapp.sync.target import Target
@@ -35,11 +35,6 @@ _BEAT_SECONDS = 2.0
 
 # A sync has this long, and as long again as Cliniko's limit forces it to wait.
 TIME_LIMIT = timedelta(minutes=15)
-
-# Half of the records malformed, among so many or more, is not their fault: the format has changed.
-_MANY = 20
-# What these read has failed before, or is little: neither tells of the form of all records.
-_OF_FEW = (OperationType.RETRY_FAILED, OperationType.CHANGED_PATIENTS)
 
 Answer = TypeVar("Answer")
 
@@ -124,10 +119,7 @@ class Recorder:
             return stored, progress, told
 
         stored, self.progress, self._told = self._in_transaction(write)
-        processed = self.progress.success + self.progress.failed
-        if self.progress.sync_type in _OF_FEW:
-            return stored
-        if processed >= _MANY and self.progress.failed * 2 >= processed:
+        if self.progress.mostly_failed:
             raise BadResponse(
                 "Half of the patient records from Cliniko or more could not be read, so their form "
                 "seems to have changed. Nothing was marked deleted. See the failed records."
@@ -152,9 +144,18 @@ class Recorder:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting=waiting)
         self._in_transaction(lambda _: self._write(shown))
 
-    def finish(self, removals: Outcome) -> None:
+    def not_shown(self, counted: int) -> int:
+        """How many of the living patients that Cliniko counts it has not shown so far."""
+        return self._not_shown(counted, self._told, self.progress)
+
+    def _not_shown(self, counted: int, told: Tally, progress: Progress) -> int:
+        shown = told.living + progress.failed + len(self._forgotten.left_out)
+        return max(0, counted - shown)
+
+    def finish(self, removals: Outcome, *, counted: int = 0) -> None:
         """Mark deleted what is to be marked, list what is held, compare what Cliniko has told with
-        what we hold, and close the sync as completed: one transaction."""
+        what we hold, and close the sync as completed: one transaction. `counted`: how many living
+        patients Cliniko has said that there are."""
 
         def write(standing: lease.Standing) -> None:
             withheld = told_of(self.target, [*removals.held, *removals.kept])
@@ -174,7 +175,7 @@ class Recorder:
                 removals_held=len(removals.held),
                 removals_unasked=removals.unasked,
                 removals_kept=held_rows.count_kept(self.target.organization_id),
-                certificate=self._certificate(told, progress),
+                certificate=self._certificate(told, progress, counted),
             )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             ending.complete(sync_log)
@@ -184,12 +185,13 @@ class Recorder:
     def _entering(self, phase: SyncPhase) -> Progress:
         return self.progress.entering(phase, (now() - self._started_at).total_seconds())
 
-    def _certificate(self, told: Tally, progress: Progress) -> dict[str, Any] | None:
+    def _certificate(self, told: Tally, progress: Progress, counted: int) -> dict[str, Any] | None:
         """Only a sync that reads all lists can tell whether both sides are the same."""
         if progress.sync_type is not OperationType.FULL_PATIENTS:
             return None
         copy = tally_of_copy(self.target.organization_id, self.target.secret)
-        return certificate(told, copy, failed=progress.failed)
+        not_shown = self._not_shown(counted, told, progress)
+        return certificate(told, copy, failed=progress.failed, not_shown=not_shown)
 
     def _advanced(self, standing: lease.Standing, stored: Stored, page: int) -> Progress:
         before = self.progress
@@ -210,11 +212,8 @@ class Recorder:
     def _estimated(self, progress: Progress, waiting: Waiting | None) -> Progress:
         requests_left, per_minute = self._budget.seen_left, self._budget.per_minute
         seconds = self._estimate.remaining(
-            progress, requests_left=requests_left, per_minute=per_minute
+            progress, waiting, requests_left=requests_left, per_minute=per_minute
         )
-        if waiting is not None:
-            left, wait = seconds or 0.0, (waiting.until - now()).total_seconds()
-            seconds = left + wait if is_refused(waiting) else max(left, wait)
         return replace(
             progress,
             remaining_seconds=seconds,
