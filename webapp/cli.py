@@ -111,6 +111,7 @@ def _tell(verdict: verify.Verdict) -> None:
     for words in ("missing", "extra", "different"):
         ids = getattr(verdict, words)
         click.echo(f"{words}: {len(ids)}{' ' * bool(ids)}{' '.join(ids)}")
+    click.echo(f"not shown, though counted: {verdict.not_shown}")
     if not verdict.in_step:
         raise SystemExit(1)
 
@@ -146,7 +147,7 @@ def _last_words(log: SyncLog) -> str:
 
 _BUT = {
     Difference.FAILED: "{} could not be stored",
-    Difference.NOT_SHOWN: "{} whom Cliniko counts it has not shown",
+    Difference.NOT_SHOWN: "{} more counted by Cliniko than shown",
     Difference.HELD: "{} seem to be gone: an admin decides",
     Difference.UNASKED: "{} could not be asked about yet",
     Difference.KEPT: "{} are gone from Cliniko and kept",

@@ -1,4 +1,5 @@
-"""The extensions of the application: created here without an application, bound in `create_app`."""
+"""The database: created here without an application and bound in `create_core`; transactions, and
+how connections to SQLite and PostgreSQL are set up and given up."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ if grep -q '"status":"failed"' log.json; then
   cat log.json; echo
   exit 1
 fi
-# The certificate of both sides: not so while records fail, or removals wait for an admin.
+# The certificate of both sides: not so while records fail, Cliniko shows fewer than it counts, or
+# removals wait for an admin.
 if grep -q '"in_step":true' log.json; then
   echo 'All patients are in step.'
 else

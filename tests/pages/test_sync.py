@@ -82,7 +82,7 @@ def test_a_completed_one_shows_what_both_sides_hold(vera: Visitor, cast: Cast) -
     tally = Tally()
     for number in range(3):
         tally.add(str(number), Version("active", "content", ""))
-    both = certificate(tally, tally, failed=0, not_shown=0)
+    both = certificate(tally, tally, missed=0)
     log = make_log(cast.surf, progress=progress(certificate=both))
 
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
@@ -101,9 +101,10 @@ def test_what_is_not_the_same_is_said_with_the_reason(
 ) -> None:
     app.config["ENV"] = environment_name
 
-    def words(failed: int = 0, not_shown: int = 0, **removals: int) -> str:
-        apart = certificate(Tally(), Tally(digest=1), failed=failed, not_shown=not_shown)
-        shown = progress(certificate=apart, **removals)
+    apart = certificate(Tally(), Tally(digest=1), missed=0)
+
+    def words(failed: int = 0, **reason: int) -> str:
+        shown = progress(certificate=apart, **reason)
         log = make_log(cast.surf, progress=shown, records_failed=failed)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
 

@@ -95,7 +95,7 @@ EXAMPLE = Change(
     action=Action.VIEW_PATIENTS,
     query=ChangeQuery,
     example=ChangeFeed(changes=[EXAMPLE], next_cursor=649, has_more=False),
-    errors=(ErrorCode.VALIDATION_ERROR, ErrorCode.CURSOR_EXPIRED),
+    errors=(ErrorCode.CURSOR_EXPIRED,),
 )
 def changes(organization: Organization, query: ChangeQuery) -> ChangeFeed:
     feed = looks.at_feed(

@@ -39,13 +39,6 @@ class Certificate(Answer):
             "more patients than it has shown."
         ),
     ]
-    not_shown: Annotated[
-        Count,
-        Field(
-            description="How many more patients Cliniko counted at the end than it has shown, "
-            "though its lists were read twice."
-        ),
-    ] = 0
     cliniko: CertifiedSide
     stored: CertifiedSide
 
@@ -146,6 +139,13 @@ class Metadata(Answer):
             "an earlier decision; they are not in `removals_held`."
         ),
     ] = 0
+    not_shown: Annotated[
+        Count | None,
+        Field(
+            description="How many more active and archived patients Cliniko counted at the end "
+            "than it has shown; null where they were not counted."
+        ),
+    ] = None
     changed_since: Annotated[
         Moment | None,
         Field(description="Of a sync of what changed: from when on, by Cliniko's clock."),

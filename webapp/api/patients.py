@@ -27,7 +27,7 @@ from webapp.api.shapes import (
 from webapp.auth.access import Action
 from webapp.auth.bearer import current_actor
 from webapp.cliniko.records import PatientState
-from webapp.errors import ErrorCode, ValidationError
+from webapp.errors import ValidationError
 from webapp.models import Organization, PatientSyncStatus
 from webapp.services import looks, patients
 from webapp.services.search import LONGEST as LONGEST_SEARCH
@@ -185,7 +185,6 @@ EXAMPLE = Patient(
     action=Action.VIEW_PATIENTS,
     query=PatientQuery,
     example=PatientPage(patients=[EXAMPLE], pagination=pagination(648, 50, 0, 50)),
-    errors=(ErrorCode.VALIDATION_ERROR,),
 )
 def active_patients(organization: Organization, query: PatientQuery) -> PatientPage:
     page = looks.at_list(

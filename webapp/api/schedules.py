@@ -71,7 +71,7 @@ class Schedule(Answer):
 def schedule(organization: Organization) -> Schedule:
     moment, chosen = now(), schedules.of(organization)
     runs = []
-    if organization.is_configured and organization.is_open:
+    if organization.can_be_synced:
         runs = schedules.next_runs(organization, moment, SHOWN_RUNS)
     last, full_at = schedules.last_run(organization), chosen and chosen.full_at
     return Schedule(

@@ -64,7 +64,7 @@ class SyncLogWithFailures(SyncLog):
         ],
         pagination=pagination(2, 1, 0, 1),
     ),
-    errors=(ErrorCode.VALIDATION_ERROR, ErrorCode.NOT_FOUND),
+    errors=(ErrorCode.NOT_FOUND,),
 )
 def sync_log(
     organization: Organization, sync_log_id: str, query: FailureQuery

@@ -13,7 +13,6 @@ from webapp.api.endpoint import Endpoint
 from webapp.api.metadata import Metadata
 from webapp.api.shapes import Answer, Count, Id, Moment, Offset, Query, UpTo100
 from webapp.auth.access import Action
-from webapp.errors import ErrorCode
 from webapp.models import (
     OperationType,
     Organization,
@@ -110,7 +109,6 @@ EXAMPLE = SyncLog(
     query=SyncLogQuery,
     version=history.version,
     example=SyncLogPage(logs=[EXAMPLE], total_count=1, has_more=False),
-    errors=(ErrorCode.VALIDATION_ERROR,),
 )
 def sync_logs(organization: Organization, query: SyncLogQuery) -> SyncLogPage:
     page = history.find(organization, **dict(query))

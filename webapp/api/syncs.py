@@ -88,7 +88,6 @@ class Cancelled(Answer):
         sync_log_id=456,
     ),
     errors=(
-        ErrorCode.VALIDATION_ERROR,
         ErrorCode.SYNC_ALREADY_RUNNING,
         ErrorCode.CLINIKO_NOT_CONFIGURED,
         ErrorCode.QUEUE_UNAVAILABLE,
@@ -117,7 +116,6 @@ def sync_all(organization: Organization) -> tuple[Started, dict[str, str]]:
         sync_log_id=457,
     ),
     errors=(
-        ErrorCode.VALIDATION_ERROR,
         ErrorCode.SYNC_ALREADY_RUNNING,
         ErrorCode.CLINIKO_NOT_CONFIGURED,
         ErrorCode.QUEUE_UNAVAILABLE,

@@ -76,7 +76,6 @@ class Token(Answer):
     body=Credentials,
     example=Token(access_token="eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…", expires_in=3600),
     errors=(
-        ErrorCode.VALIDATION_ERROR,
         ErrorCode.AUTHENTICATION_REQUIRED,
         ErrorCode.RATE_LIMITED,
         ErrorCode.CREDENTIALS_UNREADABLE,

@@ -165,7 +165,6 @@ def webhooks(organization: Organization) -> Webhooks:
     description="Its address gets a signed POST for each of the events. The answer holds the "
     f"secret of the signatures, this once. A clinic has {endpoints.MOST} at most.",
     example=WITH_SECRET,
-    errors=(ErrorCode.VALIDATION_ERROR,),
     body=NewWebhook,
     status=201,
 )
@@ -192,7 +191,7 @@ def webhook(organization: Organization, webhook_id: str) -> Webhook:
     "gets them at once, with all their tries anew; so this is counted together with what is sent "
     "again.",
     example=PAUSED,
-    errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
+    errors=(ErrorCode.NOT_FOUND,),
     body=WebhookChange,
 )
 def change_webhook(organization: Organization, webhook_id: str, body: WebhookChange) -> Webhook:
@@ -226,7 +225,7 @@ def delete_webhook(organization: Organization, webhook_id: str) -> Deleted:
     "answer is dropped; later it holds for its 24 hours, too. Two old ones hold at a time: a third "
     "new one is refused until the oldest has ended.",
     example=ROTATED,
-    errors=(ErrorCode.NOT_FOUND, ErrorCode.VALIDATION_ERROR),
+    errors=(ErrorCode.NOT_FOUND,),
 )
 def rotate_webhook(organization: Organization, webhook_id: str) -> WebhookWithSecret:
     endpoint = found(organization, webhook_id)

@@ -1,4 +1,5 @@
-"""Who may do what. Pure: a matrix and two questions."""
+"""Who may do what, what each role may make of others, and who is kept out because their clinic is
+disabled or deleted."""
 
 from __future__ import annotations
 

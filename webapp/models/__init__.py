@@ -8,7 +8,7 @@ from webapp.models.forgotten_patient import ForgottenPatient
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.notice import Notice, NoticeKind, NoticeState
-from webapp.models.organization import IS_OPEN, Organization
+from webapp.models.organization import CAN_BE_SYNCED, IS_OPEN, Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.patient_change import ChangeKind, PatientChange
 from webapp.models.schedule import Schedule
@@ -36,6 +36,7 @@ from webapp.models.webhook import (
 
 __all__ = [
     "BRINGS_IN_STEP",
+    "CAN_BE_SYNCED",
     "IS_OPEN",
     "SUBSCRIBABLE",
     "ApiToken",

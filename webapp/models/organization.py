@@ -58,5 +58,12 @@ class Organization(Base):
         """Whether anything may happen for it: it is neither disabled nor deleted."""
         return self.disabled_at is None and self.deleted_at is None
 
+    @property
+    def can_be_synced(self) -> bool:
+        """Whether a sync of it may begin."""
+        return self.is_open and self.is_configured
 
+
+# The same for questions to the database.
 IS_OPEN = and_(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None))
+CAN_BE_SYNCED = and_(IS_OPEN, Organization.encrypted_api_key.is_not(None))

@@ -1,4 +1,5 @@
-"""One's own account: the password, and signing out everywhere."""
+"""One's own account: the page with its sessions, another password, mails about syncs, and signing
+out everywhere else."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from webapp.models import OperationType, SyncLog, SyncPhase
 from webapp.pages.filters import change_words
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
-from webapp.sync.differences import STAY, Difference, differences
+from webapp.sync.differences import differences
 
 
 def headline(log: SyncLog) -> str:
@@ -27,7 +27,7 @@ def headline(log: SyncLog) -> str:
         return _has_completed(log)
     if log.progress.get("changed_since"):
         return f"{some} {'patient' if one else 'patients'} who changed could be stored"
-    return f"{some} {'patient is' if one else 'patients are'} in step"
+    return f"{some} {'patient' if one else 'patients'} could be stored"
 
 
 def is_apart(log: SyncLog) -> bool:
@@ -49,16 +49,13 @@ def _goes(log: SyncLog) -> str:
 
 def _has_completed(log: SyncLog) -> str:
     shown, count = log.progress, log.records_success
-    were, are = ("patient was", "patient is") if count == 1 else ("patients were", "patients are")
+    were = "patient was" if count == 1 else "patients were"
     if shown.get("changed_since"):
         return change_words(shown["changes"])
     if log.operation_type == OperationType.ACTIVE_PATIENTS:
         return f"{count:,} active {were} read"
-    found = differences(log)
-    if is_apart(log) or Difference.NOT_SHOWN in found:
-        return f"{count:,} {were} read"
+    if not (shown.get("certificate") or {}).get("in_step"):
+        return f"{count:,} {were} read" if count else "No patient in Cliniko"
     if not count:
-        here = any(difference in found for difference in STAY)
-        return "No patient in Cliniko" + ("" if here else ", and none here")
-    proven = (shown.get("certificate") or {}).get("in_step")
-    return f"{'All ' if proven and count > 1 else ''}{count:,} {are} in step"
+        return "No patient in Cliniko, and none here"
+    return f"All {count:,} patients are in step" if count > 1 else "1 patient is in step"

@@ -1,4 +1,5 @@
-"""Talking to the Cliniko of one clinic: the client with its budget, and the connection test."""
+"""The Cliniko account of one clinic: a client for it with its budget, the connection test, whose
+account a key opens, and whether it is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How many patients of each state we hold, counted anew only after something has changed.
+"""How many patients of each state we hold: as the newest sync has certified, or counted, and while
+a sync runs only now and then.
 
 Open dashboards ask every two seconds; a hundred thousand rows are not counted each time.
 """

@@ -24,9 +24,8 @@ def create(
     *,
     role: Role,
     organization_id: int | None = None,
-    actor: User | None = None,
 ) -> User:
-    """Add a person. Admins belong to no clinic, everybody else to one.
+    """Add a person in nobody's name. Admins belong to no clinic, everybody else to one.
 
     Raises ValidationError for an e-mail address or password that cannot be used or a role without
     its clinic, OrganizationNotFound for a clinic that does not exist.
@@ -38,7 +37,7 @@ def create(
     try:
         with transaction():
             user = add(email, password_hash, role=role, organization_id=organization_id)
-            record(Event.PERSON_ADDED, user, actor=actor, role=role)
+            record(Event.PERSON_ADDED, user, actor=None, role=role)
             return user
     except IntegrityError as error:
         raise AddressTaken() from error

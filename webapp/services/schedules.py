@@ -168,7 +168,7 @@ def is_overdue(
 ) -> bool:
     """Whether a clinic is overdue, where its schedule and the end of its last completed sync are
     known already."""
-    if schedule is None or not (organization.is_configured and organization.is_open):
+    if schedule is None or not organization.can_be_synced:
         return False
     gap = timetable(organization, schedule).longest_gap
     if gap is None:

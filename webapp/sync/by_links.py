@@ -26,7 +26,7 @@ class ByLinks:
     def __init__(
         self,
         reader: Reader,
-        store: Callable[[Sequence[Page | IdPage]], None],
+        store: Callable[[Sequence[Page | IdPage], Listing], None],
         begun_at: Callable[[], datetime],
     ) -> None:
         self._reader = reader
@@ -57,7 +57,7 @@ class ByLinks:
         begun_at = self._begun_at()
         seen: set[int | None] = set()
         for page in self._reader.walk_links(listing):
-            self._store([page])
+            self._store([page], listing)
             seen.update(id_of(each) for each in page.records if not _is_newer(each, begun_at))
         return seen
 

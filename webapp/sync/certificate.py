@@ -125,13 +125,12 @@ def _number(secret: str, key: str, state: str, content: str, merged_into: str) -
     return int.from_bytes(blake2b(text.encode(), digest_size=16, key=secret.encode()).digest())
 
 
-def certificate(told: Tally, stored: Tally, *, failed: int, not_shown: int) -> dict[str, Any]:
-    """What is written down at the end of a sync. A record that could not be read or stored may hide
-    a difference, and a patient whom Cliniko counts and does not show is one: with any of those the
-    two are not in step."""
+def certificate(told: Tally, stored: Tally, *, missed: int) -> dict[str, Any]:
+    """What is written down at the end of a sync. `missed`: records that could not be read or
+    stored, and patients whom Cliniko counts and has not shown. Each may hide a difference, so with
+    one of them the two are not in step."""
     return {
-        "in_step": told.digest == stored.digest and not failed and not not_shown,
-        "not_shown": not_shown,
+        "in_step": told.digest == stored.digest and not missed,
         "cliniko": told.to_json(),
         "stored": stored.to_json(),
     }

@@ -17,16 +17,12 @@ class Difference(StrEnum):
     KEPT = "kept"  # patients who are gone there and whom an admin keeps
 
 
-# Patients who are gone from Cliniko and are here as before.
-STAY = (Difference.HELD, Difference.UNASKED, Difference.KEPT)
-
-
 def differences(log: SyncLog) -> dict[Difference, int]:
     """How many patients or records each of them is about; those that are there alone."""
     shown = log.progress
     counts = {
         Difference.FAILED: log.records_failed,
-        Difference.NOT_SHOWN: (shown.get("certificate") or {}).get("not_shown"),
+        Difference.NOT_SHOWN: shown.get("not_shown"),
         Difference.HELD: shown.get("removals_held"),
         Difference.UNASKED: shown.get("removals_unasked"),
         Difference.KEPT: shown.get("removals_kept"),

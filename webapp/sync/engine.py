@@ -21,8 +21,9 @@ from webapp.sync.database_trouble import closing_after, patiently
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader, StoppableWaiter
-from webapp.sync.recorder import Recorder, SyncTimeout
+from webapp.sync.recorder import Recorder
 from webapp.sync.retry import read_failed
+from webapp.sync.time_limit import SyncTimeout
 
 log = structlog.get_logger()
 

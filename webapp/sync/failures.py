@@ -39,6 +39,10 @@ class FailedRecord:
         return cls(key[:40], record.field[:40], record.reason[:200], page)
 
 
+# The key of a record without a usable id.
+_BY_PLACE = "page %"
+
+
 def _still_open(organization_id: InstrumentedAttribute[int] | int) -> Select[str]:
     """Cliniko's ids of a clinic's patients whose newest version could not be stored until now: of
     the records that have failed in its last completed sync of all patients, and since then."""
@@ -73,8 +77,7 @@ def _still_open(organization_id: InstrumentedAttribute[int] | int) -> Select[str
             SyncLog.organization_id == organization_id,
             SyncLog.id >= func.coalesce(last_full, 0),
             HAS_FAILURES,
-            # One without a usable id is kept under its place, and cannot be asked for.
-            SyncFailure.cliniko_patient_id.not_like("page %"),
+            SyncFailure.cliniko_patient_id.not_like(_BY_PLACE),  # which cannot be asked for
             ~stored_since,
         )
         .correlate(Organization)
@@ -102,6 +105,15 @@ def failed_before(sync_log_id: int) -> set[str]:
     """The keys of the records that have failed in this sync so far."""
     query = select(SyncFailure.cliniko_patient_id).where(SyncFailure.sync_log_id == sync_log_id)
     return set(db.session.scalars(query))
+
+
+def some_without_id(sync_log_id: int) -> bool:
+    """Whether a record without a usable id has failed in this sync: read again, it would count as
+    another one."""
+    query = select(SyncFailure.id).where(
+        SyncFailure.sync_log_id == sync_log_id, SyncFailure.cliniko_patient_id.like(_BY_PLACE)
+    )
+    return db.session.scalar(query.limit(1)) is not None
 
 
 def note_failures(

@@ -39,7 +39,7 @@ from webapp.sync.upsert import RecordPage
 
 class Forgotten:
     """The forgotten patients of one clinic, who can be told only by asking about an id. `left_out`:
-    the ids of those whom Cliniko still shows, as far as they were met."""
+    the digests of those living ones whom Cliniko has shown until now."""
 
     def __init__(self, key: bytes, digests: Set[str]) -> None:
         self._key = key
@@ -53,12 +53,14 @@ class Forgotten:
         """A page without them, and without links to them."""
         if not self._digests:
             return page
-        records = [each for each in page.records if each.cliniko_patient_id not in self]
-        failed = [each for each in page.failed if each.key not in self]
-        if len(records) + len(failed) < len(page.records) + len(page.failed):
-            shown = {each.cliniko_patient_id for each in page.records if not each.is_tombstone}
-            shown.update(each.key for each in page.failed)
-            self.left_out.update(key for key in shown if key in self)
+        shown = {each.cliniko_patient_id for each in page.records}
+        shown.update(each.key for each in page.failed)
+        digests = {key: _digest(self._key, key) for key in shown}
+        theirs = {key: each for key, each in digests.items() if each in self._digests}
+        records = [each for each in page.records if each.cliniko_patient_id not in theirs]
+        failed = [each for each in page.failed if each.key not in theirs]
+        gone = {each.cliniko_patient_id for each in page.records if each.is_tombstone}
+        self.left_out.update(digest for key, digest in theirs.items() if key not in gone)
         return replace(page, records=[*map(self.unlinked, records)], failed=failed)
 
     def unlinked(self, record: PatientRecord) -> PatientRecord:

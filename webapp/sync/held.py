@@ -20,7 +20,6 @@ from webapp.models import (
     HeldRemoval,
     Organization,
     Patient,
-    PatientSyncStatus,
     RemovalsDecision,
     SyncLog,
     User,
@@ -30,6 +29,7 @@ from webapp.services.audit import Event
 from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.held_rows import SAME_PATIENT, still_gone
+from webapp.sync.rows import as_deleted
 from webapp.sync.start import refuse_while_running
 
 _EVENTS = {
@@ -155,14 +155,7 @@ def _mark(organization: Organization, sync_log: SyncLog, moment: datetime) -> in
             Patient.state != PatientState.DELETED,
             Patient.last_sync_id <= sync_log_id,
         )
-        .values(
-            state=PatientState.DELETED,
-            deleted_at=deleted_at.scalar_subquery(),
-            last_synced=moment,
-            last_changed=moment,
-            last_sync_id=sync_log_id,
-            sync_status=PatientSyncStatus.SUCCESS,
-        )
+        .values(as_deleted(deleted_at.scalar_subquery(), moment, sync_log_id))
         .returning(Patient.cliniko_patient_id)
     )
     changed = [Change(key, ChangeKind.DELETED) for key in marked]

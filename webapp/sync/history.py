@@ -1,4 +1,5 @@
-"""Reading syncs: the latest, the list, one with its failed records, and the summary of a clinic."""
+"""Syncs as they stand: the latest, the list, one with its failed records, the summary of a clinic,
+and how long the next one will take. One whose worker is gone for good is closed when it is read."""
 
 from __future__ import annotations
 

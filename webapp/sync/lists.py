@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from webapp.cliniko.client import Cliniko, Listing
@@ -39,7 +38,9 @@ class Lists:
         self._removals = removals
         self._before_each_page = before_each_page
         self.rewritten = 0
-        self._by_links = ByLinks(reader, self.store, self._begun_at)
+        # Who is deleted and stands in a list of living patients, where they are counted.
+        self.gone: set[str] = set()
+        self._by_links = ByLinks(reader, self.store, lambda: recorder.read_from)
         self._by_links.listings.update(map(Listing, recorder.checkpoint.get("by_links", ())))
 
     @property
@@ -67,7 +68,7 @@ class Lists:
         parts = self._left_of(listing)
         try:
             if parts is None:
-                store_first = partial(self.store, [first])
+                store_first = partial(self.store, [first], listing)
                 parts = self._reader.starts(listing, first, meanwhile=store_first)
             ranges = [part for part, _ in parts]
             for batch in self._reader.walk(parts):
@@ -77,7 +78,7 @@ class Lists:
                 self._recorder.checkpoint["ranges"] = [
                     part.to_json() for part in ranges if not part.done
                 ]
-                self.store([page for _, page in batch])
+                self.store([page for _, page in batch], listing)
         except OrderIgnored:
             # Whoever takes over goes by links, too.
             self._recorder.checkpoint.pop("reading", None)
@@ -86,11 +87,15 @@ class Lists:
             self._by_links.read(listing)
 
     def read_again(self, listings: Sequence[Listing]) -> None:
-        """Read some lists from their beginning, whatever was read of them before."""
-        firsts = self._reader.ask(partial(self.first_page, listing) for listing in listings)
-        for listing, first in zip(listings, firsts, strict=True):
+        """Read some lists from their beginning, whatever was read of them before. Whoever takes
+        over begins anew with this, too."""
+        for listing in listings:
             self._recorder.checkpoint.pop("reading", None)
-            self.read(listing, first)
+            if listing in self._by_links.listings:
+                self._by_links.read(listing)
+            else:
+                first = self._reader.put(partial(self.first_page, listing))
+                self.read(listing, self._reader.answer(first))
 
     def read_by_links(self, listing: Listing) -> None:
         """Read a whole list that keeps to no order. Raises BadResponse."""
@@ -98,8 +103,8 @@ class Lists:
 
     def read_changed(self, listings: Sequence[Listing], filters: tuple[str, ...]) -> None:
         """Read what the filters leave of some lists; all of those that keep to no order."""
-        in_order = [each for each in listings if each not in self.by_links]
-        others = [each for each in listings if each in self.by_links]
+        in_order = [each for each in listings if each not in self._by_links.listings]
+        others = [each for each in listings if each in self._by_links.listings]
         self.walk([(IdRange(listing, filters=filters), None) for listing in in_order])
         for listing in others:
             self._by_links.walk(listing)
@@ -110,27 +115,32 @@ class Lists:
         try:
             for batch in self._reader.walk(parts):
                 for each in ranges:
-                    self.store([page for part, page in batch if part is each])
+                    self.store([page for part, page in batch if part is each], each.listing)
         except OrderIgnored as ignored:
             self._by_links.read(ignored.listing)
             self.walk([(part, None) for part in ranges if part.listing is not ignored.listing])
 
-    def store(self, pages: Sequence[Page | IdPage]) -> None:
+    def store(self, pages: Sequence[Page | IdPage], listing: Listing | None = None) -> None:
         """Store pages that have arrived together: where Cliniko is quicker than the database, a
-        transaction for each would cost more than what is in it."""
+        transaction for each would cost more than what is in it. `listing`: the list that they were
+        read from, if they are of a list."""
         if not pages:
             return
         self._before_each_page()
         number = self._recorder.progress.current_page
         read = [record_page(page.records, number + nth) for nth, page in enumerate(pages, 1)]
-        read = [replace(page, records=self._storable(page.records)) for page in read]
+        read = [replace(page, records=self._storable(page.records, listing)) for page in read]
         self.rewritten += self._recorder.store(read).rewritten
 
-    def _storable(self, records: Sequence[PatientRecord]) -> Sequence[PatientRecord]:
+    def _storable(
+        self, records: Sequence[PatientRecord], listing: Listing | None
+    ) -> Sequence[PatientRecord]:
         """Without the tombstones that would mark somebody deleted, in whichever list they stand."""
         tombstones = [each for each in records if each.is_tombstone]
         if not tombstones:
             return records
+        if listing in (Listing.ACTIVE, Listing.ARCHIVED):
+            self.gone.update(each.cliniko_patient_id for each in tombstones)
         storable = self._recorder.look_up(partial(self._removals.sift, tombstones))
         return [each for each in records if not each.is_tombstone] + storable
 
@@ -141,6 +151,3 @@ class Lists:
         if listing is Listing.DELETED or checkpoint.get("reading") != listing:
             return None
         return [(IdRange.from_json(values), None) for values in checkpoint["ranges"]]
-
-    def _begun_at(self) -> datetime:
-        return datetime.fromisoformat(self._recorder.checkpoint["read_from"])

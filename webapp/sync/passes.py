@@ -2,8 +2,8 @@
 
 First the active patients, then the archived ones: who is archived in between stands there.
 Then the tombstones, and what has changed since the start, until nothing has: who was restored in
-between is found here. Lists that Cliniko counts more patients in than it has shown are read once
-more. Then a question about everybody whom no list has shown.
+between is found here. If Cliniko counts more living patients than it has shown, both their lists
+are read once more. Then a question about everybody whom no list has shown.
 
 A sync of what changed asks each list for what is newer than the watermark. What changes while it
 reads is newer than its own start, from which the next one asks.
@@ -24,6 +24,7 @@ from webapp.cliniko.page import Page
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
+from webapp.sync.failures import some_without_id
 from webapp.sync.lists import Lists
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
@@ -39,6 +40,8 @@ _CHANGED_BY = {
     Listing.DELETED: "deleted_at",
 }
 _MOST_CATCH_UPS = 3
+# If one reading has used up this share of a sync's time, another would not come to its end.
+_TIME_FOR_ONE = 0.45
 
 
 class Passes:
@@ -63,7 +66,7 @@ class Passes:
 
     def read_everything(self, organization: Organization) -> None:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
-        progress, counted = self._recorder.progress, 0
+        progress, counted = self._recorder.progress, None
         full = progress.sync_type is OperationType.FULL_PATIENTS
         if progress.changed_since is None:
             counted = self._read_lists(organization, full)
@@ -81,10 +84,10 @@ class Passes:
             self._read_others()
         self._recorder.enter(SyncPhase.RECONCILING)
         counted = self._catch_up(full)
-        if not_shown := self._recorder.not_shown(counted):
-            log.warning("sync_reads_again", not_shown=not_shown)
+        if self._may_read_again(counted):
+            log.warning("sync_reads_again", not_shown=self._recorder.not_shown(counted))
             self._lists.read_again(_living(full))
-            counted = self._catch_up(full)
+            counted = self._catch_up(full, again=True)
         if account is not None:
             self._recorder.accepted(account)
         if full:
@@ -149,9 +152,6 @@ class Passes:
         begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
-    def _begun_at(self) -> datetime:
-        return datetime.fromisoformat(self._recorder.checkpoint["read_from"])
-
     def _read_others(self) -> None:
         first_page, others = self._lists.first_page, (Listing.ARCHIVED, Listing.DELETED)
         archived, deleted = self._reader.ask(partial(first_page, each) for each in others)
@@ -160,21 +160,34 @@ class Passes:
             self._mark_done("archived")
         self._lists.read(Listing.DELETED, deleted)
 
-    def _catch_up(self, full: bool) -> int:
-        """Read what has changed since the start, until a pass brings nothing new and Cliniko counts
-        no more patients than it has shown. How many it counts."""
-        changed = (f"updated_at:>={iso(self._begun_at() - OVERLAP)}",)
+    def _catch_up(self, full: bool, *, again: bool = False) -> int:
+        """Read what has changed since the start, until a pass brings nothing new, and once more if
+        Cliniko counts more living patients than it has shown. How many it counts.
+
+        `again`: it has counted more already.
+        """
+        changed = (f"updated_at:>={iso(self._recorder.read_from - OVERLAP)}",)
         listings, counted = _living(full), 0
-        for again in range(_MOST_CATCH_UPS):
+        for _ in range(_MOST_CATCH_UPS):
             before = self._lists.rewritten
             # In a second pass first, so that whoever is counted is there to be shown; the active
             # ones last, so that whoever is archived between two counts is not counted twice.
-            counting = self._lists.count(listings[::-1], in_turn=again > 0)
+            counting = self._lists.count(listings[::-1], in_turn=again)
             self._lists.read_changed(listings, changed)
             counted = sum(page.total_entries for page in self._reader.answers(counting))
-            if self._lists.rewritten == before and not self._recorder.not_shown(counted):
+            counted -= len(self._lists.gone)
+            if self._lists.rewritten == before and (again or not self._recorder.not_shown(counted)):
                 break
+            again = True
         return counted
+
+    def _may_read_again(self, counted: int) -> bool:
+        """Whether somebody was not shown, and a second reading can tell who and has the time."""
+        recorder = self._recorder
+        in_time = not recorder.time.is_used(recorder.progress, _TIME_FOR_ONE)
+        if not (in_time and recorder.not_shown(counted)):
+            return False
+        return not self._look_up(partial(some_without_id, recorder.target.sync_log_id))
 
     def _ask_about_missing(self) -> None:
         missing = self._look_up(self._removals.missing)

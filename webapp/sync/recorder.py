@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil
 from typing import Any, TypeVar
 
@@ -29,18 +29,12 @@ from webapp.sync.estimate import Estimate
 from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
 from webapp.sync.target import Target
+from webapp.sync.time_limit import TimeLimit
 from webapp.sync.upsert import RecordPage, Stored, store_pages, told_of
 
 _BEAT_SECONDS = 2.0
 
-# A sync has this long, and as long again as Cliniko's limit forces it to wait.
-TIME_LIMIT = timedelta(minutes=15)
-
 Answer = TypeVar("Answer")
-
-
-class SyncTimeout(Exception):
-    """The sync has taken longer than any sync may."""
 
 
 class Recorder:
@@ -65,7 +59,10 @@ class Recorder:
         self._requests_before = int(sync_log.progress.get("requests_made") or 0)
         self.progress = Progress.so_far(sync_log)
         begun = SyncPhase.CONNECTING in self.progress.entered_after  # else it counts from the start
-        self.checkpoint["waited"] = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
+        waited = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
+        self.checkpoint["waited"] = waited
+        self.time = TimeLimit(self._started_at, waited, budget)
+        self._forgotten.left_out.update(self.checkpoint.get("left_out", ()))
         self._told = Tally.from_json(self.checkpoint.get("told"))
         self._estimate = Estimate(sync_log.records_processed)
         self._writes: int = self.checkpoint.get("writes", 0)  # that the database has confirmed
@@ -107,7 +104,7 @@ class Recorder:
         Raises BadResponse if half of a clinic's records that came so far are malformed, SyncTimeout
         when the sync has taken too long.
         """
-        self._check_time()
+        self.time.check(self.progress)
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write(standing: lease.Standing) -> tuple[Stored, Progress, Tally]:
@@ -138,11 +135,16 @@ class Recorder:
         self._estimate.idle(waiting)
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
-        self._check_time()
+        self.time.check(self.progress)
         shown = self._estimated(self.progress, waiting)
         if waiting is not None:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting=waiting)
         self._in_transaction(lambda _: self._write(shown))
+
+    @property
+    def read_from(self) -> datetime:
+        """When the sync began to read, by Cliniko's clock."""
+        return datetime.fromisoformat(self.checkpoint["read_from"])
 
     def not_shown(self, counted: int) -> int:
         """How many of the living patients that Cliniko counts it has not shown so far."""
@@ -152,7 +154,7 @@ class Recorder:
         shown = told.living + progress.failed + len(self._forgotten.left_out)
         return max(0, counted - shown)
 
-    def finish(self, removals: Outcome, *, counted: int = 0) -> None:
+    def finish(self, removals: Outcome, *, counted: int | None = None) -> None:
         """Mark deleted what is to be marked, list what is held, compare what Cliniko has told with
         what we hold, and close the sync as completed: one transaction. `counted`: how many living
         patients Cliniko has said that there are."""
@@ -168,14 +170,15 @@ class Recorder:
             if removals.held or progress.sync_type is OperationType.FULL_PATIENTS:
                 held_rows.replace_waiting(self.target, removals.held, now())
             if progress.sync_type.sees_all_changes:
-                read_from = datetime.fromisoformat(self.checkpoint["read_from"])
-                watermark.move(self.target.organization_id, read_from)
+                watermark.move(self.target.organization_id, self.read_from)
+            not_shown = None if counted is None else self._not_shown(counted, told, progress)
             self._write(
                 progress,
                 removals_held=len(removals.held),
                 removals_unasked=removals.unasked,
                 removals_kept=held_rows.count_kept(self.target.organization_id),
-                certificate=self._certificate(told, progress, counted),
+                not_shown=not_shown,
+                certificate=self._certificate(told, missed=progress.failed + (not_shown or 0)),
             )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             ending.complete(sync_log)
@@ -185,13 +188,12 @@ class Recorder:
     def _entering(self, phase: SyncPhase) -> Progress:
         return self.progress.entering(phase, (now() - self._started_at).total_seconds())
 
-    def _certificate(self, told: Tally, progress: Progress, counted: int) -> dict[str, Any] | None:
+    def _certificate(self, told: Tally, *, missed: int) -> dict[str, Any] | None:
         """Only a sync that reads all lists can tell whether both sides are the same."""
-        if progress.sync_type is not OperationType.FULL_PATIENTS:
+        if self.progress.sync_type is not OperationType.FULL_PATIENTS:
             return None
         copy = tally_of_copy(self.target.organization_id, self.target.secret)
-        not_shown = self._not_shown(counted, told, progress)
-        return certificate(told, copy, failed=progress.failed, not_shown=not_shown)
+        return certificate(told, copy, missed=missed)
 
     def _advanced(self, standing: lease.Standing, stored: Stored, page: int) -> Progress:
         before = self.progress
@@ -221,26 +223,20 @@ class Recorder:
             requests_made=self._requests_before + self._requests_made(),
         )
 
-    def _check_time(self) -> None:
-        # What it has waited for a worker, behind the syncs of others, is no time of its own.
-        queued = self.progress.entered_after.get(SyncPhase.CONNECTING, 0)
-        waited = timedelta(seconds=queued + self.checkpoint["waited"])
-        forced = timedelta(minutes=self.progress.total_pages / self._budget.per_minute)
-        if now() > self._started_at + waited + TIME_LIMIT + forced:
-            raise SyncTimeout
-
     def _write(
         self, progress: Progress | None = None, told: Tally | None = None, **extra: Any
     ) -> None:
         progress = progress or self.progress
-        so_far = {"told": (told or self._told).to_json(), "changes": progress.changes.to_json()}
+        so_far: dict[str, Any] = {"told": (told or self._told).to_json()}
+        so_far |= {"changes": progress.changes.to_json(), "writes": self._writes + 1}
+        so_far["left_out"] = sorted(self._forgotten.left_out)
         lease.write(
             self.target.sync_log_id,
             self._attempt,
             records_success=progress.success,
             records_failed=progress.failed,
             progress=progress.metadata() | extra,
-            checkpoint=self.checkpoint | so_far | {"writes": self._writes + 1},
+            checkpoint=self.checkpoint | so_far,
         )
 
     def _in_transaction(self, write: Callable[[lease.Standing], Answer]) -> Answer:

@@ -146,8 +146,20 @@ def _write_one(row: Row) -> FailedRecord | None:
     return None
 
 
+def as_deleted(deleted_at: Any, moment: datetime, sync_log_id: int) -> dict[str, Any]:
+    """What makes a row that of a deleted patient, at this moment and by this sync. It keeps what we
+    know of them; Cliniko only says when they went: `deleted_at`, or SQL for it."""
+    return {
+        "state": PatientState.DELETED,
+        "deleted_at": deleted_at,
+        "last_synced": moment,
+        "last_changed": moment,
+        "last_sync_id": sync_log_id,
+        "sync_status": PatientSyncStatus.SUCCESS,
+    }
+
+
 def _mark_deleted(target: Target, records: list[PatientRecord], seen_at: datetime) -> None:
-    """A deleted patient keeps what we know of them; Cliniko only says when they went."""
     for record in records:
         db.session.execute(
             update(Patient)
@@ -155,13 +167,6 @@ def _mark_deleted(target: Target, records: list[PatientRecord], seen_at: datetim
                 Patient.organization_id == target.organization_id,
                 Patient.cliniko_patient_id == record.cliniko_patient_id,
             )
-            .values(
-                state=PatientState.DELETED,
-                deleted_at=record.deleted_at,
-                last_synced=seen_at,
-                last_changed=seen_at,
-                last_sync_id=target.sync_log_id,
-                sync_status=PatientSyncStatus.SUCCESS,
-            )
+            .values(as_deleted(record.deleted_at, seen_at, target.sync_log_id))
             .execution_options(synchronize_session=False)
         )

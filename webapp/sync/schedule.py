@@ -18,7 +18,7 @@ from webapp.clock import now
 from webapp.errors import QueueUnavailable, SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import (
-    IS_OPEN,
+    CAN_BE_SYNCED,
     OperationType,
     Organization,
     Schedule,
@@ -76,7 +76,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
     was quicker."""
     with transaction():
         organization = locks.clinic(due.organization_id)
-        if not (organization.is_configured and organization.is_open):
+        if not organization.can_be_synced:
             return None
         if _has_been_read(organization, due):
             _moved_on(organization, due, moment, skipped_at=due.at)
@@ -123,8 +123,7 @@ def _due(moment: datetime) -> list[_Due]:
         select(Schedule.organization_id, Schedule.next_full_at, Schedule.next_changes_at)
         .join(Organization, Organization.id == Schedule.organization_id)
         .where(
-            Organization.encrypted_api_key.is_not(None),
-            IS_OPEN,
+            CAN_BE_SYNCED,
             or_(Schedule.next_full_at <= moment, Schedule.next_changes_at <= moment),
         )
     )

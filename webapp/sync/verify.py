@@ -28,17 +28,19 @@ UNREADABLE = Version("unreadable", "", "")
 @dataclass(frozen=True)
 class Verdict:
     """What both sides hold, in the form of a certificate, and the ids of those that only Cliniko
-    has, only we have, or that are not the same."""
+    has, only we have, or that are not the same. `not_shown`: how many more living patients Cliniko
+    counts than its lists have shown."""
 
     ours: Tally
     theirs: Tally
     missing: list[str]
     extra: list[str]
     different: list[str]
+    not_shown: int
 
     @property
     def in_step(self) -> bool:
-        return not (self.missing or self.extra or self.different)
+        return not (self.missing or self.extra or self.different or self.not_shown)
 
 
 def verify(organization: Organization) -> Verdict:
@@ -53,12 +55,17 @@ def verify(organization: Organization) -> Verdict:
     with client, Reader.opened(client, waiter, lambda: None) as reader:
         check_account(organization, client.account())
         left_out = forgotten.of(organization)
-        theirs = dict(_listed(client, reader, left_out))
+        counted = _counted(client)
+        shown: set[int] = set()
+        theirs = dict(_listed(client, reader, left_out, shown))
+        # Of two counts the lower one: who comes or goes meanwhile is in one of them alone.
+        counted = min(counted, _counted(client))
         ours = _held(organization)
         suspects = sorted(key for key in ours.keys() | theirs.keys() if _differ(key, ours, theirs))
         again = _held(organization)
         for key in suspects[:MOST_SECOND_LOOKS]:
-            _look_again(client, key, theirs, left_out)
+            if _look_again(client, key, theirs, left_out):
+                shown.add(int(key))
             # Only of these: who else was changed meanwhile would be compared with an older answer.
             ours.pop(key, None)
             if key in again:
@@ -70,16 +77,28 @@ def verify(organization: Organization) -> Verdict:
         missing=sorted(theirs.keys() - ours.keys(), key=int),
         extra=sorted(key for key in ours.keys() - theirs.keys() if ours[key] != GONE),
         different=sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]),
+        not_shown=max(0, counted - len(shown)),
     )
 
 
-def _listed(client: Cliniko, reader: Reader, left_out: Forgotten) -> Iterator[tuple[str, Version]]:
+def _counted(client: Cliniko) -> int:
+    """How many living patients Cliniko says that there are; the active ones last, so that whoever
+    is archived between is not counted twice."""
+    counts = [client.get_page(each, per_page=1) for each in (Listing.ARCHIVED, Listing.ACTIVE)]
+    return sum(page.total_entries for page in counts)
+
+
+def _listed(
+    client: Cliniko, reader: Reader, left_out: Forgotten, shown: set[int]
+) -> Iterator[tuple[str, Version]]:
     """Every patient in Cliniko's three lists but those who are left out; who stands in two of them
-    counts as in the later."""
+    counts as in the later. Puts the ids of all that stand in a list of living ones into `shown`."""
     for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
         for records in _pages(client, reader, listing):
             for record in records:
                 key = id_of(record)
+                if key is not None and listing is not Listing.DELETED:
+                    shown.add(key)
                 if key is not None and key not in left_out:
                     yield str(key), _version(record, left_out)
 
@@ -125,13 +144,15 @@ def _record(row: Patient) -> PatientRecord:
     )
 
 
-def _look_again(client: Cliniko, key: str, theirs: dict[str, Version], left_out: Forgotten) -> None:
-    """Put what Cliniko says of one patient now in place of what its lists have said."""
+def _look_again(client: Cliniko, key: str, theirs: dict[str, Version], left_out: Forgotten) -> bool:
+    """Put what Cliniko says of one patient now in place of what its lists have said. Whether it
+    says that they are living."""
     record = client.patient(key)
     if record is not None:
         theirs[key] = _version(record, left_out)
     elif theirs.get(key, GONE) != GONE:
         del theirs[key]
+    return theirs.get(key, GONE) != GONE
 
 
 def _version(record: PatientRecord | Malformed, left_out: Forgotten) -> Version:
