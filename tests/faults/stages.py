@@ -27,6 +27,7 @@ from sqlalchemy import event, select
 import webapp.cliniko.line
 import webapp.sync.engine
 import webapp.sync.lease
+import webapp.sync.lists
 import webapp.sync.passes
 import webapp.sync.recorder
 import webapp.sync.recovery
@@ -129,7 +130,7 @@ def install() -> None:
     _before(webapp.cliniko.line.Line, "get", _at("asking"))
     _before(webapp.sync.recorder.Recorder, "beat", _waiting)
     _before(webapp.cliniko.line, "body_of", _at("mid-body"))
-    _after(webapp.sync.passes, "record_page", _at("parsed"))
+    _after(webapp.sync.lists, "record_page", _at("parsed"))
     _after(webapp.sync.recorder, "store_pages", _at("stored, not committed"))
     _after(webapp.sync.recorder.Recorder, "store", _at("committed"))
     _after(webapp.sync.passes.Passes, "_mark_done", _at("between passes"))

@@ -197,7 +197,7 @@ def who_is_edited_after_being_read_arrives_in_the_same_sync(world: World) -> Non
     somebody = world.surf.ids(State.ACTIVE)[0]
 
     def edit(path: str, params: dict[str, list[str]], _number: int) -> None:
-        if path == "/patients/deleted" and params["per_page"] != ["1"]:  # not only counted
+        if path == "/patients" and params.get("page", ["1"]) != ["1"]:  # the first page has come
             world.surf.edit(somebody, first_name="Zoë")
             world.cliniko.before_request = None
 

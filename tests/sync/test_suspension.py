@@ -37,7 +37,7 @@ def patients_of(organization: Organization) -> int:
 
 
 def while_it_runs(cliniko: Simulator, do: Callable[[], None]) -> None:
-    """Do something, once, when the archived patients are asked for."""
+    """Do something, once, when the archived patients are asked for the second time."""
     from flask import current_app
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ def while_it_runs(cliniko: Simulator, do: Callable[[], None]) -> None:
 
     def between(path: str, _params: object, _number: int) -> None:
         asked.append(path)
-        if path == "/patients/archived" and asked.count(path) == 2:  # the first only counts them
+        if path == "/patients/archived" and asked.count(path) == 2:
             with app.app_context():
                 do()
 

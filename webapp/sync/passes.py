@@ -1,9 +1,9 @@
 """Reading a clinic so that nobody is lost while patients are archived, restored or merged.
 
-First the active patients, then the archived ones: who is archived in between stands there.
-Then the tombstones, and what has changed since the start, until nothing has: who was restored in
-between is found here. If Cliniko counts more living patients than it has shown, both their lists
-are read once more. Then a question about everybody whom no list has shown.
+First the active patients, then the archived ones. Then what has changed since the start, until
+nothing has: who was archived or restored in between is found here. Then the tombstones. If Cliniko
+counts more living patients than it has shown, both their lists are read once more. Then a question
+about everybody whom no list has shown.
 
 A sync of what changed asks each list for what is newer than the watermark. What changes while it
 reads is newer than its own start, from which the next one asks.
@@ -12,6 +12,7 @@ reads is newer than its own start, from which the next one asks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -60,6 +61,7 @@ class Passes:
         self._recorder = recorder
         self._look_up = recorder.look_up
         self._removals = Removals(recorder.target)
+        self._archived: IdPage | None = None  # the first page, if it came with the first answers
         self._lists = Lists(
             client, reader, recorder, self._removals, before_each_page=before_each_page
         )
@@ -81,9 +83,13 @@ class Passes:
         if account is None:
             self._read_active(organization, full)
         if full:
-            self._read_others()
+            self._read_archived()
         self._recorder.enter(SyncPhase.RECONCILING)
+        # Asked for beside the catch-up, but read behind it: the later, the more tombstones.
+        deleted = self._ask_for(Listing.DELETED) if full else None
         counted = self._catch_up(full)
+        if deleted is not None:
+            self._lists.read(Listing.DELETED, self._reader.answer(deleted))
         if self._may_read_again(counted):
             log.warning("sync_reads_again", not_shown=self._recorder.not_shown(counted))
             self._lists.read_again(_living(full))
@@ -113,7 +119,7 @@ class Passes:
         asked = [reader.put(partial(read_changes, self._client, part)) for part in parts]
         account, counted = reader.answer(whose), reader.answer(counting)
         self._look_up(partial(check_account, organization, account))
-        by_links = self._lists.by_links
+        by_links = set(self._lists.by_links)
         begun: list[Part] = []
         pages: list[Page | IdPage] = []
         for part, each in zip(parts, asked, strict=True):
@@ -123,26 +129,31 @@ class Passes:
                 begun.append((part, first))
                 pages.append(first)
             except OrderIgnored:
-                by_links.append(part.listing)
-        pages += [reader.answer(each) for each in self._lists.count(by_links)]
+                by_links.add(part.listing)
+        pages += [reader.answer(each) for each in self._lists.count(sorted(by_links))]
         self._note_start(counted, *pages)
         to_read = [page.total_entries for page in pages]
         self._recorder.connected(account, active=counted.total_entries, to_read=to_read)
         self._lists.walk(begun)
-        for listing in by_links:
+        for listing in sorted(by_links):
             self._lists.read_by_links(listing)
 
     def _read_active(self, organization: Organization, full: bool) -> None:
         """The first answers come together; none is stored before it is sure whose account it is."""
         reader = self._reader
-        asked = reader.put(partial(self._lists.first_page, Listing.ACTIVE))
+        asked = self._ask_for(Listing.ACTIVE)
         whose = reader.put(self._client.account)
-        counting = self._lists.count([Listing.ARCHIVED, Listing.DELETED] if full else [])
-        counts = reader.answers(counting)
+        archived = self._ask_for(Listing.ARCHIVED) if full else None
+        counting = self._lists.count([Listing.DELETED] if full else [])
+        to_read = [page.total_entries for page in reader.answers(counting)]
         account, first = reader.answer(whose), reader.answer(asked)
         self._look_up(partial(check_account, organization, account))
-        self._note_start(first)
-        to_read = [first.total_entries, *(each.total_entries for each in counts)]
+        firsts = [first]
+        if archived is not None:
+            self._archived = reader.answer(archived)
+            firsts.append(self._archived)
+        self._note_start(*firsts)
+        to_read += [page.total_entries for page in firsts]
         self._recorder.connected(account, active=first.total_entries, to_read=to_read)
         self._lists.read(Listing.ACTIVE, first)
         self._mark_done("active")
@@ -152,13 +163,17 @@ class Passes:
         begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
-    def _read_others(self) -> None:
-        first_page, others = self._lists.first_page, (Listing.ARCHIVED, Listing.DELETED)
-        archived, deleted = self._reader.ask(partial(first_page, each) for each in others)
-        if not self._done("archived"):
-            self._lists.read(Listing.ARCHIVED, archived)
-            self._mark_done("archived")
-        self._lists.read(Listing.DELETED, deleted)
+    def _read_archived(self) -> None:
+        if self._done("archived"):
+            return
+        # Whoever was archived behind the page that came with the first answers has changed since.
+        first = self._archived or self._reader.answer(self._ask_for(Listing.ARCHIVED))
+        self._lists.read(Listing.ARCHIVED, first)
+        self._mark_done("archived")
+
+    def _ask_for(self, listing: Listing) -> Future[IdPage]:
+        """Ask for the first page of a list."""
+        return self._reader.put(partial(self._lists.first_page, listing))
 
     def _catch_up(self, full: bool, *, again: bool = False) -> int:
         """Read what has changed since the start, until a pass brings nothing new, and once more if
