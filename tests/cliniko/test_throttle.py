@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
+from webapp.cliniko.http_times import date_of
 from webapp.cliniko.throttle import (
     AT_ONCE,
     PATIENT,
     SleepingWaiter,
     WaitReason,
     backoff,
-    date_of,
     rate_limit_backoff,
     wait_asked,
 )

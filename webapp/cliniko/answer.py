@@ -10,7 +10,8 @@ from math import ceil
 import requests
 
 from webapp.cliniko.errors import AuthFailed, BadResponse, Forbidden, RateLimited, Unavailable
-from webapp.cliniko.throttle import date_of, wait_asked
+from webapp.cliniko.http_times import date_of
+from webapp.cliniko.throttle import wait_asked
 
 MAX_BODY = 20 * 1024 * 1024  # bytes, after decompression
 _CHUNK = 64 * 1024

@@ -6,10 +6,11 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from webapp.cliniko.http_times import date_of, retry_after
 
 SHORTEST_WAIT = 1.0  # seconds
 LONGEST_WAIT = 120.0
@@ -94,7 +95,7 @@ def wait_asked(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """
     seconds = _until_reset(headers, now)
     if seconds is None:
-        seconds = _retry_after(headers, now)
+        seconds = retry_after(headers, now)
     return None if seconds is None else min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT)
 
 
@@ -108,29 +109,8 @@ def rate_limit_backoff(attempt: int) -> float:
     return _RATE_LIMIT_WAITS[min(attempt, 4)] * random.uniform(0.9, 1.1)
 
 
-def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """When the answer was given, by the server's clock."""
-    return _http_date(headers.get("Date", ""))
-
-
 def _until_reset(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("X-RateLimit-Reset", "").strip()
     if not text.isascii() or not text.isdigit() or len(text) > 20:
         return None
     return float(text) - (date_of(headers) or now).timestamp()
-
-
-def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= 20:
-        return float(text)
-    moment = _http_date(text)
-    return None if moment is None else (moment - (date_of(headers) or now)).total_seconds()
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

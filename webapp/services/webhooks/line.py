@@ -11,8 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any
@@ -24,6 +23,7 @@ from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
 
 from webapp.cliniko.deadline import DirectSession, TimelyAdapter, answer_by
+from webapp.cliniko.http_times import retry_after
 from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.services.webhooks import addresses
@@ -32,6 +32,7 @@ CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
 MOST_READ = 4 * 1024  # bytes of the answer, so that a polite receiver is not cut off
 GONE = 410
+_MOST_ASKED = 1e9  # seconds: what nobody waits for, and a timedelta still holds
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -143,12 +144,5 @@ def _since(begun: float) -> int:
 
 
 def _asked(headers: Mapping[str, str]) -> timedelta | None:
-    """What `Retry-After` asks for, in seconds or as a date; None for nothing or nonsense."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return timedelta(seconds=int(text))
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now()
-    except (ValueError, OverflowError):
-        return None
+    seconds = retry_after(headers, now())
+    return None if seconds is None else timedelta(seconds=min(seconds, _MOST_ASKED))
