@@ -131,7 +131,7 @@ def test_it_says_when_it_connects(card: Card) -> None:
 
 def test_it_says_when_it_looks_for_changes(card: Card) -> None:
     words = text_of(card(progress={"phase": "reconciling"}))
-    assert "Looking for what changed meanwhile" in words
+    assert "Checking that nobody is missing" in words
 
 
 @pytest.mark.parametrize(

@@ -57,4 +57,4 @@ def test_the_page_of_a_sync_says_how_long_each_phase_took(vera: Visitor, cast: C
     log = sync(cast, ENTERED | {"reconciling": 7386.2})
     words = text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
     assert "Waiting for a worker 1.0s Connecting to Cliniko 1.0s Reading patients 2h 3m 4s" in words
-    assert "Looking for what changed meanwhile 0.0s" in words
+    assert "Checking that nobody is missing 0.0s" in words

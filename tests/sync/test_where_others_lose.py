@@ -17,10 +17,12 @@ from simulator.patient import State
 from simulator.server import Simulator
 from tests.support.empty_answers import nobody
 from tests.sync.copies import copy_of, truth_of
+from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import plan_starts
 from webapp.extensions import db
 from webapp.models import Organization, SyncLog
 from webapp.services import organizations
+from webapp.sync.lists import Lists
 from webapp.sync.reader import REQUESTS_AT_ONCE
 
 PAGES = 300
@@ -250,9 +252,60 @@ def test_no_list_is_read_again_where_that_would_tell_nothing(
     assert log.status == "completed", log.error_message
     assert log.progress["not_shown"] == 1
     assert log.records_failed == (reason != "no time")
-    pages = [r.params.get("page") for r in cliniko.requests if r.path == "/patients"]
-    assert pages.count(["1"]) == 1
+    assert _times_read_from_the_first(cliniko) == 1
     db.session.rollback()
+
+
+def test_somebody_deleted_behind_the_count_is_not_missed(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+) -> None:
+    """Shown and counted as living, and told of by a tombstone on the second page of those."""
+    organization, account = clinic(350)
+    account.delete(*account.ids(State.ACTIVE)[:120])
+    somebody = account.ids(State.ACTIVE)[-1]
+
+    def delete(path: str, params: dict[str, list[str]], _number: int) -> None:
+        first = params.get("page") == ["1"] or params.get("sort") != ["id:desc"]
+        if path == "/patients/deleted" and not first and somebody in account.ids(State.ACTIVE):
+            account.delete(somebody)
+
+    cliniko.before_request = delete
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert somebody not in account.ids(State.ACTIVE)
+    assert log.progress["not_shown"] == 0
+    assert _times_read_from_the_first(cliniko) == 1
+    db.session.rollback()
+
+
+def test_a_second_reading_that_fails_does_not_make_the_sync_fail(
+    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    cliniko: Simulator,
+    sync_of: Callable[[Organization], SyncLog],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    organization, _ = clinic(350)
+    cliniko.faults.add("wrong_total", on="/patients", query="per_page=1&", total=360, times=None)
+
+    def changes_each_time(*_: object) -> None:
+        raise BadResponse("Cliniko's list of patients changed each time it was read.")
+
+    monkeypatch.setattr(Lists, "read_again", changes_each_time)
+
+    log = sync_of(organization)
+
+    assert log.status == "completed", log.error_message
+    assert log.progress["not_shown"] == 10
+    db.session.rollback()
+
+
+def _times_read_from_the_first(cliniko: Simulator) -> int:
+    asked = [r.params for r in cliniko.requests if r.path == "/patients"]
+    return sum(params.get("page") == ["1"] for params in asked)
 
 
 def _ends(ids: list[str]) -> tuple[Iterator[str], Iterator[str]]:

@@ -55,7 +55,8 @@ def _has_completed(log: SyncLog) -> str:
     if log.operation_type == OperationType.ACTIVE_PATIENTS:
         return f"{count:,} active {were} read"
     if not (shown.get("certificate") or {}).get("in_step"):
-        return f"{count:,} {were} read" if count else "No patient in Cliniko"
+        nobody = "No patient was shown" if shown.get("not_shown") else "No patient in Cliniko"
+        return f"{count:,} {were} read" if count else nobody
     if not count:
         return "No patient in Cliniko, and none here"
     return f"All {count:,} patients are in step" if count > 1 else "1 patient is in step"

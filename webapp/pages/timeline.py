@@ -12,7 +12,7 @@ PHASES = {
     SyncPhase.QUEUED: "Waiting for a worker",
     SyncPhase.CONNECTING: "Connecting to Cliniko",
     SyncPhase.FETCHING: "Reading patients",
-    SyncPhase.RECONCILING: "Looking for what changed meanwhile",
+    SyncPhase.RECONCILING: "Checking that nobody is missing",
 }
 
 

@@ -40,8 +40,9 @@ class Estimate:
         self, progress: Progress, waiting: Waiting | None, *, requests_left: int, per_minute: int
     ) -> float | None:
         """Seconds until the end, with what all requests wait for and the waiting that Cliniko's
-        limit forces; `requests_left` of its minute may still go at once. None until the first
-        records have come, if nothing is waited for."""
+        limit forces; `requests_left` of its minute may still go at once. None, if nothing is waited
+        for, until the first records have come, and once all that were promised have: nobody knows
+        how much has changed meanwhile."""
         seconds = self._reading(progress, requests_left, per_minute)
         if waiting is None:
             return seconds
@@ -51,12 +52,13 @@ class Estimate:
     def _reading(self, progress: Progress, requests_left: int, per_minute: int) -> float | None:
         elapsed = monotonic() - self._asked_at
         processed = progress.success + progress.failed - self._before
-        if processed <= 0 or elapsed <= 0:
+        left = progress.found - self._before - processed
+        if processed <= 0 or elapsed <= 0 or left <= 0:
             return None
         self._first = self._first or (processed, elapsed)
         return remaining_seconds(
             processed=processed,
-            left=progress.found - self._before - processed,
+            left=left,
             elapsed=elapsed,
             first=self._first,
             pages_left=max(0, progress.total_pages - progress.current_page),

@@ -38,8 +38,8 @@ class Lists:
         self._removals = removals
         self._before_each_page = before_each_page
         self.rewritten = 0
-        # Who is deleted and stands in a list of living patients, where they are counted.
-        self.gone: set[str] = set()
+        # Places in lists of living patients where a deleted one stands, and is counted.
+        self.gone: set[str] = set(recorder.checkpoint.get("gone", ()))
         self._by_links = ByLinks(reader, self.store, lambda: recorder.read_from)
         self._by_links.listings.update(map(Listing, recorder.checkpoint.get("by_links", ())))
 
@@ -50,9 +50,10 @@ class Lists:
 
     def count(self, listings: Sequence[Listing], *, in_turn: bool = False) -> list[Future[Page]]:
         """Ask how many stand in each of some lists: the `total_entries` of each answer. `in_turn`:
-        one after the other, and all are answered."""
+        one after the other, and all are answered; the active ones last, so that whoever is archived
+        between two counts is not counted twice."""
         asked = []
-        for listing in listings:
+        for listing in reversed(listings):
             question = partial(self._client.get_page, listing, per_page=1)
             asked.append(self._reader.put(question))
             if in_turn:
@@ -140,7 +141,8 @@ class Lists:
         if not tombstones:
             return records
         if listing in (Listing.ACTIVE, Listing.ARCHIVED):
-            self.gone.update(each.cliniko_patient_id for each in tombstones)
+            self.gone.update(f"{listing} {each.cliniko_patient_id}" for each in tombstones)
+            self._recorder.checkpoint["gone"] = sorted(self.gone)
         storable = self._recorder.look_up(partial(self._removals.sift, tombstones))
         return [each for each in records if not each.is_tombstone] + storable
 

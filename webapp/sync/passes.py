@@ -20,6 +20,7 @@ from functools import partial
 import structlog
 
 from webapp.cliniko.client import Account, Cliniko, Listing
+from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import IdPage, IdRange, OrderIgnored, read_changes, read_last
 from webapp.cliniko.page import Page
 from webapp.clock import iso, now
@@ -40,6 +41,7 @@ _CHANGED_BY = {
     Listing.ARCHIVED: "updated_at",
     Listing.DELETED: "deleted_at",
 }
+_LIVING = (Listing.ACTIVE, Listing.ARCHIVED)
 _MOST_CATCH_UPS = 3
 # If one reading has used up this share of a sync's time, another would not come to its end.
 _TIME_FOR_ONE = 0.45
@@ -85,14 +87,17 @@ class Passes:
         if full:
             self._read_archived()
         self._recorder.enter(SyncPhase.RECONCILING)
-        # Asked for beside the catch-up, but read behind it: the later, the more tombstones.
-        deleted = self._ask_for(Listing.DELETED) if full else None
+        deleted = self._ask_for(Listing.DELETED) if full else None  # beside the catch-up
+        before = self._lists.rewritten
         counted = self._catch_up(full)
         if deleted is not None:
-            self._lists.read(Listing.DELETED, self._reader.answer(deleted))
+            if self._lists.rewritten != before:  # it has taken more than a moment
+                deleted = self._ask_for(Listing.DELETED)
+            counted = self._read_deleted(deleted, counted)
         if self._may_read_again(counted):
-            log.warning("sync_reads_again", not_shown=self._recorder.not_shown(counted))
-            self._lists.read_again(_living(full))
+            log.warning("sync_reads_again", not_shown=self._not_shown(counted))
+            with suppress(BadResponse):  # what would have completed must not fail for it
+                self._lists.read_again(_living(full))
             counted = self._catch_up(full, again=True)
         if account is not None:
             self._recorder.accepted(account)
@@ -167,9 +172,19 @@ class Passes:
         if self._done("archived"):
             return
         # Whoever was archived behind the page that came with the first answers has changed since.
-        first = self._archived or self._reader.answer(self._ask_for(Listing.ARCHIVED))
+        first = self._archived
+        if first is None or not first.ends:  # for a longer list it may be too old to go on from
+            first = self._reader.answer(self._ask_for(Listing.ARCHIVED))
         self._lists.read(Listing.ARCHIVED, first)
         self._mark_done("archived")
+
+    def _read_deleted(self, asked: Future[IdPage], counted: int) -> int:
+        """Read the tombstones. How many living patients there are without those who were counted
+        before they were deleted."""
+        self._lists.read(Listing.DELETED, self._reader.answer(asked))
+        if not self._not_shown(counted):
+            return counted
+        return min(counted, self._sum(self._lists.count(_LIVING, in_turn=True)))
 
     def _ask_for(self, listing: Listing) -> Future[IdPage]:
         """Ask for the first page of a list."""
@@ -185,22 +200,28 @@ class Passes:
         listings, counted = _living(full), 0
         for _ in range(_MOST_CATCH_UPS):
             before = self._lists.rewritten
-            # In a second pass first, so that whoever is counted is there to be shown; the active
-            # ones last, so that whoever is archived between two counts is not counted twice.
-            counting = self._lists.count(listings[::-1], in_turn=again)
+            # In a second pass first, so that whoever is counted is there to be shown.
+            counting = self._lists.count(listings, in_turn=again)
             self._lists.read_changed(listings, changed)
-            counted = sum(page.total_entries for page in self._reader.answers(counting))
-            counted -= len(self._lists.gone)
-            if self._lists.rewritten == before and (again or not self._recorder.not_shown(counted)):
+            counted = self._sum(counting)
+            if self._lists.rewritten == before and (again or not self._not_shown(counted)):
                 break
             again = True
         return counted
+
+    def _sum(self, counting: list[Future[Page]]) -> int:
+        """How many living patients these answers count."""
+        counts = [page.total_entries for page in self._reader.answers(counting)]
+        return sum(counts) - len(self._lists.gone)
+
+    def _not_shown(self, counted: int) -> int:
+        return self._recorder.not_shown(counted, gone=self._removals.marks)
 
     def _may_read_again(self, counted: int) -> bool:
         """Whether somebody was not shown, and a second reading can tell who and has the time."""
         recorder = self._recorder
         in_time = not recorder.time.is_used(recorder.progress, _TIME_FOR_ONE)
-        if not (in_time and recorder.not_shown(counted)):
+        if not (in_time and self._not_shown(counted)):
             return False
         return not self._look_up(partial(some_without_id, recorder.target.sync_log_id))
 
@@ -222,4 +243,4 @@ class Passes:
 
 def _living(full: bool) -> tuple[Listing, ...]:
     """The lists of living patients that a sync reads."""
-    return (Listing.ACTIVE, Listing.ARCHIVED) if full else (Listing.ACTIVE,)
+    return _LIVING if full else (Listing.ACTIVE,)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from math import ceil
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from webapp.cliniko.client import Account
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE
+from webapp.cliniko.records import PatientRecord
 from webapp.cliniko.throttle import Waiting
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -146,9 +148,11 @@ class Recorder:
         """When the sync began to read, by Cliniko's clock."""
         return datetime.fromisoformat(self.checkpoint["read_from"])
 
-    def not_shown(self, counted: int) -> int:
-        """How many of the living patients that Cliniko counts it has not shown so far."""
-        return self._not_shown(counted, self._told, self.progress)
+    def not_shown(self, counted: int, *, gone: Sequence[PatientRecord]) -> int:
+        """How many of the living patients that Cliniko counts it has not shown so far. `gone`: who
+        will be marked deleted; it may have shown them before."""
+        withheld = self.look_up(partial(told_of, self.target, gone)) if gone else Tally()
+        return self._not_shown(counted, self._told.plus(withheld), self.progress)
 
     def _not_shown(self, counted: int, told: Tally, progress: Progress) -> int:
         shown = told.living + progress.failed + len(self._forgotten.left_out)

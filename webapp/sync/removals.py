@@ -54,6 +54,11 @@ class Removals:
         self._unasked = 0
         self._gone_unasked = 0
 
+    @property
+    def marks(self) -> list[PatientRecord]:
+        """The tombstones that were kept for the end so far."""
+        return list(self._marks.values())
+
     def sift(self, records: Sequence[PatientRecord]) -> list[PatientRecord]:
         """The tombstones that can be stored at once: of patients we never held, or hold as deleted.
 

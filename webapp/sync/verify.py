@@ -56,7 +56,7 @@ def verify(organization: Organization) -> Verdict:
         check_account(organization, client.account())
         left_out = forgotten.of(organization)
         counted = _counted(client)
-        shown: set[int] = set()
+        shown: set[object] = set()
         theirs = dict(_listed(client, reader, left_out, shown))
         # Of two counts the lower one: who comes or goes meanwhile is in one of them alone.
         counted = min(counted, _counted(client))
@@ -89,16 +89,17 @@ def _counted(client: Cliniko) -> int:
 
 
 def _listed(
-    client: Cliniko, reader: Reader, left_out: Forgotten, shown: set[int]
+    client: Cliniko, reader: Reader, left_out: Forgotten, shown: set[object]
 ) -> Iterator[tuple[str, Version]]:
     """Every patient in Cliniko's three lists but those who are left out; who stands in two of them
-    counts as in the later. Puts the ids of all that stand in a list of living ones into `shown`."""
+    counts as in the later. Puts whoever stands in a list of living ones into `shown`, by the id if
+    there is one."""
     for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
         for records in _pages(client, reader, listing):
             for record in records:
                 key = id_of(record)
-                if key is not None and listing is not Listing.DELETED:
-                    shown.add(key)
+                if listing is not Listing.DELETED:
+                    shown.add(object() if key is None else key)
                 if key is not None and key not in left_out:
                     yield str(key), _version(record, left_out)
 
