@@ -174,9 +174,7 @@ def test_somebody_shown_twice_in_the_place_of_another(
     organization, account = clinic(350)
     if order == "none":
         cliniko.faults.add("ignore_sort", on="/patients*", times=None)
-    answer = {"on": "/patients", "query": "per_page=100"}
-    twice = account.patient(account.ids(State.ACTIVE)[50]).record()
-    cliniko.faults.add("replace_record", record=twice, at=51, times=walks, **answer)
+    _show_twice(cliniko, account, times=walks)
 
     log = sync_of(organization)
 
@@ -194,9 +192,7 @@ def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
 ) -> None:
     """The copy lacks them, so it must not call itself in step."""
     organization, account = clinic(350)
-    twice = account.patient(account.ids(State.ACTIVE)[50]).record()
-    on: dict[str, Any] = {"on": "/patients", "query": "per_page=100&page=1&", "times": None}
-    cliniko.faults.add("replace_record", record=twice, at=51, **on)
+    _show_twice(cliniko, account, query="per_page=100&page=1&", times=None)
 
     log = sync_of(organization)
 
@@ -239,8 +235,7 @@ def test_no_list_is_read_again_where_that_would_tell_nothing(
     without an id as another one. What is missing is told all the same."""
     organization, account = clinic(350)
     on: dict[str, Any] = {"on": "/patients", "query": "per_page=100&page=1&", "times": None}
-    twice = account.patient(account.ids(State.ACTIVE)[50]).record()
-    cliniko.faults.add("replace_record", record=twice, at=51, **on)
+    _show_twice(cliniko, account, **on)
     if reason == "no time":
         monkeypatch.setattr("webapp.sync.passes._TIME_FOR_ONE", 0)
     else:
@@ -301,6 +296,13 @@ def test_a_second_reading_that_fails_does_not_make_the_sync_fail(
     assert log.status == "completed", log.error_message
     assert log.progress["not_shown"] == 10
     db.session.rollback()
+
+
+def _show_twice(cliniko: Simulator, account: ClinikoAccount, **which: Any) -> None:
+    """Answers show somebody in the place of their neighbour, too."""
+    somebody = account.patient(account.ids(State.ACTIVE)[50]).record()
+    asked = {"on": "/patients", "query": "per_page=100"} | which
+    cliniko.faults.add("replace_record", record=somebody, at=51, **asked)
 
 
 def _times_read_from_the_first(cliniko: Simulator) -> int:
