@@ -128,11 +128,11 @@ def worker(live: Live, environment: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture
 def go_on(cliniko: Simulator) -> Iterator[threading.Event]:
-    """Every sync halts after its active patients, until this is set."""
+    """Every sync of all patients halts behind the living ones, until this is set."""
     go_on = threading.Event()
 
     def halt(path: str, params: dict[str, list[str]], _number: int) -> None:
-        if path == "/patients/archived" and params["per_page"] == ["100"]:
+        if path == "/patients" and "updated_at" in str(params):  # the catch-up
             go_on.wait(60)
 
     cliniko.before_request = halt

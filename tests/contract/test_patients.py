@@ -58,7 +58,7 @@ def test_a_version_that_cannot_be_stored_is_told_and_the_older_one_stays(
     clinic.account.create(first_name="Bea", last_name="Lind")
     # The first sync fails after the active patients were stored, so another may follow at once.
     system.simulator.faults.add(
-        "status", account=clinic.account.id, on="/patients/archived", status=403, nth=2
+        "status", account=clinic.account.id, on="/patients", query="updated_at", status=403
     )
     clinic.synced()
     clinic.account.edit(ada, date_of_birth="soon")

@@ -192,7 +192,7 @@ def test_the_documented_client_sees_its_own_sync_and_no_other(
     system.simulator.faults.add("slow", account=clinic.account.id, ms=900, times=None)
     if fails:
         system.simulator.faults.add(
-            "status", account=clinic.account.id, on="/patients/archived", status=403, nth=2
+            "status", account=clinic.account.id, on="/patients", query="updated_at", status=403
         )
     started = clinic.start()
     client = DocumentedClient(clinic.manager, clinic.id)

@@ -98,7 +98,7 @@ def test_what_a_worker_has_stored_is_shown_a_second_later(vera: Visitor, log: Sy
         assert "Stored 200 " in text_of(vera.get_fragment(path(log)))
         change(log, progress=log.progress | {"phase": "reconciling"})
         clock.shift(1)
-        assert "Looking for what changed" in text_of(vera.get_fragment(path(log)))
+        assert "Checking that nobody is missing" in text_of(vera.get_fragment(path(log)))
 
 
 def test_what_people_and_the_end_of_a_sync_change_is_shown_at_once(
