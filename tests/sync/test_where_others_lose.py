@@ -29,8 +29,25 @@ PAGES = 300
 SMALL, LARGE = 602, 100 * PAGES
 
 
+MakeClinic = Callable[[int], tuple[Organization, ClinikoAccount]]
+RunSync = Callable[[Organization], SyncLog]
+
+
 @pytest.fixture
-def clinic(app: Flask, cliniko: Simulator) -> Callable[[int], tuple[Organization, ClinikoAccount]]:
+def completed(sync_of: RunSync) -> Iterator[RunSync]:
+    """Runs a whole sync, which completes."""
+
+    def completed(organization: Organization) -> SyncLog:
+        log = sync_of(organization)
+        assert log.status == "completed", log.error_message
+        return log
+
+    yield completed
+    db.session.rollback()
+
+
+@pytest.fixture
+def clinic(app: Flask, cliniko: Simulator) -> MakeClinic:
     """A clinic with so many active patients; Cliniko's minute is long enough for all of them."""
     cliniko.rate_limit = 0
     app.config["CLINIKO_RATE_LIMIT"] = 10_000
@@ -50,9 +67,9 @@ def clinic(app: Flask, cliniko: Simulator) -> Callable[[int], tuple[Organization
 def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     where: str,
     size: int,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     organization, account = clinic(size)
     pages = size // 100
@@ -70,21 +87,19 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     cliniko.before_request = archive
     cliniko.faults.add("rate_limited", on="/patients", nth=max(2, pages // 2), retry_after=1)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert [r.status for r in cliniko.requests].count(429) == 1
     archived = len(account.ids(State.ARCHIVED)) - 50
     assert archived >= 5
     assert copy_of(organization) == truth_of(account)
     assert log.progress["certificate"]["in_step"]
-    db.session.rollback()
 
 
 def test_a_list_that_is_only_nearly_in_the_order_of_ids(
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     """A server that leaves the order by id out lists by the time of creation, which comes to the
     same but for one who was entered again later."""
@@ -95,17 +110,15 @@ def test_a_list_that_is_only_nearly_in_the_order_of_ids(
     for patient, day in [*zip(ids, days, strict=False), (ids[150], days[430])]:
         account.edit(patient, created_at=f"{day}T00:00:00Z", updated_at="2021-01-01T00:00:00Z")
 
-    log = sync_of(organization)
+    completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert copy_of(organization) == truth_of(account)
-    db.session.rollback()
 
 
 def test_one_answer_that_nobody_stands_at_the_end_of_a_list(
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     """Behind the last range nobody was seen yet who would be missed."""
     organization, account = clinic(1_700)
@@ -113,39 +126,35 @@ def test_one_answer_that_nobody_stands_at_the_end_of_a_list(
     last_of_first_page = account.ids(State.ACTIVE)[start.offset + start.per_page - 1]
     nobody(cliniko, times=1, on="/patients", query=f"id:>{last_of_first_page}")
 
-    log = sync_of(organization)
+    completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert all(fault.fitting for fault in cliniko.faults)
     assert copy_of(organization) == truth_of(account)
-    db.session.rollback()
 
 
 @pytest.mark.parametrize("list_of", ["/patients", "/patients/archived"])
 def test_a_server_without_order_that_leaves_its_links_out(
     list_of: str,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     organization, account = clinic(650)
     account.archive(*account.ids(State.ACTIVE)[:300])
     cliniko.faults.add("ignore_sort", on="/patients*", times=None)
     cliniko.faults.add("replaced_value", on=list_of, key="links", value={}, times=None)
 
-    log = sync_of(organization)
+    completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert copy_of(organization) == truth_of(account)
-    db.session.rollback()
 
 
 @pytest.mark.parametrize("list_of", ["/patients", "/patients/archived"])
 def test_a_first_page_that_calls_itself_the_whole_list(
     list_of: str,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     organization, account = clinic(650)
     account.archive(*account.ids(State.ACTIVE)[:300])
@@ -153,22 +162,20 @@ def test_a_first_page_that_calls_itself_the_whole_list(
         asked = {"on": list_of, "query": "per_page=100&page=1&"}
         cliniko.faults.add("replaced_value", key=key, value=value, times=1, **asked)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert all(fault.fitting for fault in cliniko.faults)
     assert copy_of(organization) == truth_of(account)
     assert log.progress["certificate"]["in_step"]
-    db.session.rollback()
 
 
 @pytest.mark.parametrize(("order", "walks"), [("by id", 1), ("none", 2)])
 def test_somebody_shown_twice_in_the_place_of_another(
     order: str,
     walks: int,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     """Without order, in two walks in a row, so that both show the same patients."""
     organization, account = clinic(350)
@@ -176,59 +183,53 @@ def test_somebody_shown_twice_in_the_place_of_another(
         cliniko.faults.add("ignore_sort", on="/patients*", times=None)
     _show_twice(cliniko, account, times=walks)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert all(fault.fitting for fault in cliniko.faults)
     assert copy_of(organization) == truth_of(account)
     assert log.progress["certificate"]["in_step"]
-    db.session.rollback()
 
 
 def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     """The copy lacks them, so it must not call itself in step."""
     organization, account = clinic(350)
     _show_twice(cliniko, account, query="per_page=100&page=1&", times=None)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert log.progress["not_shown"] == 1
     assert not log.progress["certificate"]["in_step"]
-    db.session.rollback()
 
 
 @pytest.mark.parametrize("order", ["by id", "none"])
 def test_a_count_that_is_wrong_for_ever_ends_no_sync_and_certifies_nothing(
     order: str,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     organization, account = clinic(350)
     if order == "none":
         cliniko.faults.add("ignore_sort", on="/patients*", times=None)
     cliniko.faults.add("wrong_total", on="/patients", query="per_page=1&", total=360, times=None)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert copy_of(organization) == truth_of(account)
     assert log.progress["not_shown"] == 10
     assert not log.progress["certificate"]["in_step"]
-    db.session.rollback()
 
 
 @pytest.mark.parametrize("reason", ["no time", "a record without an id"])
 def test_no_list_is_read_again_where_that_would_tell_nothing(
     reason: str,
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A second reading must not make a sync fail for want of time, and it would count a record
@@ -242,19 +243,17 @@ def test_no_list_is_read_again_where_that_would_tell_nothing(
         cliniko.faults.add("replace_record", record={"first_name": "Nobody"}, at=60, **on)
         account.create()
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert log.progress["not_shown"] == 1
     assert log.records_failed == (reason != "no time")
     assert _times_read_from_the_first(cliniko) == 1
-    db.session.rollback()
 
 
 def test_somebody_deleted_behind_the_count_is_not_missed(
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
 ) -> None:
     """Shown and counted as living, and told of by a tombstone on the second page of those."""
     organization, account = clinic(350)
@@ -268,19 +267,17 @@ def test_somebody_deleted_behind_the_count_is_not_missed(
 
     cliniko.before_request = delete
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert somebody not in account.ids(State.ACTIVE)
     assert log.progress["not_shown"] == 0
     assert _times_read_from_the_first(cliniko) == 1
-    db.session.rollback()
 
 
 def test_a_second_reading_that_fails_does_not_make_the_sync_fail(
-    clinic: Callable[[int], tuple[Organization, ClinikoAccount]],
+    clinic: MakeClinic,
     cliniko: Simulator,
-    sync_of: Callable[[Organization], SyncLog],
+    completed: RunSync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     organization, _ = clinic(350)
@@ -291,11 +288,9 @@ def test_a_second_reading_that_fails_does_not_make_the_sync_fail(
 
     monkeypatch.setattr(Lists, "read_again", changes_each_time)
 
-    log = sync_of(organization)
+    log = completed(organization)
 
-    assert log.status == "completed", log.error_message
     assert log.progress["not_shown"] == 10
-    db.session.rollback()
 
 
 def _show_twice(cliniko: Simulator, account: ClinikoAccount, **which: Any) -> None:

@@ -44,9 +44,9 @@ class Lists:
         self._by_links.listings.update(map(Listing, recorder.checkpoint.get("by_links", ())))
 
     @property
-    def by_links(self) -> list[Listing]:
+    def by_links(self) -> set[Listing]:
         """The lists that have turned out to keep to no order."""
-        return sorted(self._by_links.listings)
+        return set(self._by_links.listings)
 
     def count(self, listings: Sequence[Listing], *, in_turn: bool = False) -> list[Future[Page]]:
         """Ask how many stand in each of some lists: the `total_entries` of each answer. `in_turn`:

@@ -124,7 +124,7 @@ class Passes:
         asked = [reader.put(partial(read_changes, self._client, part)) for part in parts]
         account, counted = reader.answer(whose), reader.answer(counting)
         self._look_up(partial(check_account, organization, account))
-        by_links = set(self._lists.by_links)
+        by_links = self._lists.by_links
         begun: list[Part] = []
         pages: list[Page | IdPage] = []
         for part, each in zip(parts, asked, strict=True):
