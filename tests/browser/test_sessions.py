@@ -76,7 +76,7 @@ def test_why_somebody_cannot_stay_is_said_in_the_question(bob: Visitor) -> None:
     another = bob.page.context.new_page()
     another.goto(f"{bob.live.url}/account")
     another.get_by_role("button", name="Sign out everywhere else").click()
-    expect(another.get_by_text("You are signed out everywhere else")).to_be_visible()
+    Visitor(another, bob.live).sees("You are signed out everywhere else")
     bob.press("Stay signed in")
     expect(question).to_contain_text("open for too long")
     bob.page.route("**/account/session", lambda route: route.abort())
