@@ -15,7 +15,7 @@ from webapp import people_commands
 from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
-from webapp.services import audit, audit_check, organizations, retention, rotation, tokens
+from webapp.services import audit, audit_check, backup, organizations, retention, rotation, tokens
 from webapp.services.audit import Event
 from webapp.sync import history, verify
 from webapp.sync.differences import Difference, differences
@@ -29,7 +29,7 @@ _ANCHOR = re.compile("([0-9]{1,18}):([0-9]{1,18}):([0-9a-f]{64})")
 def init_app(app: Flask) -> None:
     """Register the commands, those of the migrations included."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
-    ours = (create_organization, issue_token, sync, rotate_keys, clean_up, audit_trail)
+    ours = (create_organization, issue_token, sync, back_up, rotate_keys, clean_up, audit_trail)
     for command in (*people_commands.COMMANDS, *ours):
         app.cli.add_command(command)
 
@@ -91,6 +91,18 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
     click.echo(f"Sync {log.id} of {organization.name} has started: {log.operation_type}.")
     if wait:
         _watch(organization, log.id)
+
+
+@click.command("backup")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@in_sentences
+def back_up(folder: Path) -> None:
+    """Write all that the database holds into a file in FOLDER, also while syncs run, and remove
+    those there that are older than two weeks."""
+    try:
+        click.echo(f"{backup.make(folder)} was written.")
+    except backup.BackupFailed as failed:
+        raise CannotBeDone(str(failed)) from failed
 
 
 @click.command("rotate-keys")

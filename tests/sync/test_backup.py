@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import func, select
 
-from config import load
+from config import ROOT, Settings, load
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
 from tests.cast import SURF_KEY, Cast
@@ -23,11 +23,12 @@ from tests.support.canaries import Search
 from tests.support.postgres_binaries import find_binaries
 from tests.support.postgres_server import PostgresServer
 from tests.sync.copies import copy_of, truth_of
-from webapp import create_core
+from webapp import create_app, create_core
 from webapp.clock import now
 from webapp.errors import CredentialsUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, SyncLog, SyncOrigin, SyncStatus
+from webapp.services import backup as backups
 from webapp.services import credentials
 from webapp.sync import engine, recovery
 from webapp.sync.start import start_sync
@@ -44,63 +45,27 @@ def command(program: str) -> str:
     return found.group()
 
 
-def back_up(folder: Path, database: str = "app/instance/patient_sync.db") -> int:
-    """The exit code of our script, which finds the installation in this folder."""
-    words = SCRIPT.replace("/opt/patient-sync", str(folder))
-    words = words.replace("app/instance/patient_sync.db", database)
-    return subprocess.run(["sh", "-c", words], timeout=60).returncode
-
-
-def test_where_no_database_is_none_is_saved_and_no_backup_removed(tmp_path: Path) -> None:
-    (tmp_path / "backups").mkdir()
-    old = tmp_path / "backups" / "2020-01-01-010000.db"
-    old.touch()
-    os.utime(old, (0, 0))
-
-    assert back_up(tmp_path) != 0
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [old]
-
-
-def test_backups_of_more_than_two_weeks_ago_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "backups").mkdir()
-    (tmp_path / "backups" / "unfinished").write_text("of a night in which the disk was full")
-    for days in (13, 16):
-        file = tmp_path / "backups" / f"{days}.db"
-        file.touch()
-        then = (now() - timedelta(days=days)).timestamp()
-        os.utime(file, (then, then))
-    sqlite3.connect(tmp_path / "patients.db").close()
-
-    assert back_up(tmp_path, str(tmp_path / "patients.db")) == 0
-    names = {path.name for path in (tmp_path / "backups").iterdir()}
-    assert len(names) == 2
-    assert "13.db" in names
-    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("backups/20*"))
-
-
 class Backup:
     """Makes a backup of the test's database, and another database out of it."""
 
-    def __init__(self, url: str, folder: Path, server: PostgresServer | None) -> None:
-        self.url = url
-        self.file = folder / ("backup.dump" if server else "backup.db")
+    def __init__(self, app: Flask, folder: Path, server: PostgresServer | None) -> None:
+        self.file = Path()
+        self._app = app
         self._server = server
         self._folder = folder
 
     def make(self) -> None:
-        if self._server is None:
-            database = self.url.removeprefix("sqlite:///")
-            assert back_up(self._folder, database) == 0
-            (made,) = (self._folder / "backups").iterdir()
-            made.rename(self.file)
-        else:
-            self._run(self._for_server(command("pg_dump"), self.url))
+        with self._app.app_context():
+            self.file = backups.make(self._folder / "backups")
 
     def restored(self) -> str:
         if self._server is None:
             return f"sqlite:///{self.file}"
         url = self._server.create("restored")
-        self._run(self._for_server(command("pg_restore"), url))
+        plain = url.replace("postgresql+psycopg://", "postgresql://")
+        words = command("pg_restore").replace("backups/DATE.dump", str(self.file))
+        words = f"{find_binaries()}/{words.replace('$ADDRESS', plain)}"
+        subprocess.run(words, shell=True, cwd=self._folder, check=True, timeout=60)
         return url
 
     def content(self) -> bytes:
@@ -112,13 +77,11 @@ class Backup:
         )
         return done.stdout
 
-    def _for_server(self, words: str, url: str) -> str:
-        plain = url.replace("postgresql+psycopg://", "postgresql://")
-        words = words.replace("backup.dump", str(self.file)).replace("$ADDRESS", plain)
-        return f"{find_binaries()}/{words}"
 
-    def _run(self, words: str) -> None:
-        subprocess.run(words, shell=True, cwd=self._folder, check=True, timeout=60)
+@pytest.fixture
+def factory() -> Callable[[Settings], Flask]:
+    """With the commands."""
+    return create_app
 
 
 def surf_rehab() -> Organization:
@@ -127,14 +90,19 @@ def surf_rehab() -> Organization:
 
 @pytest.fixture
 def backup(
-    database: str, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    app: Flask,
+    database: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Backup:
     server = None
     if database == "postgresql":
         server = request.getfixturevalue("postgres")
         if not (find_binaries() / "pg_dump").exists():
             pytest.skip("no pg_dump beside this PostgreSQL")
-    return Backup(database_url, tmp_path, server)
+        monkeypatch.setenv("PATH", f"{find_binaries()}:{os.environ['PATH']}")
+    return Backup(app, tmp_path, server)
 
 
 @pytest.fixture
@@ -157,7 +125,7 @@ def restored(
     cliniko.before_request = between
     log = begin()
     engine.run(log.id, log.attempt, worker="first machine")
-    assert backup.file.exists()
+    assert backup.file.is_file()
     cliniko.before_request = None
     db.session.remove()
     other = create_core(load(environment | {"DATABASE_URL": backup.restored()}))
@@ -210,3 +178,77 @@ def test_without_the_encryption_key_the_backup_holds_no_cliniko_key(
         ).one()
         with pytest.raises(CredentialsUnreadable):
             credentials.decrypt(surf.id, surf.encrypted_api_key or "")
+
+
+def test_those_of_more_than_two_weeks_ago_are_removed(
+    app: Flask, backup: Backup, database: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    suffix = "dump" if database == "postgresql" else "db"
+    kept, old = folder / f"2026-11-14-010000.{suffix}", folder / f"2026-11-11-010000.{suffix}"
+    ours, killed = folder / "kept by hand.txt", folder / "unfinished-1"
+    for file, days in ((kept, 13), (old, 16), (ours, 16), (killed, 2)):
+        file.touch()
+        then = (now() - timedelta(days=days)).timestamp()
+        os.utime(file, (then, then))
+
+    result = app.test_cli_runner().invoke(args=["backup", str(folder)])
+
+    assert result.exit_code == 0, result.output
+    (made,) = set(folder.iterdir()) - {kept, ours}
+    assert result.output == f"{made} was written.\n"
+    assert made.suffix == f".{suffix}"
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert made.stat().st_size > 10_000
+
+
+def test_without_a_database_nothing_is_saved_and_no_backup_removed(
+    backup: Backup, environment: dict[str, str], database_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    old = folder / "2020-01-01-010000.db"
+    old.touch()
+    os.utime(old, (0, 0))
+    other = create_app(load(environment | {"DATABASE_URL": f"{database_url}_of_nobody"}))
+
+    result = other.test_cli_runner().invoke(args=["backup", str(folder)])
+
+    assert result.exit_code == 2
+    assert "could not save the database" in result.output
+    assert list(folder.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+def test_where_pg_dump_is_missing_it_is_named(
+    app: Flask, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = app.test_cli_runner().invoke(args=["backup", str(tmp_path / "backups")])
+    assert result.exit_code == 2
+    assert "postgresql-client" in result.output
+
+
+def test_a_folder_that_cannot_be_made_is_named(app: Flask, backup: Backup, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "backups"
+    result = app.test_cli_runner().invoke(args=["backup", str(folder)])
+    assert result.exit_code == 2
+    assert f"No backup was made in {folder}: Not a directory." in result.output
+
+
+def test_the_script_of_each_night_saves_the_database_that_the_settings_name(
+    backup: Backup, environment: dict[str, str], tmp_path: Path, redis_url: str
+) -> None:
+    settings = tmp_path / "env"
+    settings.write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
+    words = SCRIPT.replace("/etc/patient-sync/env", str(settings))
+    words = words.replace("/opt/patient-sync/app", str(ROOT))
+    words = words.replace(".venv/bin/flask", f"{Path(sys.executable).parent}/flask")
+    words = words.replace("/opt/patient-sync/backups", str(tmp_path / "backups"))
+
+    plain = {name: value for name, value in os.environ.items() if name not in environment}
+    subprocess.run(["sh", "-c", words], env=plain, check=True, timeout=60)
+
+    assert len(list((tmp_path / "backups").iterdir())) == 1
