@@ -229,6 +229,7 @@ def test_a_connection_test_does_not_wait_for_the_budget_either(
         ),
         ("[" * 100_000, JSON),
         ('{"patients": [], "total_entries": %s}' % ("9" * 5000), JSON),
+        ('{"patients": [], "total_entries": 10000001}', JSON),
         ("[]", JSON),
         ("null", JSON),
         ('"patients"', JSON),

@@ -213,7 +213,8 @@ def test_without_a_database_nothing_is_saved_and_no_backup_removed(
     os.utime(old, (0, 0))
     other = create_app(load(environment | {"DATABASE_URL": f"{database_url}_of_nobody"}))
 
-    result = other.test_cli_runner().invoke(args=["backup", str(folder)])
+    with other.app_context():
+        result = other.test_cli_runner().invoke(args=["backup", str(folder)])
 
     assert result.exit_code == 2
     assert "could not save the database" in result.output

@@ -762,6 +762,19 @@ def test_most_records_malformed_means_that_their_form_has_changed(
     assert (log.status, log.error_code) == ("failed", "CLINIKO_BAD_RESPONSE")
 
 
+@pytest.mark.parametrize("begin", [0, 300])
+def test_malformed_records_that_stand_together_are_no_change_of_form(
+    sync: Sync, surf_account: ClinikoAccount, begin: int
+) -> None:
+    """As those of an old import, which have the lowest ids and come first."""
+    for somebody in surf_account.ids(State.ACTIVE)[begin : begin + 150]:
+        surf_account.edit(somebody, date_of_birth="1753-01-01")
+
+    log = sync()
+
+    assert (log.status, log.records_success, log.records_failed) == ("completed", 498, 150)
+
+
 def test_a_sync_that_takes_too_long_is_ended_in_words(begin: Callable[..., SyncLog]) -> None:
     log = begin()
     with transaction():

@@ -390,6 +390,27 @@ def test_a_kept_one_who_is_listed_in_a_form_that_cannot_be_stored_is_kept_no_mor
     assert listed(log) == sorted([gone[0], *many])
 
 
+def test_a_tombstone_that_cannot_be_read_is_no_sign_of_a_kept_one(
+    sync: Sync, gone: list[str], cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    held.dismiss(cast.surf, sync(), actor=cast.alice)
+    deleted = surf_account.ids(State.DELETED)
+    cliniko.faults.add(
+        "replace_record",
+        record={"id": gone[5], "deleted_at": "soon"},
+        at=deleted.index(gone[5]),
+        on="/patients/deleted",
+        query="per_page=100",
+    )
+    log = sync()
+    assert (log.records_failed, *counts(log)) == (1, 0, COUNT)
+
+    log = sync()
+
+    assert (log.records_failed, *counts(log)) == (0, 0, COUNT)
+    assert not marked(cast) & set(gone)
+
+
 def test_the_kept_ones_can_be_marked_after_all(sync: Sync, gone: list[str], cast: Cast) -> None:
     log = sync()
     held.dismiss(cast.surf, log, actor=cast.alice)
@@ -442,6 +463,31 @@ def test_who_could_not_be_asked_about_counts_among_the_many(
     assert log.progress["removals_unasked"] == COUNT - 10
     assert set(listed(log)) < set(vanished)
     assert not marked(cast) & set(vanished)
+
+
+@pytest.mark.parametrize("status", [403, 410, 500])
+def test_one_about_whom_cliniko_gives_no_answer_keeps_nobody_from_being_synced(
+    sync: Sync,
+    cast: Cast,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webapp.cliniko.client.backoff", lambda _: 0.0)
+    sync()
+    silent, vanished, edited = surf_account.ids(State.ACTIVE)[:3]
+    surf_account.forget(silent, vanished)
+    surf_account.edit(edited, first_name="Zoë")
+    cliniko.faults.add("status", status=status, on=f"/patients/{silent}", times=None)
+
+    log = sync()
+
+    assert (log.status, log.progress["removals_unasked"]) == ("completed", 1)
+    assert log.progress["certificate"]["in_step"] is False
+    assert marked(cast) & {silent, vanished} == {vanished}
+    assert copy_of(cast.surf)[edited].first_name == "Zoë"
+    assert cast.surf.connection_error_code is None
 
 
 def test_a_decision_changes_the_version_that_pollers_compare(

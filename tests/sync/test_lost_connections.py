@@ -4,7 +4,7 @@ such sync completes, and the copy is exact."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import count
 from typing import Any
@@ -58,6 +58,30 @@ def test_a_sync_completes_wherever_it_loses_its_connection(
     assert _until_nothing_is_lost(clinic, account, lost_before) > 40
 
 
+@pytest.mark.parametrize(
+    "operation_type", [OperationType.CHANGED_PATIENTS, OperationType.RETRY_FAILED]
+)
+def test_so_does_one_of_some_patients(
+    operation_type: OperationType,
+    clinic: Organization,
+    account: ClinikoAccount,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
+    somebody = account.ids(State.ACTIVE)[0]
+    account.edit(somebody, date_of_birth="1753-01-01")
+    _run(clinic, OperationType.FULL_PATIENTS, nullcontext([]))
+    for number in count(1):
+        account.edit(account.ids(State.ACTIVE)[1], first_name=f"Zoë {number}")
+        log, lost = _run(clinic, operation_type, _lost_before(database_url, number))
+        assert (log.status, log.error_code) == ("completed", None), lost
+        assert log.records_failed == 1
+        if not lost:
+            break
+    assert number > 20
+
+
 def test_a_sync_completes_whichever_commit_it_gets_no_answer_to(
     clinic: Organization, account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,17 +97,26 @@ def _until_nothing_is_lost(
     """Syncs that lose the first, the second, … until there is none any more; their number."""
     for number in count(1):
         _change_everything(account)
-        log = start_sync(clinic, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
-        with lose(number) as lost:
-            engine.run(log.id, log.attempt, worker="test")
-        db.session.expire_all()
-        log = db.session.get_one(SyncLog, log.id)
+        log, lost = _run(clinic, OperationType.FULL_PATIENTS, lose(number))
         assert (log.status, log.error_code) == ("completed", None), lost
         assert log.progress["certificate"]["in_step"]
         assert _living(copy_of(clinic)) == _living(truth_of(account))
         if not lost:
             return number
     raise AssertionError("there is an end to what a sync does")
+
+
+def _run(
+    clinic: Organization,
+    operation_type: OperationType,
+    losing: AbstractContextManager[list[str]],
+) -> tuple[SyncLog, list[str]]:
+    """A sync that loses something on its way, and what."""
+    log = start_sync(clinic, operation_type, actor=None, origin=SyncOrigin.COMMAND)
+    with losing as lost:
+        engine.run(log.id, log.attempt, worker="test")
+    db.session.expire_all()
+    return db.session.get_one(SyncLog, log.id), lost
 
 
 def _change_everything(account: ClinikoAccount) -> None:

@@ -205,6 +205,39 @@ def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
     assert not log.progress["certificate"]["in_step"]
 
 
+def test_a_tombstone_that_cannot_be_read_stands_for_no_living_patient(
+    clinic: MakeClinic, cliniko: Simulator, completed: RunSync
+) -> None:
+    """It fails, and still somebody is missing who was shown twice in another's place."""
+    organization, account = clinic(350)
+    account.delete(account.ids(State.ACTIVE)[-1])
+    _show_twice(cliniko, account, times=1)
+    unreadable = {"id": "999999999", "deleted_at": "soon"}
+    on: dict[str, Any] = {"on": "/patients/deleted", "query": "per_page=100"}
+    cliniko.faults.add("replace_record", record=unreadable, at=0, times=None, **on)
+
+    log = completed(organization)
+
+    missing = set(account.ids(State.ACTIVE)) - set(copy_of(organization))
+    assert (missing, log.records_failed, log.progress["not_shown"]) == (set(), 1, 0)
+    assert _times_read_from_the_first(cliniko) == 2
+
+
+def test_an_unreadable_tombstone_of_somebody_who_is_listed_hides_nobody_and_misses_nobody(
+    clinic: MakeClinic, cliniko: Simulator, completed: RunSync
+) -> None:
+    organization, account = clinic(350)
+    account.delete(account.ids(State.ACTIVE)[-1])
+    unreadable = {"id": account.ids(State.ACTIVE)[7], "deleted_at": "soon"}
+    on: dict[str, Any] = {"on": "/patients/deleted", "query": "per_page=100"}
+    cliniko.faults.add("replace_record", record=unreadable, at=0, times=None, **on)
+
+    log = completed(organization)
+
+    assert (log.records_failed, log.progress["not_shown"]) == (1, 0)
+    assert _times_read_from_the_first(cliniko) == 1
+
+
 @pytest.mark.parametrize("order", ["by id", "none"])
 def test_a_count_that_is_wrong_for_ever_ends_no_sync_and_certifies_nothing(
     order: str,

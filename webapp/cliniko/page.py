@@ -42,6 +42,7 @@ _Parts = tuple[Sequence[Any], int, str | None]
 
 # With one of these twice, patients could be hidden.
 _KEYS_OF_A_LIST = (b'"patients"', b'"total_entries"', b'"next"')
+_MOST = 10_000_000  # patients; the time and the pages that a sync needs are reckoned from it
 _PIECE = 100  # bytes, enough to find the patients by
 
 _LIST = msgspec.json.Decoder(_List)
@@ -56,6 +57,8 @@ def page_in(answer: Answer, read: Callable[[object], PatientRecord | Malformed])
     raw, total, next_url = _plain_parts(body) or _any_parts(body)
     if total < 0:
         raise _parts_missing()
+    if total > _MOST:
+        raise BadResponse("Cliniko counts more patients than any clinic has. Try again later.")
     return Page([read(each) for each in raw], total, next_url, answer.served_at)
 
 

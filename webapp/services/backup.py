@@ -6,7 +6,7 @@ import os
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -45,7 +45,8 @@ def make(folder: Path) -> Path:
     except OSError as error:
         raise BackupFailed(f"No backup was made in {folder}: {error.strerror}.") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
     return made
 
 

@@ -60,6 +60,7 @@ class Forgotten:
         records = [each for each in page.records if each.cliniko_patient_id not in theirs]
         failed = [each for each in page.failed if each.key not in theirs]
         gone = {each.cliniko_patient_id for each in page.records if each.is_tombstone}
+        gone.update(each.key for each in page.failed if page.deleted)
         self.left_out.update(digest for key, digest in theirs.items() if key not in gone)
         return replace(page, records=[*map(self.unlinked, records)], failed=failed)
 

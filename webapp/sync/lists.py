@@ -129,7 +129,11 @@ class Lists:
             return
         self._before_each_page()
         number = self._recorder.progress.current_page
-        read = [record_page(page.records, number + nth) for nth, page in enumerate(pages, 1)]
+        deleted = listing is Listing.DELETED
+        read = [
+            record_page(page.records, number + nth, deleted=deleted)
+            for nth, page in enumerate(pages, 1)
+        ]
         read = [replace(page, records=self._storable(page.records, listing)) for page in read]
         self.rewritten += self._recorder.store(read).rewritten
 

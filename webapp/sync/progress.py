@@ -8,6 +8,7 @@ from datetime import datetime
 from math import floor
 from typing import Any
 
+from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.throttle import Waiting
 from webapp.clock import iso
 from webapp.durations import remaining_words
@@ -74,14 +75,18 @@ class Progress:
         entered = {str(phase): after, **self.entered_after}
         return replace(self, phase=phase, entered_after=entered)
 
-    @property
-    def mostly_failed(self) -> bool:
-        """Whether half of a clinic's records or more have failed, of so many that it is not the
-        records' fault: their form has changed."""
+    def refuse_another_form(self) -> None:
+        """Raises BadResponse if half of a clinic's records or more have failed, of so many that it
+        is not the records' fault. The first ones are no measure: those of an old import may be
+        worse than all others."""
         processed = self.success + self.failed
-        if self.sync_type in _OF_FEW:
-            return False
-        return processed >= _MANY and self.failed * 2 >= processed
+        if self.sync_type in _OF_FEW or processed < _MANY:
+            return
+        if self.failed * 2 >= max(processed, self.active_found or 0):
+            raise BadResponse(
+                "Half of the patient records from Cliniko or more could not be read, so their form "
+                "seems to have changed. Nothing was marked deleted. See the failed records."
+            )
 
     def finished(self) -> Progress:
         """The sync as completed: what was found is what was processed."""

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from webapp.cliniko.client import Account
-from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientRecord
 from webapp.cliniko.throttle import Waiting
@@ -28,6 +27,7 @@ from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
 from webapp.sync.estimate import Estimate
+from webapp.sync.failures import failed_before
 from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
 from webapp.sync.target import Target
@@ -101,28 +101,23 @@ class Recorder:
         self._in_transaction(write)
 
     def store(self, pages: Sequence[RecordPage]) -> Stored:
-        """Store the pages that follow, in one transaction.
-
-        Raises BadResponse if half of a clinic's records that came so far are malformed, SyncTimeout
-        when the sync has taken too long.
-        """
+        """Store the pages that follow, in one transaction. Raises BadResponse if half of a clinic's
+        records or more are malformed, SyncTimeout when the sync has taken too long."""
         self.time.check(self.progress)
         pages = [self._forgotten.left_out_of(page) for page in pages]
 
         def write(standing: lease.Standing) -> tuple[Stored, Progress, Tally]:
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
+            unread = {*self.checkpoint.get("unread_tombstones", ()), *stored.unread_tombstones}
+            self.checkpoint["unread_tombstones"] = sorted(unread)
             progress = self._advanced(standing, stored, pages[-1].number)
             told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told)
             self._write(progress, told)
             return stored, progress, told
 
         stored, self.progress, self._told = self._in_transaction(write)
-        if self.progress.mostly_failed:
-            raise BadResponse(
-                "Half of the patient records from Cliniko or more could not be read, so their form "
-                "seems to have changed. Nothing was marked deleted. See the failed records."
-            )
+        self.progress.refuse_another_form()
         return stored
 
     def look_up(self, question: Callable[[], Answer]) -> Answer:
@@ -151,11 +146,15 @@ class Recorder:
     def not_shown(self, counted: int, *, gone: Sequence[PatientRecord]) -> int:
         """How many of the living patients that Cliniko counts it has not shown so far. `gone`: who
         will be marked deleted; it may have shown them before."""
-        withheld = self.look_up(partial(told_of, self.target, gone)) if gone else Tally()
-        return self._not_shown(counted, self._told.plus(withheld), self.progress)
+        return self.look_up(partial(self._not_shown, counted, self._told, self.progress, gone))
 
-    def _not_shown(self, counted: int, told: Tally, progress: Progress) -> int:
-        shown = told.living + progress.failed + len(self._forgotten.left_out)
+    def _not_shown(
+        self, counted: int, told: Tally, progress: Progress, gone: Sequence[PatientRecord] = ()
+    ) -> int:
+        told = told.plus(told_of(self.target, gone)) if gone else told
+        unread = set(self.checkpoint.get("unread_tombstones", ()))
+        deleted = len(unread & failed_before(self.target.sync_log_id)) if unread else 0
+        shown = told.living + progress.failed - deleted + len(self._forgotten.left_out)
         return max(0, counted - shown)
 
     def finish(self, removals: Outcome, *, counted: int | None = None) -> None:

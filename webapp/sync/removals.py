@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import func, select
 
 from webapp.cliniko.client import Cliniko, Listing
+from webapp.cliniko.errors import BadResponse, Forbidden, Unavailable
 from webapp.cliniko.listing import IdPage, IdRange
 from webapp.cliniko.page import Page
-from webapp.cliniko.records import PatientRecord, PatientState
+from webapp.cliniko.records import Malformed, PatientRecord, PatientState
 from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
@@ -26,6 +28,8 @@ from webapp.sync.reader import Reader
 from webapp.sync.rows import among
 from webapp.sync.target import Target
 from webapp.sync.upsert import superseding
+
+log = structlog.get_logger()
 
 HOLD_ABOVE = 20
 HOLD_ABOVE_SHARE = 0.05
@@ -37,12 +41,16 @@ _IDS_IN_A_QUESTION = 100
 
 class Outcome(NamedTuple):
     """The patients to mark deleted now, the held removals, and the kept ones. `unasked`: how many
-    others stand in no list either, but this sync had no question left for them."""
+    others stand in no list either, but this sync had no question left for them, or no answer."""
 
     marks: Sequence[PatientRecord]
     held: Sequence[PatientRecord]
     kept: Sequence[PatientRecord]
     unasked: int = 0
+
+
+class _NoAnswer:
+    """What stands for an answer that Cliniko does not give."""
 
 
 class Removals:
@@ -88,7 +96,7 @@ class Removals:
         self,
         missing: Sequence[str],
         reader: Reader,
-        store: Callable[[Sequence[IdPage | Page]], None],
+        store: Callable[[Sequence[IdPage | Page], Listing], None],
     ) -> None:
         """Ask each of Cliniko's lists for patients that none has shown; `store` takes those that
         it has."""
@@ -97,7 +105,7 @@ class Removals:
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
                 for batch in reader.walk([(part, None)]):
-                    store([page for _, page in batch])
+                    store([page for _, page in batch], listing)
 
     def unknown(self) -> list[str]:
         """Ids of the missing patients whom a question each is worth."""
@@ -115,15 +123,15 @@ class Removals:
         """Ask Cliniko about the first of the patients that stand in no list. Those answered with
         "no such patient" will be marked; `store` takes those that it has."""
         asked = unknown[:MOST_SINGLE_QUESTIONS]
-        answers = reader.ask(partial(client.patient, key) for key in asked)
+        answers = reader.ask(partial(_answer_about, client, key) for key in asked)
         gone = [key for key, answer in zip(asked, answers, strict=True) if answer is None]
         for key in gone:
             self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
-        there = [answer for answer in answers if answer is not None]
+        there = [each for each in answers if isinstance(each, PatientRecord | Malformed)]
         if there:
             store([Page(there, len(there), None, None)])
         # Who is left for another sync has gone the same way, as far as anybody can tell.
-        self._unasked = len(unknown) - len(asked)
+        self._unasked = len(unknown) - len(gone) - len(there)
         self._gone_unasked = self._unasked if gone else 0
 
     def outcome(self, *, of_all: bool) -> Outcome:
@@ -155,3 +163,13 @@ class Removals:
             Patient.state != PatientState.DELETED,
         )
         return db.session.scalar(query) or 0
+
+
+def _answer_about(client: Cliniko, key: str) -> PatientRecord | Malformed | _NoAnswer | None:
+    """What Cliniko says about one patient. A single one about whom it refuses to answer must not
+    keep all the others from being synced."""
+    try:
+        return client.patient(key)
+    except (Forbidden, BadResponse, Unavailable) as error:
+        log.warning("no_answer_about_a_patient", error_code=error.error_code)
+        return _NoAnswer()

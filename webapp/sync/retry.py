@@ -44,9 +44,10 @@ def read_failed(
     of all patients to find out, or for whoever decides about a removal that is held. Raises
     BadResponse if Cliniko answers with other patients, AccountMismatch, and KeyReplaced.
     """
+    clinic_id = recorder.target.organization_id
     account = reader.answer(reader.put(client.account))
     recorder.look_up(partial(check_account, organization, account))
-    keys = recorder.look_up(partial(open_keys, organization.id))
+    keys = recorder.look_up(partial(open_keys, clinic_id))
     found = max(recorder.progress.found, len(keys))
     recorder.checkpoint["found"] = found
     pages = len(_LISTINGS) * ceil(len(keys) / PER_PAGE)
@@ -74,7 +75,7 @@ def read_failed(
         number = recorder.progress.current_page
         # Of whom it is known that they are gone nothing new was found out: a note would look like
         # a sign of them.
-        held = recorder.look_up(partial(held_rows.keys, organization.id))
+        held = recorder.look_up(partial(held_rows.keys, clinic_id))
         gone = [key for key in unseen.values() if key not in held]
         failed = [FailedRecord(key, "record", _LISTED_NOWHERE, number) for key in gone]
         recorder.store([RecordPage(number, [], failed)])

@@ -30,26 +30,32 @@ from webapp.sync.target import Target
 
 @dataclass(frozen=True)
 class RecordPage:
-    """A page that was read: its number in the sync, the records, and those that failed."""
+    """A page that was read: its number in the sync, the records, and those that failed. `deleted`:
+    whether it is of Cliniko's list of deleted patients."""
 
     number: int
     records: Sequence[PatientRecord]
     failed: Sequence[FailedRecord] = ()
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
 class Stored:
     """What storing pages has changed: to the counters of the sync, about the patients, and to what
-    Cliniko has told in all."""
+    Cliniko has told in all. `unread_tombstones`: the keys of those that failed, of patients whom
+    no list of living ones had shown."""
 
     success: int = 0
     failed: int = 0
     rewritten: int = 0
     told: Tally = field(default_factory=Tally)
     changes: ChangeCounts = field(default_factory=ChangeCounts)
+    unread_tombstones: Set[str] = frozenset()
 
 
-def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> RecordPage:
+def record_page(
+    read: Sequence[PatientRecord | Malformed], number: int, *, deleted: bool = False
+) -> RecordPage:
     """A page that was read, as the so many'th of the sync."""
     records = [each for each in read if isinstance(each, PatientRecord)]
     failed = [
@@ -57,7 +63,7 @@ def record_page(read: Sequence[PatientRecord | Malformed], number: int) -> Recor
         for place, each in enumerate(read, start=1)
         if isinstance(each, Malformed)
     ]
-    return RecordPage(number, records, failed)
+    return RecordPage(number, records, failed, deleted)
 
 
 def store_pages(
@@ -91,7 +97,11 @@ def store_pages(
     refused = {each.key: each for each in (*unread, *refused_here)}
     stored = [key for key in newest if key not in refused]
     new_failed = [each for key, each in refused.items() if key not in failed]
-    mark_failed(target, list(refused))
+    # An unreadable tombstone is no sign of its patient: nobody has listed them.
+    tombstones = {each.key for page in pages if page.deleted for each in page.failed}
+    listed = {each.key for page in pages if not page.deleted for each in page.failed}
+    listed.update(each.key for each in refused_here)
+    mark_failed(target, sorted(listed))
     note_failures(target.sync_log_id, new_failed, failed_at=seen_at)
     healed = [key for key in stored if key in failed]
     forget_failures(target.sync_log_id, healed)
@@ -122,6 +132,7 @@ def store_pages(
             target.secret,
         ),
         changes=ChangeCounts.of(changed),
+        unread_tombstones=tombstones - listed - counted,
     )
 
 
