@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
@@ -21,7 +23,7 @@ from webapp.api import (  # noqa: F401  (each adds its endpoints to the blueprin
     webhooks,
 )
 from webapp.api.blueprints import documents, guarded, open_to_all
-from webapp.api.openapi import document
+from webapp.api.openapi import document, operations
 
 DOORS = (guarded, open_to_all, documents)
 
@@ -35,4 +37,6 @@ def init_app(app: Flask) -> None:
     app.json.sort_keys = False  # the description reads in the order in which it was written
     for blueprint in DOORS:
         app.register_blueprint(blueprint)
-    app.extensions["openapi"] = document(app)
+    operations(app)
+    # Made at the first question, which commands and most tests never ask.
+    app.extensions["openapi"] = cache(partial(document, app))

@@ -12,7 +12,7 @@ from webapp.api.webhook_messages import EXAMPLES, HEADERS, TOLD_OF
 
 @documents.get("/v1/openapi.json")
 def openapi() -> Response:
-    return jsonify(current_app.extensions["openapi"])
+    return jsonify(current_app.extensions["openapi"]())
 
 
 @documents.get("/docs")
