@@ -762,12 +762,12 @@ def test_most_records_malformed_means_that_their_form_has_changed(
     assert (log.status, log.error_code) == ("failed", "CLINIKO_BAD_RESPONSE")
 
 
-@pytest.mark.parametrize("begin", [0, 300])
+@pytest.mark.parametrize("first", [0, 300])
 def test_malformed_records_that_stand_together_are_no_change_of_form(
-    sync: Sync, surf_account: ClinikoAccount, begin: int
+    sync: Sync, surf_account: ClinikoAccount, first: int
 ) -> None:
     """As those of an old import, which have the lowest ids and come first."""
-    for somebody in surf_account.ids(State.ACTIVE)[begin : begin + 150]:
+    for somebody in surf_account.ids(State.ACTIVE)[first : first + 150]:
         surf_account.edit(somebody, date_of_birth="1753-01-01")
 
     log = sync()
