@@ -24,6 +24,20 @@
   const announcer = document.getElementById("announcer");
   let hiding;
 
+  // A page that loads itself anew says so in its address, as without JavaScript: it is no sign of
+  // life. Once it is there it has its own address again, for what a person does with it is one.
+  const WATCHING = "watching";
+  const loadAnew = () => {
+    const address = new URL(location.href);
+    address.searchParams.set(WATCHING, "1");
+    location.replace(address);
+  };
+  const address = new URL(location.href);
+  if (address.searchParams.has(WATCHING)) {
+    address.searchParams.delete(WATCHING);
+    history.replaceState(history.state, "", address);
+  }
+
   // The tab tells how far the sync is that the page shows.
   const running = () => document.querySelector("[data-percent]");
   let words = running() ? document.title.replace(/^\d+% /, "") : document.title;
@@ -108,7 +122,7 @@
   const refused = (status, html, { pressed = false } = {}) => {
     const notice = noticeOf(html);
     if (pressed) return tell(notice ?? NOT_HEARD, { passing: true, pressed: true });
-    if (notice && OVER.includes(status)) return location.reload();
+    if (notice && OVER.includes(status)) return loadAnew();
     if (status >= 500 || !notice) return tell(UNREACHABLE);
     return tell(notice, { passing: true });
   };
@@ -166,7 +180,7 @@
     if (elsewhere) return location.assign(elsewhere);
     if (answer.headers.has("HX-Trigger")) {
       sessionStorage.setItem("told", told ?? "");
-      return location.reload();
+      return loadAnew();
     }
     const html = await answer.text();
     if (!answer.ok) return refused(answer.status, html);
@@ -229,7 +243,7 @@
     if (elsewhere) return location.assign(elsewhere);
     if (!answer.ok) throw new Error(answer.status, { cause: noticeOf(await answer.text()) });
     const { seconds, most } = await answer.json();
-    if (emptied()) return location.reload(); // another tab has signed in
+    if (emptied()) return loadAnew(); // another tab has signed in
     endsAt = Date.now() + seconds * SECOND_MS;
     const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
     if (seconds > WARN_SECONDS) {
