@@ -8,6 +8,7 @@
   const UNREACHABLE = "Patient Sync cannot be reached just now. This page goes on by itself.";
   const NOT_HEARD =
     "That did not work, or the answer did not come back. Look how it stands, then try again.";
+  const ENDED = "Your session has ended";
   const OVER = [403, 404, 410]; // no further question about it will be answered
   const SECOND_MS = 1000;
   const SENT_MS = 30000;
@@ -23,9 +24,23 @@
   const announcer = document.getElementById("announcer");
   let hiding;
 
+  // A page that loads itself anew says so in its address, as without JavaScript: it is no sign of
+  // life. Once it is there it has its own address again, for what a person does with it is one.
+  const WATCHING = "watching";
+  const loadAnew = () => {
+    const address = new URL(location.href);
+    address.searchParams.set(WATCHING, "1");
+    location.replace(address);
+  };
+  const address = new URL(location.href);
+  if (address.searchParams.has(WATCHING)) {
+    address.searchParams.delete(WATCHING);
+    history.replaceState(history.state, "", address);
+  }
+
   // The tab tells how far the sync is that the page shows.
   const running = () => document.querySelector("[data-percent]");
-  const words = running() ? document.title.replace(/^\d+% /, "") : document.title;
+  let words = running() ? document.title.replace(/^\d+% /, "") : document.title;
   const retitle = () => {
     document.title = running() ? `${running().dataset.percent}% ${words}` : words;
   };
@@ -107,7 +122,7 @@
   const refused = (status, html, { pressed = false } = {}) => {
     const notice = noticeOf(html);
     if (pressed) return tell(notice ?? NOT_HEARD, { passing: true, pressed: true });
-    if (notice && OVER.includes(status)) return location.reload();
+    if (notice && OVER.includes(status)) return loadAnew();
     if (status >= 500 || !notice) return tell(UNREACHABLE);
     return tell(notice, { passing: true });
   };
@@ -165,7 +180,7 @@
     if (elsewhere) return location.assign(elsewhere);
     if (answer.headers.has("HX-Trigger")) {
       sessionStorage.setItem("told", told ?? "");
-      return location.reload();
+      return loadAnew();
     }
     const html = await answer.text();
     if (!answer.ok) return refused(answer.status, html);
@@ -218,6 +233,7 @@
   const idle = document.getElementById("idle");
   const problem = idle?.querySelector("[data-problem]");
   let looking;
+  let endsAt; // by the last answer
   let warned;
 
   const look = async (options) => {
@@ -227,6 +243,8 @@
     if (elsewhere) return location.assign(elsewhere);
     if (!answer.ok) throw new Error(answer.status, { cause: noticeOf(await answer.text()) });
     const { seconds, most } = await answer.json();
+    if (emptied()) return loadAnew(); // another tab has signed in
+    endsAt = Date.now() + seconds * SECOND_MS;
     const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
     if (seconds > WARN_SECONDS) {
       idle.close();
@@ -245,13 +263,36 @@
     return lookAfter(seconds);
   };
 
+  // While the server cannot be asked nothing is left to be read once the session must have ended.
+  const emptied = () => document.querySelector("#main > [data-ended]");
+  const empty = () => {
+    const title = document.createElement("h1");
+    title.textContent = ENDED;
+    const text = document.createElement("p");
+    text.className = "notice bad";
+    text.dataset.ended = "";
+    text.textContent = UNREACHABLE;
+    const main = document.getElementById("main");
+    main.replaceChildren(title, text);
+    idle.close();
+    main.focus();
+    words = document.title = "Patient Sync"; // it may have named somebody
+    say(`${ENDED}. ${UNREACHABLE}`);
+  };
+
+  const unanswered = () => {
+    if (Date.now() > endsAt && !emptied()) empty();
+    lookAfter(LOOK_SECONDS);
+  };
+
   const lookAfter = (seconds) => {
     clearTimeout(looking);
     const wait = seconds > WARN_SECONDS ? seconds - WARN_SECONDS : Math.min(seconds + 1, LOOK_SECONDS);
-    looking = setTimeout(() => look().catch(() => lookAfter(LOOK_SECONDS)), wait * 1000);
+    looking = setTimeout(() => look().catch(unanswered), wait * SECOND_MS);
   };
 
   if (idle) {
+    endsAt = Date.now() + Number(idle.dataset.seconds) * SECOND_MS;
     lookAfter(Number(idle.dataset.seconds));
     idle.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -266,7 +307,7 @@
     });
     // A computer that slept through the end of the session.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) look().catch(() => lookAfter(LOOK_SECONDS));
+      if (!document.hidden) look().catch(unanswered);
     });
   }
 })();

@@ -132,6 +132,15 @@ class NotFound(AppError):
     default_message = "There is nothing at this address. Check it for a typing mistake."
 
 
+class NotYours(NotFound):
+    """Told like what does not exist, and recorded as a refusal."""
+
+    def __init__(self, asked: str, /) -> None:
+        """`asked` is what was asked for, which the audit trail keeps and nobody is told."""
+        super().__init__()
+        self.asked = asked
+
+
 class RemovalsNotHeld(NotFound):
     default_message = (
         "These patients are not held any more: a later sync has looked again. Nothing was changed."

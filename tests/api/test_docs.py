@@ -76,6 +76,13 @@ def test_the_former_address_of_a_start_has_no_limit_and_the_present_one_has(page
     assert "/cliniko/sync/{orgId}</code>" not in sections["limits"]
 
 
+def test_it_does_not_promise_that_a_failed_connection_test_uses_nothing_up(page: str) -> None:
+    section = page.split('<section class="card" id="limits"')[1].split("</section>")[0]
+    counted = section.split("use nothing up")[1]
+    assert "counts, as does" in counted
+    assert "a connection test that fails, whatever its status" in counted
+
+
 def test_it_tells_of_every_trouble_of_ours_when_to_ask_again(page: str) -> None:
     section = page.split('<section class="card" id="again"')[1].split("</section>")[0]
     told = {STATUS[code] for code in set(STATUS) - ONLY_IN_SYNC_LOGS if STATUS[code] >= 500}

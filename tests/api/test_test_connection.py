@@ -67,8 +67,10 @@ def test_a_key_that_cliniko_refuses(
 ) -> None:
     surf_account.users[0].keys[SURF_KEY] = state
 
-    details = details_of(bob.get(url), status, error_code)
+    answer = bob.get(url)
+    details = details_of(answer, status, error_code)
 
+    assert answer.headers["X-RateLimit-Remaining"] == "9"  # Cliniko was asked: it counts
     assert details["organization_id"] == cast.surf.id
     assert details["failed_at"].endswith("Z")
 

@@ -19,7 +19,7 @@ from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from webapp.clock import now
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.queue import SYNC_QUEUE, redis_connection, web_connection
@@ -175,6 +175,25 @@ def _api(name: str, path: str) -> Callable[[Stage], object]:
     return ask
 
 
+def _probes(method: str, page: str, of: str) -> Callable[[Stage], object]:
+    """A manager of another clinic asks for somebody of Surf Rehab, or for nobody at all."""
+
+    def ask(stage: Stage) -> object:
+        person = getattr(stage.cast, of, None)
+        path = f"/people/{person.id if person else 999}/{page}"
+        charlie = stage.at("charlie")
+        answer = charlie.get(path) if method == "GET" else charlie.post(path)
+        assert answer.status_code == 404
+        return answer
+
+    return ask
+
+
+def _disabled(stage: Stage) -> None:
+    with transaction():
+        stage.cast.surf.disabled_at = now()
+
+
 def _of(name: str, action: str, /, **fields: str) -> Callable[[Stage], object]:
     """What Alice does with somebody on the page People."""
 
@@ -279,6 +298,38 @@ CASES = [
         result="refused",
         subject="clinic",
         details={"asked": "VIEW_SYNCS"},
+        beside=(Event.TOKEN_ISSUED,),
+    ),
+    *(
+        Case(
+            Event.ACCESS_DENIED,
+            _probes(method, page, of),
+            actor="charlie",
+            clinic="northside",
+            result="refused",
+            subject="person",
+            details={"asked": "MANAGE_PEOPLE"},
+        )
+        for method, page in (("GET", "role"), ("POST", "link"), ("POST", "deactivate"))
+        for of in ("bob", "nobody")
+    ),
+    Case(
+        Event.ACCESS_DENIED,
+        lambda stage: stage.at("vera").get("/clinics"),
+        actor="vera",
+        result="refused",
+        prepare=_disabled,
+        details={"asked": "pages.clinics"},
+    ),
+    Case(
+        Event.ACCESS_DENIED,
+        _api("vera", "status/{surf}"),
+        actor="vera",
+        via="api",
+        result="refused",
+        subject="clinic",
+        prepare=_disabled,
+        details={"asked": "api.status"},
         beside=(Event.TOKEN_ISSUED,),
     ),
     Case(

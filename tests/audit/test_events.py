@@ -20,7 +20,7 @@ from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from tests.support.databases import on_both
 from webapp.clock import now
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import AuditEvent
 from webapp.pages import audit_words
 from webapp.services import audit, audit_check
@@ -151,6 +151,32 @@ def test_a_flood_of_refusals_is_not_one_of_writes(stage: Stage) -> None:
     assert len(theirs) == 30
     assert [row.details.get("more_may_follow", False) for row in theirs] == [*[False] * 29, True]
     assert since(before)[-1].actor == stage.cast.bob.email  # others are recorded all the same
+
+
+def test_a_program_of_a_disabled_clinic_that_goes_on_asking_does_not_fill_the_trail(
+    stage: Stage,
+) -> None:
+    bob = as_user(stage.app, stage.cast.bob)
+    with transaction():
+        stage.cast.surf.disabled_at = now()
+    before = newest()
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(40):
+            clock.shift(20)
+            answer = bob.get(f"/api/v1/cliniko/status/{stage.cast.surf.id}")
+            assert answer.status_code == 403
+    rows = since(before)
+    assert [row.event for row in rows] == [Event.ACCESS_DENIED] * 30
+    assert rows[-1].details["more_may_follow"] is True
+
+
+def test_an_admin_who_starts_a_sync_of_a_disabled_clinic_is_denied_nothing(stage: Stage) -> None:
+    with transaction():
+        stage.cast.surf.disabled_at = now()
+    before = newest()
+    assert stage.at("alice").post(f"{stage.surf}/syncs").status_code < 500
+    assert stage.at("alice").get("/people/999/role").status_code == 404
+    assert since(before) == []
 
 
 def test_strangers_who_go_on_all_day_do_not_fill_the_trail(stage: Stage) -> None:

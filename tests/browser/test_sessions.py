@@ -96,6 +96,25 @@ def test_the_page_of_somebody_who_is_not_leaves(bob: Visitor) -> None:
     expect(bob.page.get_by_text("Nguyen")).to_have_count(0)
 
 
+def test_where_the_server_is_away_nothing_stays_once_the_session_must_have_ended(
+    bob: Visitor,
+) -> None:
+    nguyen = bob.page.get_by_text("Nguyen").filter(visible=True)
+    bob.page.route("**/account/session", lambda route: route.abort())
+    with bob.page.expect_event("requestfailed"):
+        away(bob, minutes=14)
+    assert nguyen.count()  # it may be back in time
+    with bob.page.expect_event("requestfailed"):
+        away(bob, minutes=1, seconds=1)
+    bob.sees("Your session has ended", "Patient Sync cannot be reached just now")
+    expect(nguyen).to_have_count(0)
+    assert "Nguyen" not in bob.page.title()
+    assert_accessible(bob)
+    bob.page.unroute("**/account/session")
+    away(bob, minutes=15, seconds=1)
+    expect(bob.page).to_have_url(re.compile(r"/sign-in\?next=/clinics/1/patients/1$"))
+
+
 def test_another_tab_that_is_in_use_answers_for_this_one(bob: Visitor) -> None:
     with bob.page.expect_response("**/account/session"):
         bob.page.clock.fast_forward(14 * 60 * 1000)

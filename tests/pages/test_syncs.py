@@ -8,7 +8,7 @@ from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import now
-from webapp.extensions import transaction
+from webapp.extensions import db, transaction
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 
 
@@ -26,6 +26,16 @@ def test_the_newest_comes_first(vera: Visitor, path: str, cast: Cast) -> None:
     words = text_of(vera.get(path))
     assert words.index(f"#{second.id}") < words.index(f"#{first.id}")
     assert "1\u20132 of 2" in words
+
+
+@pytest.mark.parametrize("page", ["/syncs", ""])
+def test_times_are_told_by_the_clinics_clock(vera: Visitor, cast: Cast, page: str) -> None:
+    cast.surf.time_zone = "Australia/Sydney"
+    db.session.commit()
+    make_log(cast.surf)
+    html = vera.get(f"/clinics/{cast.surf.id}{page}").text
+    table = html.partition("<tbody>")[2].partition("</tbody>")[0]
+    assert "2 Mar 2026, 20:30:00 AEDT" in table
 
 
 def test_it_can_be_narrowed_to_a_status_and_a_type(vera: Visitor, path: str, cast: Cast) -> None:

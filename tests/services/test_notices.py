@@ -31,7 +31,7 @@ from webapp.models import (
     SyncLog,
     SyncStatus,
 )
-from webapp.services import mail, notice_sending, notices, people, roles, schedules
+from webapp.services import mail, notice_sending, notices, people, retention, roles, schedules
 from webapp.sync import ending, suspension
 
 
@@ -478,3 +478,20 @@ def test_a_clinic_that_is_overdue_is_told_of_once_until_it_is_in_step_again(cast
         notices.look_for_overdue()
     assert kinds("bob@example.com") == [NoticeKind.OVERDUE] * 2
     assert kinds("charlie@example.com") == []
+
+
+@on_both
+def test_a_clinic_that_is_overdue_for_months_is_told_of_once(cast: Cast) -> None:
+    schedules.save(
+        cast.surf, changes_every=15, full_at=None, time_zone="Australia/Sydney", actor=cast.bob
+    )
+    completes(cast.surf)
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(3):
+            clock.shift(timedelta(days=31))
+            retention.clean_up()
+            notices.look_for_overdue()
+        assert kinds("bob@example.com") == [NoticeKind.OVERDUE]
+        make_log(cast.surf, started_at=now())  # in step again: nothing rests on the mail any more
+        clock.shift(timedelta(days=1))
+        assert retention.clean_up()["notices"] == 2  # Bob's and Alice's

@@ -48,6 +48,42 @@ def test_a_clinic_is_overdue_when_more_than_one_run_is_missing(
     assert schedules.overdue(cast.surf, since + allowed * 2 + timedelta(minutes=5))
 
 
+@pytest.mark.parametrize(
+    ("changes", "full", "zone", "begins_anew"),
+    [
+        ((60, 60), (time(2), time(2)), None, False),
+        ((60, 60), (time(2), time(3)), "Europe/London", False),
+        ((60, 120), (time(2), time(2)), None, True),
+        ((None, None), (time(2), time(2)), None, False),
+        ((None, None), (time(2), time(3)), None, True),
+        ((None, None), (time(2), time(2)), "Europe/London", True),
+        ((60, None), (time(2), time(2)), None, True),
+    ],
+)
+def test_who_saves_a_schedule_ends_being_overdue_only_by_other_runs(
+    cast: Cast,
+    changes: tuple[int | None, int | None],
+    full: tuple[time, time],
+    zone: str | None,
+    begins_anew: bool,
+) -> None:
+    def save(which: int, zone: str | None) -> None:
+        schedules.save(
+            cast.surf,
+            changes_every=changes[which],
+            full_at=full[which],
+            time_zone=zone,
+            actor=None,
+        )
+
+    with time_machine.travel(now(), tick=False) as clock:
+        save(0, "Australia/Sydney")
+        clock.shift(31 * HOUR)
+        assert schedules.overdue(cast.surf, now())
+        save(1, zone)
+        assert schedules.overdue(cast.surf, now()) != begins_anew
+
+
 def test_a_clinic_that_nobody_promised_anything_is_never_overdue(cast: Cast) -> None:
     later = now() + timedelta(days=400)
     assert not schedules.overdue(cast.surf, later)

@@ -109,6 +109,27 @@ def test_runs_that_were_missed_are_made_up_for_once(cast: Cast) -> None:
     assert start_due_syncs() == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "full", "waiting"),
+    [
+        (15, time(2), {"changes", "full"}),
+        (30, time(2), {"full"}),
+        (15, time(3), {"changes"}),
+        (15, None, {"changes"}),
+    ],
+)
+def test_a_run_that_is_due_and_waits_stays_when_the_schedule_is_saved(
+    cast: Cast, changes: int, full: time | None, waiting: set[str]
+) -> None:
+    choose(cast.surf, changes=15, full=time(2))
+    due = now() - MINUTE
+    make_due(cast.surf, next_changes_at=due, next_full_at=due)
+    row = choose(cast.surf, changes=changes, full=full)
+    stands = {"changes": row.next_changes_at == due, "full": row.next_full_at == due}
+    assert {name for name in stands if stands[name]} == waiting
+    assert len(start_due_syncs()) == 1
+
+
 def test_one_sync_makes_up_for_all_that_was_missed_while_a_clinic_was_disabled(cast: Cast) -> None:
     choose(cast.surf, changes=15, full=time(2))
     suspension.disable(cast.surf, actor=cast.alice)

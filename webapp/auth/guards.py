@@ -16,6 +16,7 @@ from webapp.errors import (
     InsufficientPermissions,
     InvalidOrganizationId,
     NotFound,
+    NotYours,
     OrganizationNotFound,
     ProofRequired,
 )
@@ -51,11 +52,13 @@ def organization_for(user: User, org_id: str, action: Action) -> Organization:
 
 
 def person_for(user: User, user_id: int) -> User:
-    """The person with this id, if the other may manage them. Raises NotFound, the same for people
-    who exist and people who do not."""
+    """The person with this id, if the other may manage them. Raises NotYours, the same for people
+    who exist and people who do not; NotFound, which only an admin can meet."""
     person = db.session.get(User, user_id)
-    if person is None or not may(user, Action.MANAGE_PEOPLE, person.organization_id):
+    if person is None and user.role == Role.ADMIN:
         raise NotFound()
+    if person is None or not may(user, Action.MANAGE_PEOPLE, person.organization_id):
+        raise NotYours(Action.MANAGE_PEOPLE.name)
     return person
 
 

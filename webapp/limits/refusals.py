@@ -2,8 +2,9 @@
 
 A refusal costs its sender nothing, so a flood of them must not become a flood of writes. RECORDED
 limits each kind for each person, and for all strangers together; OF_STRANGERS limits theirs for the
-day. The last one recorded says that more may follow. The log has every one. (A failed sign-in makes
-a write all the same: how long it takes must not tell who has an account.)
+day, OF_DISABLED those of each person of a disabled clinic. The last one recorded says that more may
+follow. The log has every one. (A failed sign-in makes a write all the same: how long it takes must
+not tell who has an account.)
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from contextlib import suppress
 import structlog
 from flask import g, request
 from flask_wtf.csrf import CSRFError
-from limits import RateLimitItemPerDay, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 
 from webapp.auth import sessions
 from webapp.auth.guards import organization_id_of
 from webapp.errors import (
     InsufficientPermissions,
     InvalidOrganizationId,
+    NotYours,
+    OrganizationDisabled,
     ProofRequired,
     RateLimited,
     SentByOthers,
@@ -33,6 +36,8 @@ from webapp.services.audit import Event, Result
 RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
 # A person can be deactivated; strangers go on, and what is recorded of them is kept for good.
 OF_STRANGERS = RateLimitItemPerDay(300, namespace="audit-refusals-of-strangers")
+# A program of a clinic that was disabled goes on asking, and means no harm.
+OF_DISABLED = RateLimitItemPerDay(30, namespace="audit-refusals-of-disabled")
 
 log = structlog.get_logger()
 
@@ -42,8 +47,10 @@ def note(error: Exception) -> None:
     match error:
         case ProofRequired():
             pass  # no refusal: whoever may do this is asked for their password first
-        case InsufficientPermissions():
+        case InsufficientPermissions() | NotYours():
             note_event(Event.ACCESS_DENIED, asked=error.asked or request.endpoint)
+        case OrganizationDisabled() if _belongs_to_a_clinic(_whoever_asks()):
+            note_event(Event.ACCESS_DENIED, asked=request.endpoint)
         case SignInLimited():
             pass  # recorded where it was raised, for the form to sign in has an answer of its own
         case RateLimited():
@@ -63,7 +70,9 @@ def note_event(event: Event, *, of: User | None = None, **details: str | None) -
     log.warning("refused", audit_event=str(event), **details)
     person = of or actor
     whose = str(person.id) if person else "strangers"
-    limits = [RECORDED] if person else [RECORDED, OF_STRANGERS]
+    limits: list[RateLimitItem] = [RECORDED] if person else [RECORDED, OF_STRANGERS]
+    if person and person.organization and not person.organization.is_open:
+        limits.append(OF_DISABLED)
     # What the minute refuses is not counted for the day.
     if not all(limiter.limiter.hit(limit, str(event), whose) for limit in limits):
         return False
@@ -89,8 +98,15 @@ def _whoever_asks() -> User | None:
     return sessions.signed_in_user()
 
 
+def _belongs_to_a_clinic(user: User | None) -> bool:
+    """To an admin, who belongs to none, a disabled clinic is a state and no closed door."""
+    return user is not None and user.organization_id is not None
+
+
 def _subject() -> str | None:
-    """What the address names: the clinic, and only where it is a number of one."""
-    with suppress(InvalidOrganizationId):
-        return f"clinic {organization_id_of((request.view_args or {}).get('org_id', ''))}"
+    """What the address names: the clinic or person, and only where it is a number of one."""
+    named = request.view_args or {}
+    for what, key in (("clinic", "org_id"), ("person", "user_id")):
+        with suppress(InvalidOrganizationId):
+            return f"{what} {organization_id_of(named.get(key, ''))}"
     return None

@@ -26,5 +26,5 @@ class Schedule(Base):
     next_full_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # The newest run that was left out because a sync was running.
     skipped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Since when it holds: it was chosen then, or its clinic was enabled again.
+    # Since when its longest gap holds: it was chosen then, or its clinic was enabled again.
     saved_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -19,7 +19,7 @@ open_to_all = Blueprint("open", __name__)
 @signed_in.before_request
 def _note_activity() -> None:
     """A page that keeps itself up to date is no sign that anybody sits before it: what htmx gets it
-    gets by itself, and without JavaScript a page that loads itself again says `watching`."""
+    gets by itself, and a page that loads itself again says `watching`."""
     reading = request.method in ("GET", "HEAD")
     row = sessions.current_session()
     if row is not None and not (reading and (asked_by_htmx() or "watching" in request.args)):

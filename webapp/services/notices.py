@@ -6,8 +6,10 @@ They are written in the transaction of what they tell of, and hold nothing about
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flask import current_app
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 
 from webapp.clock import now
 from webapp.errors import ErrorCode
@@ -120,6 +122,23 @@ def want(user: User, wanted: bool) -> None:
         if user.notices != wanted:
             user.notices = wanted
             people.record(Event.MAILS_CHOSEN, user, actor=user, wanted=wanted)
+
+
+def is_over(before: datetime) -> ColumnElement[bool]:
+    """The condition for a mail that was written before a moment and is needed no longer. What told
+    that a clinic is overdue is, until it is in step again: without it everybody would be told anew.
+    """
+    planned = exists().where(
+        Schedule.organization_id == Notice.organization_id, Schedule.saved_at < Notice.created_at
+    )
+    in_step_since = exists().where(
+        SyncLog.organization_id == Notice.organization_id,
+        SyncLog.status == SyncStatus.COMPLETED,
+        BRINGS_IN_STEP,
+        SyncLog.completed_at >= Notice.created_at,
+    )
+    stands = (Notice.kind == NoticeKind.OVERDUE) & planned & ~in_step_since
+    return (Notice.created_at < before) & ~stands
 
 
 def _tell_of_overdue(clinic: Organization) -> None:

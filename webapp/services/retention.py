@@ -34,7 +34,7 @@ from webapp.models import (
     WebhookEndpoint,
 )
 from webapp.models.patient import IS_DELETED
-from webapp.services import audit, changes, old_syncs, search, sessions
+from webapp.services import audit, changes, notices, old_syncs, search, sessions
 from webapp.services.audit import Event
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
@@ -204,6 +204,10 @@ def _over(*moments: InstrumentedAttribute[Any]) -> Callable[[datetime], int]:
     return lambda before: _delete_some(table, or_(*(moment < before for moment in moments)))
 
 
+def _purge_notices(before: datetime) -> int:
+    return _delete_some(Notice, notices.is_over(before))
+
+
 def _purge_clean_ups(before: datetime) -> int:
     with transaction() as session:
         old = delete(CleanUp).where(CleanUp.day < before.date())
@@ -234,6 +238,6 @@ def _rules() -> list[Rule]:
         Rule("failed_records", old_syncs.KEPT.days, old_syncs.delete_old_failures),
         Rule("syncs", old_syncs.KEPT.days, old_syncs.delete_old),
         Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _over(WebhookDelivery.created_at)),
-        Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _over(Notice.created_at)),
+        Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),
         Rule("clean_ups", _DAYS_OF_CLEAN_UPS, _purge_clean_ups),
     ]

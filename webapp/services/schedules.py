@@ -83,7 +83,8 @@ def save(
 ) -> None:
     """Choose when a clinic is synced by itself: changes every so many minutes, a full sync at a
     time of its day; None: never. Without a time zone the known one stays, or Cliniko's is taken at
-    the next connection.
+    the next connection. What is left as it was goes on as it did: a run that waits, and how long
+    the clinic has not been in step.
 
     Raises ValidationError for what is none of the choices.
     """
@@ -94,11 +95,13 @@ def save(
     with transaction() as session:
         # The lock makes two who save at once one after the other, before there is a row to lock.
         locks.clinic(organization.id)
-        organization.time_zone = time_zone or organization.time_zone
-        schedule = of(organization) or Schedule(organization_id=organization.id)
+        schedule = session.get(Schedule, organization.id, populate_existing=True)
+        before = timetable(organization, schedule) if schedule else None
+        schedule = schedule or Schedule(organization_id=organization.id)
         session.add(schedule)
+        organization.time_zone = time_zone or organization.time_zone
         schedule.changes_every, schedule.full_at = changes_every, full_at
-        _plan(organization, schedule)
+        _plan(organization, schedule, before)
         audit.record(
             Event.SCHEDULE_CHANGED,
             actor=actor,
@@ -118,13 +121,22 @@ def usual(organization: Organization) -> Schedule:
     return schedule
 
 
-def _plan(organization: Organization, schedule: Schedule) -> None:
-    """Set the next runs of a schedule that was chosen now, inside the caller's transaction."""
+def _plan(organization: Organization, schedule: Schedule, before: Timetable | None = None) -> None:
+    """Set the next runs of a schedule that was chosen now, where they are not those of before,
+    inside the caller's transaction."""
     moment = now()
     times = timetable(organization, schedule)
-    schedule.next_changes_at = times.next_changes(moment)
-    schedule.next_full_at = times.next_full(moment)
-    schedule.saved_at = moment
+    other_changes = before is None or before.changes_every != times.changes_every
+    other_nights = before is None or (
+        (before.full_at, before.time_zone) != (times.full_at, times.time_zone)
+    )
+    if other_changes:
+        schedule.next_changes_at = times.next_changes(moment)
+    if other_nights:
+        schedule.next_full_at = times.next_full(moment)
+    # By nights alone a clinic is measured by them, and a moved one may lie two days off.
+    if other_changes or (other_nights and times.changes_every is None):
+        schedule.saved_at = moment
 
 
 def count_from_now(organization: Organization) -> None:
