@@ -99,6 +99,8 @@ def sync(organization_id: int, wait: bool, changes: bool, active_only: bool, com
 def back_up(folder: Path) -> None:
     """Write all that the database holds into a file in FOLDER, also while syncs run, and remove
     those there that are older than two weeks."""
+    if not folder.is_absolute():  # commands run in a folder that nobody has chosen
+        raise click.BadParameter(f"{folder} does not begin with a /", param_hint="FOLDER")
     try:
         click.echo(f"{backup.make(folder)} was written.")
     except backup.BackupFailed as failed:

@@ -187,8 +187,9 @@ def test_those_of_more_than_two_weeks_ago_are_removed(
     folder.mkdir()
     suffix = "dump" if database == "postgresql" else "db"
     kept, old = folder / f"2026-11-14-010000.{suffix}", folder / f"2026-11-11-010000.{suffix}"
-    ours, killed = folder / "kept by hand.txt", folder / "unfinished-1"
-    for file, days in ((kept, 13), (old, 16), (ours, 16), (killed, 2)):
+    other, killed = folder / "2026-11-11-other-1.dump", folder / "unfinished-1"
+    (folder / f"2020-01-01-010000.{suffix}").mkdir()
+    for file, days in ((kept, 13), (old, 16), (other, 16), (killed, 2)):
         file.touch()
         then = (now() - timedelta(days=days)).timestamp()
         os.utime(file, (then, then))
@@ -196,7 +197,7 @@ def test_those_of_more_than_two_weeks_ago_are_removed(
     result = app.test_cli_runner().invoke(args=["backup", str(folder)])
 
     assert result.exit_code == 0, result.output
-    (made,) = set(folder.iterdir()) - {kept, ours}
+    (made,) = {each for each in folder.iterdir() if each.is_file()} - {kept, other}
     assert result.output == f"{made} was written.\n"
     assert made.suffix == f".{suffix}"
     assert made.stat().st_mode & 0o777 == 0o600
@@ -229,6 +230,13 @@ def test_where_pg_dump_is_missing_it_is_named(
     result = app.test_cli_runner().invoke(args=["backup", str(tmp_path / "backups")])
     assert result.exit_code == 2
     assert "postgresql-client" in result.output
+
+
+def test_a_folder_is_named_from_the_root(app: Flask, backup: Backup) -> None:
+    """Commands run in the clone, where nobody would look for it."""
+    result = app.test_cli_runner().invoke(args=["backup", "backups"])
+    assert result.exit_code == 2
+    assert "backups does not begin with a /" in result.output
 
 
 def test_a_folder_that_cannot_be_made_is_named(app: Flask, backup: Backup, tmp_path: Path) -> None:

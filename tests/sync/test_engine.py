@@ -775,6 +775,18 @@ def test_malformed_records_that_stand_together_are_no_change_of_form(
     assert (log.status, log.records_success, log.records_failed) == ("completed", 498, 150)
 
 
+def test_the_same_of_archived_ones_who_are_many_more(
+    sync: Sync, surf_account: ClinikoAccount
+) -> None:
+    surf_account.archive(*surf_account.ids(State.ACTIVE)[80:])
+    for somebody in surf_account.ids(State.ARCHIVED)[:100]:
+        surf_account.edit(somebody, date_of_birth="1753-01-01")
+
+    log = sync()
+
+    assert (log.status, log.records_failed) == ("completed", 100)
+
+
 def test_a_sync_that_takes_too_long_is_ended_in_words(begin: Callable[..., SyncLog]) -> None:
     log = begin()
     with transaction():

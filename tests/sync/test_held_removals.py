@@ -490,6 +490,65 @@ def test_one_about_whom_cliniko_gives_no_answer_keeps_nobody_from_being_synced(
     assert cast.surf.connection_error_code is None
 
 
+@pytest.mark.parametrize(("vanished", "silent", "deleted"), [(60, 3, 0), (60, 20, 0), (45, 3, 15)])
+def test_those_who_wait_and_about_whom_cliniko_gives_no_answer_go_on_waiting(
+    sync: Sync,
+    cast: Cast,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+    vanished: int,
+    silent: int,
+    deleted: int,
+) -> None:
+    sync()
+    ids = surf_account.ids(State.ACTIVE)
+    gone = ids[:vanished]
+    surf_account.forget(*gone)
+    assert counts(sync()) == (vanished, 0)
+    tombstones = ids[vanished : vanished + deleted]
+    surf_account.delete(*tombstones)
+    for somebody in gone[:: vanished // silent]:
+        cliniko.faults.add("status", status=403, on=f"/patients/{somebody}", times=None)
+
+    log = sync()
+
+    assert (log.status, log.progress["removals_unasked"]) == ("completed", silent)
+    assert listed(log) == sorted([*gone, *tombstones])
+    assert not marked(cast) & {*gone, *tombstones}
+
+
+def test_a_few_who_wait_without_an_answer_go_on_waiting_too(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[:COUNT]
+    surf_account.delete(*gone[1:])
+    surf_account.forget(gone[0])
+    sync()
+    surf_account.restore(*gone[1:])
+    cliniko.faults.add("status", status=403, on=f"/patients/{gone[0]}", times=None)
+
+    log = sync()
+
+    assert listed(log) == [gone[0]]
+    assert gone[0] not in marked(cast)
+
+
+def test_a_cliniko_that_answers_about_nobody_makes_the_sync_fail(
+    sync: Sync, cast: Cast, gone: list[str], surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    """Then it is not the patients, but the key or Cliniko itself; those who wait go on waiting."""
+    held_log = sync()
+    surf_account.forget(*surf_account.ids(State.ACTIVE)[:8])
+    for somebody in range(10):
+        cliniko.faults.add("status", status=403, on=f"/patients/*{somebody}", times=None)
+
+    log = sync()
+
+    assert (log.status, log.error_code) == ("failed", "CLINIKO_FORBIDDEN")
+    assert listed(held_log) == sorted(gone)
+
+
 def test_a_decision_changes_the_version_that_pollers_compare(
     sync: Sync, gone: list[str], cast: Cast
 ) -> None:

@@ -120,8 +120,8 @@ class Metadata(Answer):
     removals_unasked: Annotated[
         Count,
         Field(
-            description="Further patients that no list has shown, and that the sync could not ask "
-            "about: it asks about a hundred."
+            description="Further patients that no list has shown, and about whom the sync could not ask, "
+            "for it asks about a hundred, or got no answer."
         ),
     ] = 0
     removals_decision: Annotated[

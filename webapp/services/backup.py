@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import time
@@ -15,6 +16,8 @@ from psycopg.conninfo import make_conninfo
 from webapp.extensions import db, on_postgresql
 
 KEPT = timedelta(days=14)
+_OURS = re.compile(r"\d{4}-\d\d-\d\d-\d{6}\.(db|dump)")
+_UNFINISHED = re.compile(r"unfinished-\d+")
 _UNFINISHED_FOR = timedelta(days=1)  # longer than any takes: what made it was killed
 
 
@@ -23,15 +26,15 @@ class BackupFailed(Exception):
 
 
 def make(folder: Path) -> Path:
-    """Write a backup into a folder, which is made if it is not there, and remove those in it that
-    are older than KEPT. Returns the file, which nobody else may read. Raises BackupFailed.
+    """Write a backup into a folder, which is made if it is not there, and remove those of ours in
+    it that are older than KEPT. Returns the file, which nobody else may read. Raises BackupFailed.
 
     SQLite's is a database, to be put in the place of ours; PostgreSQL's is for `pg_restore`.
     """
     unfinished = folder / f"unfinished-{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove(folder, "unfinished-*", _UNFINISHED_FOR)
+        _remove(folder, _UNFINISHED, _UNFINISHED_FOR)
         unfinished.touch(mode=0o600)  # either program writes into an empty file that is there
         if on_postgresql():
             _dump(unfinished)
@@ -41,12 +44,17 @@ def make(folder: Path) -> Path:
         suffix = "dump" if on_postgresql() else "db"
         made = unfinished.rename(folder / time.strftime(f"%Y-%m-%d-%H%M%S.{suffix}"))
         _onto_disk(folder)
-        _remove(folder, "[0-9]*-*-*-*.d*", KEPT)
     except OSError as error:
         raise BackupFailed(f"No backup was made in {folder}: {error.strerror}.") from error
     finally:
         with suppress(OSError):
             unfinished.unlink()
+    try:
+        _remove(folder, _OURS, KEPT)
+    except OSError as error:
+        raise BackupFailed(
+            f"{made} was written, but older ones could not be removed: {error.strerror}."
+        ) from error
     return made
 
 
@@ -94,8 +102,10 @@ def _onto_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(folder: Path, names: str, older_than: timedelta) -> None:
+def _remove(folder: Path, names: re.Pattern[str], older_than: timedelta) -> None:
     oldest = time.time() - older_than.total_seconds()
-    for each in folder.glob(names):
-        if each.stat().st_mtime < oldest:
-            each.unlink(missing_ok=True)
+    for each in folder.iterdir():
+        if names.fullmatch(each.name):
+            with suppress(FileNotFoundError):  # another one that runs at the same time was quicker
+                if each.is_file() and each.stat().st_mtime < oldest:
+                    each.unlink()

@@ -138,7 +138,8 @@ class Passes:
         pages += [reader.answer(each) for each in self._lists.count(sorted(by_links))]
         self._note_start(counted, *pages)
         to_read = [page.total_entries for page in pages]
-        self._recorder.connected(account, active=counted.total_entries, to_read=to_read)
+        active = counted.total_entries
+        self._recorder.connected(account, active=active, living=active, to_read=to_read)
         self._lists.walk(begun)
         for listing in sorted(by_links):
             self._lists.read_by_links(listing)
@@ -158,8 +159,10 @@ class Passes:
             self._archived = reader.answer(archived)
             firsts.append(self._archived)
         self._note_start(*firsts)
-        to_read += [page.total_entries for page in firsts]
-        self._recorder.connected(account, active=first.total_entries, to_read=to_read)
+        living = [page.total_entries for page in firsts]
+        self._recorder.connected(
+            account, active=living[0], living=sum(living), to_read=to_read + living
+        )
         self._lists.read(Listing.ACTIVE, first)
         self._mark_done("active")
 

@@ -34,6 +34,7 @@ class Progress:
     phase: SyncPhase = SyncPhase.QUEUED
     found: int = 0
     active_found: int | None = None
+    living_found: int = 0  # in the lists of living patients that the sync reads
     changed_since: datetime | None = None  # of a sync of what changed
     success: int = 0
     failed: int = 0
@@ -57,6 +58,7 @@ class Progress:
             SyncPhase.CONNECTING,
             found=int(checkpoint.get("found", 0)),
             active_found=checkpoint.get("active_found"),
+            living_found=int(checkpoint.get("living_found", 0)),
             changed_since=datetime.fromisoformat(since) if since else None,
             success=sync_log.records_success,
             failed=sync_log.records_failed,
@@ -82,7 +84,7 @@ class Progress:
         processed = self.success + self.failed
         if self.sync_type in _OF_FEW or processed < _MANY:
             return
-        if self.failed * 2 >= max(processed, self.active_found or 0):
+        if self.failed * 2 >= max(processed, self.living_found):
             raise BadResponse(
                 "Half of the patient records from Cliniko or more could not be read, so their form "
                 "seems to have changed. Nothing was marked deleted. See the failed records."

@@ -76,15 +76,18 @@ class Recorder:
         self._in_transaction(lambda _: self._write())
         self._estimate.not_asked_yet()
 
-    def connected(self, account: Account, *, active: int, to_read: Sequence[int]) -> None:
-        """Write down whose account it is, how many active patients it has, and how many records
-        there are to read in each list. Raises AccountMismatch, and KeyReplaced."""
+    def connected(
+        self, account: Account, *, active: int, living: int, to_read: Sequence[int]
+    ) -> None:
+        """Write down whose account it is, how many active and how many living patients it has, and
+        how many records there are to read in each list. Raises AccountMismatch, and KeyReplaced."""
         found = sum(to_read)
-        self.checkpoint.update(found=found, active_found=active)
+        self.checkpoint.update(found=found, active_found=active, living_found=living)
         self.progress = replace(
             self._entering(SyncPhase.FETCHING),
             found=found,
             active_found=active,
+            living_found=living,
             total_pages=sum(max(1, ceil(count / PER_PAGE)) for count in to_read),
         )
         self.accepted(account, patients=active)
@@ -94,8 +97,7 @@ class Recorder:
         Raises AccountMismatch, and KeyReplaced."""
 
         def write(_: lease.Standing) -> None:
-            clinic_id = self.target.organization_id
-            note_acceptance(clinic_id, self.key, account, patients=patients)
+            note_acceptance(self.target.organization_id, self.key, account, patients=patients)
             self._write()
 
         self._in_transaction(write)

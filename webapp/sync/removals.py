@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import func, select
 
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.errors import BadResponse, Forbidden, Unavailable
+from webapp.cliniko.errors import BadResponse, ClinikoError, Forbidden, Unavailable
 from webapp.cliniko.listing import IdPage, IdRange
 from webapp.cliniko.page import Page
 from webapp.cliniko.records import Malformed, PatientRecord, PatientState
@@ -24,7 +24,7 @@ from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Patient
 from webapp.sync.held_rows import kept_keys, waiting_records
-from webapp.sync.reader import Reader
+from webapp.sync.reader import REQUESTS_AT_ONCE, Reader
 from webapp.sync.rows import among
 from webapp.sync.target import Target
 from webapp.sync.upsert import superseding
@@ -36,6 +36,7 @@ HOLD_ABOVE_SHARE = 0.05
 
 # Each needs a request of its own, so a sync asks about so many and leaves the rest to the next one.
 MOST_SINGLE_QUESTIONS = 100
+_FEW = 3  # about so many Cliniko may give no answer, though it does about others
 _IDS_IN_A_QUESTION = 100
 
 
@@ -49,8 +50,10 @@ class Outcome(NamedTuple):
     unasked: int = 0
 
 
-class _NoAnswer:
-    """What stands for an answer that Cliniko does not give."""
+class _NoAnswer(NamedTuple):
+    """What stands for an answer that Cliniko does not give, and why it does not."""
+
+    error: ClinikoError
 
 
 class Removals:
@@ -59,8 +62,8 @@ class Removals:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._marks: dict[str, PatientRecord] = {}
-        self._unasked = 0
-        self._gone_unasked = 0
+        self._some_unknown = False  # to Cliniko itself, and not only in none of its lists
+        self._unanswered: set[str] = set()  # in no list either, and nothing is known of them
 
     @property
     def marks(self) -> list[PatientRecord]:
@@ -121,37 +124,54 @@ class Removals:
         store: Callable[[Sequence[IdPage | Page]], None],
     ) -> None:
         """Ask Cliniko about the first of the patients that stand in no list. Those answered with
-        "no such patient" will be marked; `store` takes those that it has."""
+        "no such patient" will be marked; `store` takes those that it has. Raises ClinikoError if
+        it gives no answer about several at once: then it is not these patients."""
+        self._unanswered.update(unknown)
         asked = unknown[:MOST_SINGLE_QUESTIONS]
-        answers = reader.ask(partial(_answer_about, client, key) for key in asked)
-        gone = [key for key, answer in zip(asked, answers, strict=True) if answer is None]
-        for key in gone:
-            self._marks[key] = PatientRecord(key, PatientState.DELETED, deleted_at=now())
-        there = [each for each in answers if isinstance(each, PatientRecord | Malformed)]
-        if there:
-            store([Page(there, len(there), None, None)])
-        # Who is left for another sync has gone the same way, as far as anybody can tell.
-        self._unasked = len(unknown) - len(gone) - len(there)
-        self._gone_unasked = self._unasked if gone else 0
+        for begin in range(0, len(asked), REQUESTS_AT_ONCE):
+            some = asked[begin : begin + REQUESTS_AT_ONCE]
+            answers = reader.ask(partial(_answer_about, client, key) for key in some)
+            silent = [each for each in answers if isinstance(each, _NoAnswer)]
+            if len(silent) == len(some) > _FEW:
+                raise silent[0].error
+            there = []
+            for key, answer in zip(some, answers, strict=True):
+                if isinstance(answer, _NoAnswer):
+                    continue
+                self._unanswered.discard(key)
+                if answer is None:
+                    gone = PatientRecord(key, PatientState.DELETED, deleted_at=now())
+                    self._marks[key] = gone
+                    self._some_unknown = True
+                else:
+                    there.append(answer)
+            if there:
+                store([Page(there, len(there), None, None)])
 
     def outcome(self, *, of_all: bool) -> Outcome:
         """Decide what happens to the patients that were collected: if they are suspiciously many,
         all are held. Patients about whom this sync could not ask count towards that.
 
-        `of_all`: these are all who are gone. Otherwise held removals of earlier syncs go on
-        waiting, and count too: many who go a few at a time are many.
+        `of_all`: these are all who are gone. Otherwise, and where Cliniko gave no answer about
+        them, held removals of earlier syncs go on waiting, and count too: many who go a few at a
+        time are many.
         """
         keys = kept_keys(self._target.organization_id)
         kept = [record for key, record in self._marks.items() if key in keys]
         found = [record for key, record in self._marks.items() if key not in keys]
-        waiting = {} if of_all else waiting_records(self._target.organization_id)
+        waiting = waiting_records(self._target.organization_id)
+        if of_all:  # the others were found once more, or are listed
+            waiting = {key: waiting[key] for key in waiting.keys() & self._unanswered}
         changing = superseding(self._target, found)
         marks = [record for record in changing if record.cliniko_patient_id not in waiting]
-        gone = len(marks) + len(waiting) + self._gone_unasked
-        if gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._count_living():
-            held = [*waiting.values(), *marks] if marks else []
-            return Outcome([], held, kept, self._unasked)
-        return Outcome(marks, [], kept, self._unasked)
+        # Who is left for another sync has gone the same way, as far as anybody can tell.
+        unasked = len(self._unanswered - waiting.keys()) if self._some_unknown else 0
+        gone = len(marks) + len(waiting) + unasked
+        many = gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._count_living()
+        if many or (of_all and waiting):
+            held = [*waiting.values(), *marks] if marks or of_all else []
+            return Outcome([], held, kept, len(self._unanswered))
+        return Outcome(marks, [], kept, len(self._unanswered))
 
     def _living(self, keys: list[str]) -> set[str]:
         theirs = (among(self._target, keys), Patient.state != PatientState.DELETED)
@@ -172,4 +192,4 @@ def _answer_about(client: Cliniko, key: str) -> PatientRecord | Malformed | _NoA
         return client.patient(key)
     except (Forbidden, BadResponse, Unavailable) as error:
         log.warning("no_answer_about_a_patient", error_code=error.error_code)
-        return _NoAnswer()
+        return _NoAnswer(error)
