@@ -120,7 +120,7 @@ class Metadata(Answer):
     removals_unasked: Annotated[
         Count,
         Field(
-            description="Further patients that no list has shown, and about whom the sync could not ask, "
+            description="Further patients that no list has shown, and about whom it could not ask, "
             "for it asks about a hundred, or got no answer."
         ),
     ] = 0
