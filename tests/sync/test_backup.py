@@ -188,8 +188,9 @@ def test_those_of_more_than_two_weeks_ago_are_removed(
     suffix = "dump" if database == "postgresql" else "db"
     kept, old = folder / f"2026-11-14-010000.{suffix}", folder / f"2026-11-11-010000.{suffix}"
     other, killed = folder / "2026-11-11-other-1.dump", folder / "unfinished-1"
-    (folder / f"2020-01-01-010000.{suffix}").mkdir()
-    for file, days in ((kept, 13), (old, 16), (other, 16), (killed, 2)):
+    inside = folder / f"2020-01-01-010000.{suffix}"  # a folder of somebody
+    inside.mkdir()
+    for file, days in ((kept, 13), (old, 16), (other, 16), (killed, 2), (inside, 16)):
         file.touch()
         then = (now() - timedelta(days=days)).timestamp()
         os.utime(file, (then, then))

@@ -512,8 +512,10 @@ def test_those_who_wait_and_about_whom_cliniko_gives_no_answer_go_on_waiting(
 
     log = sync()
 
-    assert (log.status, log.progress["removals_unasked"]) == ("completed", silent)
+    assert (log.status, log.progress["removals_unasked"]) == ("completed", 0)
     assert listed(log) == sorted([*gone, *tombstones])
+    told = log.progress["certificate"]["cliniko"]["deleted"]
+    assert told == 5 + vanished - silent + deleted  # five were deleted before
     assert not marked(cast) & {*gone, *tombstones}
 
 
@@ -532,6 +534,44 @@ def test_a_few_who_wait_without_an_answer_go_on_waiting_too(
 
     assert listed(log) == [gone[0]]
     assert gone[0] not in marked(cast)
+
+
+@pytest.mark.parametrize("answer", [{"first_name": "Nobody"}, {"id": "1"}])
+def test_an_answer_about_somebody_else_is_none(
+    sync: Sync,
+    cast: Cast,
+    surf_account: ClinikoAccount,
+    cliniko: Simulator,
+    answer: dict[str, str],
+) -> None:
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[:COUNT]
+    surf_account.forget(*gone)
+    sync()
+    on = f"/patients/{gone[5]}"
+    cliniko.faults.add("status", status=200, json=answer, on=on, times=None)
+
+    log = sync()
+
+    assert all(fault.fitting for fault in cliniko.faults)
+    assert listed(log) == sorted(gone)
+    assert (log.status, log.records_failed) == ("completed", 0)
+
+
+def test_some_without_an_answer_do_not_end_a_sync_that_gets_others(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator
+) -> None:
+    """However they fall into the groups that are asked about at once."""
+    sync()
+    gone = surf_account.ids(State.ACTIVE)[:12]
+    surf_account.forget(*gone)
+    for somebody in gone[8:]:
+        cliniko.faults.add("status", status=403, on=f"/patients/{somebody}", times=None)
+
+    log = sync()
+
+    assert (log.status, log.progress["removals_unasked"]) == ("completed", 4)
+    assert marked(cast) & set(gone) == set(gone[:8])
 
 
 def test_a_cliniko_that_answers_about_nobody_makes_the_sync_fail(

@@ -172,14 +172,14 @@ class Recorder:
             told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told).plus(withheld)
             held_rows.forget_listed_again(self.target)
             # Of all who are gone only a sync that reads everything makes a list from nothing.
-            if removals.held or progress.sync_type is OperationType.FULL_PATIENTS:
-                held_rows.replace_waiting(self.target, removals.held, now())
+            if removals.listed or progress.sync_type is OperationType.FULL_PATIENTS:
+                held_rows.replace_waiting(self.target, removals.listed, now())
             if progress.sync_type.sees_all_changes:
                 watermark.move(self.target.organization_id, self.read_from)
             not_shown = None if counted is None else self._not_shown(counted, told, progress)
             self._write(
                 progress,
-                removals_held=len(removals.held),
+                removals_held=len(removals.listed),
                 removals_unasked=removals.unasked,
                 removals_kept=held_rows.count_kept(self.target.organization_id),
                 not_shown=not_shown,

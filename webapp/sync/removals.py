@@ -41,13 +41,20 @@ _IDS_IN_A_QUESTION = 100
 
 
 class Outcome(NamedTuple):
-    """The patients to mark deleted now, the held removals, and the kept ones. `unasked`: how many
-    others stand in no list either, but this sync had no question left for them, or no answer."""
+    """The patients to mark deleted now, the held removals, and the kept ones. `waiting`: who was
+    held before and goes on waiting, though nothing was heard of them. `unasked`: how many others
+    stand in no list either, but this sync had no question left for them, or no answer."""
 
     marks: Sequence[PatientRecord]
     held: Sequence[PatientRecord]
     kept: Sequence[PatientRecord]
+    waiting: Sequence[PatientRecord] = ()
     unasked: int = 0
+
+    @property
+    def listed(self) -> list[PatientRecord]:
+        """All about whom somebody is to decide."""
+        return [*self.waiting, *self.held]
 
 
 class _NoAnswer(NamedTuple):
@@ -125,18 +132,19 @@ class Removals:
     ) -> None:
         """Ask Cliniko about the first of the patients that stand in no list. Those answered with
         "no such patient" will be marked; `store` takes those that it has. Raises ClinikoError if
-        it gives no answer about several at once: then it is not these patients."""
+        it gives no answer about any of several: then it is not these patients."""
         self._unanswered.update(unknown)
+        silent = 0
         asked = unknown[:MOST_SINGLE_QUESTIONS]
         for begin in range(0, len(asked), REQUESTS_AT_ONCE):
             some = asked[begin : begin + REQUESTS_AT_ONCE]
             answers = reader.ask(partial(_answer_about, client, key) for key in some)
-            silent = [each for each in answers if isinstance(each, _NoAnswer)]
-            if len(silent) == len(some) > _FEW:
-                raise silent[0].error
             there = []
             for key, answer in zip(some, answers, strict=True):
                 if isinstance(answer, _NoAnswer):
+                    silent += 1
+                    if silent == begin + len(some) > _FEW:
+                        raise answer.error
                     continue
                 self._unanswered.discard(key)
                 if answer is None:
@@ -165,13 +173,12 @@ class Removals:
         changing = superseding(self._target, found)
         marks = [record for record in changing if record.cliniko_patient_id not in waiting]
         # Who is left for another sync has gone the same way, as far as anybody can tell.
-        unasked = len(self._unanswered - waiting.keys()) if self._some_unknown else 0
-        gone = len(marks) + len(waiting) + unasked
+        unasked = len(self._unanswered - waiting.keys())
+        gone = len(marks) + len(waiting) + (unasked if self._some_unknown else 0)
         many = gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._count_living()
-        if many or (of_all and waiting):
-            held = [*waiting.values(), *marks] if marks or of_all else []
-            return Outcome([], held, kept, len(self._unanswered))
-        return Outcome(marks, [], kept, len(self._unanswered))
+        if (many and marks) or (of_all and waiting):
+            return Outcome([], marks, kept, list(waiting.values()), unasked)
+        return Outcome([] if many else marks, [], kept, unasked=unasked)
 
     def _living(self, keys: list[str]) -> set[str]:
         theirs = (among(self._target, keys), Patient.state != PatientState.DELETED)
@@ -186,10 +193,13 @@ class Removals:
 
 
 def _answer_about(client: Cliniko, key: str) -> PatientRecord | Malformed | _NoAnswer | None:
-    """What Cliniko says about one patient. A single one about whom it refuses to answer must not
-    keep all the others from being synced."""
+    """What Cliniko says about one patient. A single one about whom it refuses to answer, or answers
+    with another one, must not keep all the others from being synced."""
     try:
-        return client.patient(key)
+        answer = client.patient(key)
+        if answer is not None and answer.cliniko_patient_id != key:
+            raise BadResponse
+        return answer
     except (Forbidden, BadResponse, Unavailable) as error:
         log.warning("no_answer_about_a_patient", error_code=error.error_code)
         return _NoAnswer(error)
