@@ -103,7 +103,8 @@ class Running:
         told = self._told(log.organization_id, log_id)
         seconds = time.monotonic() - began
         assert told["status"] == "completed", told
-        wait_until(lambda: not descendants(worker))
+        # It may be at another clinic's sync, which is under Cliniko's limit, too.
+        wait_until(lambda: not descendants(worker), seconds=600)
         return Sync(
             seconds=seconds,
             requests=log.progress["requests_made"],
