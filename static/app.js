@@ -28,14 +28,14 @@
   // life. Once it is there it has its own address again, for what a person does with it is one.
   const WATCHING = "watching";
   const loadAnew = () => {
-    const address = new URL(location.href);
-    address.searchParams.set(WATCHING, "1");
-    location.replace(address);
+    const anew = new URL(location.href);
+    anew.searchParams.set(WATCHING, "1");
+    location.replace(anew);
   };
-  const address = new URL(location.href);
-  if (address.searchParams.has(WATCHING)) {
-    address.searchParams.delete(WATCHING);
-    history.replaceState(history.state, "", address);
+  const own = new URL(location.href);
+  if (own.searchParams.has(WATCHING)) {
+    own.searchParams.delete(WATCHING);
+    history.replaceState(history.state, "", own);
   }
 
   // The tab tells how far the sync is that the page shows.

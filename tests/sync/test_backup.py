@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from cryptography.fernet import Fernet
 from flask import Flask
 from sqlalchemy import func, select
@@ -43,6 +44,11 @@ def command(program: str) -> str:
     found = re.search(rf"^{program} .*$", OPERATIONS, re.MULTILINE)
     assert found is not None
     return found.group()
+
+
+def back_up(app: Flask, folder: Path) -> Result:
+    """The command, as it is typed."""
+    return app.test_cli_runner().invoke(args=["backup", str(folder)])
 
 
 class Backup:
@@ -139,9 +145,7 @@ def test_the_next_sync_on_the_other_machine_brings_it_in_step(
     restored: Flask, surf_account: ClinikoAccount
 ) -> None:
     with restored.app_context():
-        surf = db.session.scalars(
-            select(Organization).where(Organization.name == "Surf Rehab")
-        ).one()
+        surf = surf_rehab()
         found = db.session.scalars(select(SyncLog)).one()
         patients = db.session.scalar(select(func.count()).select_from(Patient)) or 0
         # What was committed together is there together.
@@ -173,9 +177,7 @@ def test_without_the_encryption_key_the_backup_holds_no_cliniko_key(
     assert search.hits == []
     restored.config["CREDENTIALS_KEYS"] = [Fernet.generate_key().decode()]
     with restored.app_context():
-        surf = db.session.scalars(
-            select(Organization).where(Organization.name == "Surf Rehab")
-        ).one()
+        surf = surf_rehab()
         with pytest.raises(CredentialsUnreadable):
             credentials.decrypt(surf.id, surf.encrypted_api_key or "")
 
@@ -195,7 +197,7 @@ def test_those_of_more_than_two_weeks_ago_are_removed(
         then = (now() - timedelta(days=days)).timestamp()
         os.utime(file, (then, then))
 
-    result = app.test_cli_runner().invoke(args=["backup", str(folder)])
+    result = back_up(app, folder)
 
     assert result.exit_code == 0, result.output
     (made,) = {each for each in folder.iterdir() if each.is_file()} - {kept, other}
@@ -216,7 +218,7 @@ def test_without_a_database_nothing_is_saved_and_no_backup_removed(
     other = create_app(load(environment | {"DATABASE_URL": f"{database_url}_of_nobody"}))
 
     with other.app_context():
-        result = other.test_cli_runner().invoke(args=["backup", str(folder)])
+        result = back_up(other, folder)
 
     assert result.exit_code == 2
     assert "could not save the database" in result.output
@@ -228,14 +230,14 @@ def test_where_pg_dump_is_missing_it_is_named(
     app: Flask, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    result = app.test_cli_runner().invoke(args=["backup", str(tmp_path / "backups")])
+    result = back_up(app, tmp_path / "backups")
     assert result.exit_code == 2
     assert "postgresql-client" in result.output
 
 
 def test_a_folder_is_named_from_the_root(app: Flask, backup: Backup) -> None:
     """Commands run in the clone, where nobody would look for it."""
-    result = app.test_cli_runner().invoke(args=["backup", "backups"])
+    result = back_up(app, Path("backups"))
     assert result.exit_code == 2
     assert "backups does not begin with a /" in result.output
 
@@ -243,7 +245,7 @@ def test_a_folder_is_named_from_the_root(app: Flask, backup: Backup) -> None:
 def test_a_folder_that_cannot_be_made_is_named(app: Flask, backup: Backup, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "backups"
-    result = app.test_cli_runner().invoke(args=["backup", str(folder)])
+    result = back_up(app, folder)
     assert result.exit_code == 2
     assert f"No backup was made in {folder}: Not a directory." in result.output
 

@@ -47,13 +47,16 @@ def clinic(app: Flask, account: ClinikoAccount) -> Organization:
     return organizations.add("Surf Rehab", "invented-777-au1")
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
+
+
 def test_a_sync_completes_wherever_it_loses_its_connection(
     clinic: Organization,
     account: ClinikoAccount,
     database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
     lost_before = partial(_lost_before, database_url)
     assert _until_nothing_is_lost(clinic, account, lost_before) > 40
 
@@ -66,9 +69,7 @@ def test_so_does_one_of_some_patients(
     clinic: Organization,
     account: ClinikoAccount,
     database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
     somebody = account.ids(State.ACTIVE)[0]
     account.edit(somebody, date_of_birth="1753-01-01")
     _run(clinic, OperationType.FULL_PATIENTS, nullcontext([]))
@@ -83,9 +84,8 @@ def test_so_does_one_of_some_patients(
 
 
 def test_a_sync_completes_whichever_commit_it_gets_no_answer_to(
-    clinic: Organization, account: ClinikoAccount, monkeypatch: pytest.MonkeyPatch
+    clinic: Organization, account: ClinikoAccount
 ) -> None:
-    monkeypatch.setattr(database_trouble, "_SHORTEST_PAUSE_SECONDS", 0.001)
     assert _until_nothing_is_lost(clinic, account, _committed_unheard) > 8
 
 

@@ -212,9 +212,7 @@ def test_a_tombstone_that_cannot_be_read_stands_for_no_living_patient(
     organization, account = clinic(350)
     account.delete(account.ids(State.ACTIVE)[-1])
     _show_twice(cliniko, account, times=1)
-    unreadable = {"id": "999999999", "deleted_at": "soon"}
-    on: dict[str, Any] = {"on": "/patients/deleted", "query": "per_page=100"}
-    cliniko.faults.add("replace_record", record=unreadable, at=0, times=None, **on)
+    _delete_unreadably(cliniko, "999999999")
 
     log = completed(organization)
 
@@ -228,9 +226,7 @@ def test_an_unreadable_tombstone_of_somebody_who_is_listed_hides_nobody_and_miss
 ) -> None:
     organization, account = clinic(350)
     account.delete(account.ids(State.ACTIVE)[-1])
-    unreadable = {"id": account.ids(State.ACTIVE)[7], "deleted_at": "soon"}
-    on: dict[str, Any] = {"on": "/patients/deleted", "query": "per_page=100"}
-    cliniko.faults.add("replace_record", record=unreadable, at=0, times=None, **on)
+    _delete_unreadably(cliniko, account.ids(State.ACTIVE)[7])
 
     log = completed(organization)
 
@@ -331,6 +327,13 @@ def _show_twice(cliniko: Simulator, account: ClinikoAccount, **which: Any) -> No
     somebody = account.patient(account.ids(State.ACTIVE)[50]).record()
     asked = {"on": "/patients", "query": "per_page=100"} | which
     cliniko.faults.add("replace_record", record=somebody, at=51, **asked)
+
+
+def _delete_unreadably(cliniko: Simulator, key: str) -> None:
+    """Each time the first tombstone is one of this patient's that cannot be read."""
+    record = {"id": key, "deleted_at": "soon"}
+    asked: dict[str, Any] = {"on": "/patients/deleted", "query": "per_page=100", "times": None}
+    cliniko.faults.add("replace_record", record=record, at=0, **asked)
 
 
 def _times_read_from_the_first(cliniko: Simulator) -> int:

@@ -31,17 +31,14 @@ def make(folder: Path) -> Path:
 
     SQLite's is a database, to be put in the place of ours; PostgreSQL's is for `pg_restore`.
     """
+    write, suffix = (_dump, "dump") if on_postgresql() else (_copy, "db")
     unfinished = folder / f"unfinished-{os.getpid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove(folder, _UNFINISHED, _UNFINISHED_FOR)
         unfinished.touch(mode=0o600)  # either program writes into an empty file that is there
-        if on_postgresql():
-            _dump(unfinished)
-        else:
-            _copy(unfinished)
+        write(unfinished)
         _onto_disk(unfinished)
-        suffix = "dump" if on_postgresql() else "db"
         made = unfinished.rename(folder / time.strftime(f"%Y-%m-%d-%H%M%S.{suffix}"))
         _onto_disk(folder)
     except OSError as error:
