@@ -228,6 +228,28 @@ def test_what_others_have_drawn_is_not_for_other_clinics(
     assert "sync-card" not in visitor.get_fragment(path(log)).text
 
 
+def test_a_cookie_is_read_once_and_one_that_is_nearly_the_same_by_itself(
+    app: Flask, vera: Visitor, log: SyncLog
+) -> None:
+    with (
+        time_machine.travel(now(), tick=False),
+        patch.object(
+            app.session_interface, "open_session", wraps=app.session_interface.open_session
+        ) as read,
+    ):
+        for _ in range(2):  # the first answer is Flask's, and brings another cookie
+            vera.get_fragment(path(log))
+        read.reset_mock()
+        assert vera.get_fragment(path(log)).status_code == 200
+        assert read.call_count == 0
+
+        cookie = vera.client.get_cookie("session")
+        assert cookie is not None
+        forged = cookie.value[:-1] + ("A" if cookie.value[-1] != "A" else "Q")
+        vera.client.set_cookie("session", forged)
+        assert "sync-card" not in vera.get_fragment(path(log)).text
+
+
 def test_each_role_has_a_drawing_of_its_own(
     vera: Visitor, alice: Visitor, cast: Cast, log: SyncLog
 ) -> None:

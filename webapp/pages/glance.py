@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(f"/clinics/({ID})/syncs/({ID})/progress")
 _OF_ONE_ANSWER = {request_ids.HEADER, "Set-Cookie"}  # headers that nobody else may get
-_MOST = 1000  # drawings; they are few kilobytes each
+_MOST = 2000  # drawings, and cookies; they are few kilobytes each
 
 _ROW = (
     select(
@@ -82,6 +82,7 @@ class Glance:
         self._flask: WSGIApplication = app.wsgi_app
         # By host too: whichever Flask refuses has no drawing.
         self._drawings: dict[tuple[Any, ...], _Drawing] = {}
+        self._secrets: dict[str, str] = {}  # by the header that carries them
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         look = self._look(environ)
@@ -135,6 +136,16 @@ class Glance:
         return (row.id, role, clinic_id, int((moment - row.started_at).total_seconds()), *shown)
 
     def _secret(self, environ: WSGIEnvironment) -> str | None:
+        """The secret in the cookie of Flask's session. The same bytes carry the same signature, so
+        they are read once; what the secret is worth is asked each time."""
+        cookies = environ.get("HTTP_COOKIE", "")
+        if (kept := self._secrets.get(cookies)) is not None:
+            return kept
         request = self._app.request_class(environ, populate_request=False)
         session = self._app.session_interface.open_session(self._app, request)
-        return session.get(SESSION_KEY) if session else None
+        secret: str | None = session.get(SESSION_KEY) if session else None
+        if secret is not None:
+            if len(self._secrets) >= _MOST:
+                self._secrets.clear()
+            self._secrets[cookies] = secret
+        return secret
