@@ -25,6 +25,7 @@ from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
 from tests.support.canaries import Search, WatchedLog
 from tests.support.compiled_rules import compiled_rules  # noqa: F401  (a fixture)
+from tests.support.compiled_statements import compiled_statements  # noqa: F401  (a fixture)
 from tests.support.mailbox import Mailbox, mailbox
 from tests.support.postgres_server import PostgresServer, PostgresUnavailable, postgres_server
 from tests.support.receiver import Receiver, receiver
