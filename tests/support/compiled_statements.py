@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-import webapp
+from webapp.extensions import engine_options
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,13 +21,12 @@ def compiled_statements() -> Iterator[None]:
     """What is compiled is found by its statement and its dialect. Dialects of one kind are the same
     here: all engines are made with the same options, and the servers do not change."""
     compiled: dict[Any, Any] = {}
-    options_of = webapp.engine_options
 
     def with_compiled(url: str) -> dict[str, Any]:
-        return options_of(url) | {"execution_options": {"compiled_cache": compiled}}
+        return engine_options(url) | {"execution_options": {"compiled_cache": compiled}}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(webapp, "engine_options", with_compiled)
+        patch.setattr("webapp.engine_options", with_compiled)
         for kind in (PGDialect_psycopg, SQLiteDialect_pysqlite):
             patch.setattr(kind, "__eq__", lambda self, other: type(self) is type(other))
             patch.setattr(kind, "__hash__", lambda self: hash(type(self)))
