@@ -14,7 +14,8 @@ NOTHING_CHANGED: dict[str, Any] = dict.fromkeys(
     ("added", "updated", "archived", "merged", "deleted", "restored"), 0
 )
 CHANGED: dict[str, Any] = {"changed_since": iso(now()), "changes": NOTHING_CHANGED | {"updated": 2}}
-IN_STEP: dict[str, Any] = {"certificate": {"in_step": True}}
+IN_STEP: dict[str, Any] = {"certificate": {"in_step": True, "stored": {"deleted": 0}}}
+SOME_DELETED: dict[str, Any] = {"certificate": {"in_step": True, "stored": {"deleted": 3}}}
 APART: dict[str, Any] = {"certificate": {"in_step": False}}
 NOT_SHOWN: dict[str, Any] = APART | {"not_shown": 1}
 RETRY, ACTIVE = OperationType.RETRY_FAILED, OperationType.ACTIVE_PATIENTS
@@ -55,7 +56,8 @@ def failed(error_code: str) -> SyncLog:
     [
         (running(), "Reading patients"),
         (running(phase="fetching", estimated_remaining="45 seconds"), "about 45 seconds left"),
-        (running(phase="waiting"), "Reading patients"),
+        (running(phase="waiting"), "Waiting for Cliniko"),
+        (running(phase="waiting", estimated_remaining="45 seconds"), "about 45 seconds left"),
         (running(phase="queued", estimated_remaining="2 minutes"), "Waiting for a worker"),
         (running(phase="connecting"), "Connecting to Cliniko"),
         (running(phase="reconciling"), "Checking that nobody is missing"),
@@ -88,6 +90,7 @@ def failed(error_code: str) -> SyncLog:
         (a_log(stored=647, **NOT_SHOWN), "647 patients were read"),
         (a_log(**NOT_SHOWN), "No patient was shown"),
         (a_log(**IN_STEP), "No patient in Cliniko, and none here"),
+        (a_log(**SOME_DELETED), "No patient in Cliniko, and none here but deleted ones"),
         (a_log(**APART, removals_held=40), "No patient in Cliniko"),
         (a_log(**APART, removals_kept=40), "No patient in Cliniko"),
         (a_log(**APART, removals_unasked=1), "No patient in Cliniko"),

@@ -123,6 +123,21 @@ def test_an_empty_list_says_why(bob: Visitor, cast: Cast) -> None:
     assert "has found none yet" in text_of(bob.get(path_of(running, "/changes")))
 
 
+@pytest.mark.parametrize("more", ["", "?kind=added"])
+def test_changes_that_are_not_kept_are_not_denied(bob: Visitor, cast: Cast, more: str) -> None:
+    log = told(make_log(cast.surf), (ChangeKind.ADDED, ()))
+
+    words = text_of(bob.get(path_of(log, f"/changes{more}")))
+    assert "Not kept any more 1 change was counted. Who that was is not told any more" in words
+    assert "Nobody was merged" in text_of(bob.get(path_of(log, "/changes?kind=merged")))
+
+
+def test_records_that_failed_are_not_as_in_cliniko(vera: Visitor, cast: Cast) -> None:
+    log = told(make_log(cast.surf, records_failed=1))
+
+    assert "of those who could be stored each is here" in text_of(vera.get(path_of(log)))
+
+
 def test_a_patient_who_is_gone_keeps_the_id(bob: Visitor, changed: SyncLog) -> None:
     with transaction():
         db.session.delete(

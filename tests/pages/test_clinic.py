@@ -14,6 +14,7 @@ from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.models import SyncStatus
 from webapp.services import organizations
+from webapp.sync import suspension
 
 
 @pytest.fixture
@@ -109,6 +110,14 @@ def test_a_new_clinic_leads_to_its_first_copy_step_by_step(
     assert "To do: Copy all patients: it is running" in text_of(alice.get(path))
     work()
     assert "First steps" not in text_of(alice.get(path))
+
+
+def test_a_disabled_clinic_is_led_to_no_button_that_is_not_there(
+    alice: Visitor, cast: Cast, path: str
+) -> None:
+    assert "Copy all patients, with the button above" in text_of(alice.get(path))
+    suspension.disable(cast.surf, actor=cast.alice)
+    assert "with the button above" not in text_of(alice.get(path))
 
 
 def test_who_can_only_look_is_not_asked_to_do_anything(vera: Visitor, path: str) -> None:

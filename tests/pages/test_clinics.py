@@ -56,7 +56,7 @@ def test_a_refused_connection_needs_attention_after_a_good_sync_too(
         cast.surf.connection_error_code = "CLINIKO_AUTH_FAILED"
     words = text_of(alice.get("/clinics"))
     assert "Need attention 1" in words
-    assert "Completed Connection refused" in words
+    assert "Completed Connection failed" in words
 
 
 def test_a_failed_full_sync_needs_attention_after_smaller_ones_that_completed(

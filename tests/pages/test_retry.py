@@ -14,7 +14,7 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.sync.logs import newest
 from webapp.extensions import transaction
-from webapp.sync import history
+from webapp.sync import history, suspension
 
 
 def try_again(visitor: Visitor, cast: Cast) -> TestResponse:
@@ -22,7 +22,11 @@ def try_again(visitor: Visitor, cast: Cast) -> TestResponse:
 
 
 def test_what_could_not_be_stored_is_tried_again_without_javascript(
-    bob: Visitor, cast: Cast, work: Callable[[], None], surf_account: ClinikoAccount
+    alice: Visitor,
+    bob: Visitor,
+    cast: Cast,
+    work: Callable[[], None],
+    surf_account: ClinikoAccount,
 ) -> None:
     overview = f"/clinics/{cast.surf.id}"
     somebody, other = surf_account.ids(State.ACTIVE)[:2]
@@ -36,6 +40,13 @@ def test_what_could_not_be_stored_is_tried_again_without_javascript(
     for path in (overview, failed):
         assert Parsed(bob.get(path).text).having(name="operation_type", value="retry_failed")
     assert "Not stored" in text_of(bob.get(failed))
+
+    suspension.disable(cast.surf, actor=cast.alice)
+    for path in (overview, failed):  # what failed is told, and nothing is offered that is refused
+        page = alice.get(path)
+        assert "2 records of this clinic could not be stored until now" in text_of(page)
+        assert "Try these again" not in text_of(page)
+    suspension.enable(cast.surf, actor=cast.alice)
 
     surf_account.edit(somebody, first_name="Corrected")
     answer = try_again(bob, cast)

@@ -16,8 +16,16 @@ from tests.support.databases import on_both
 from tests.support.receiver import Receiver, Reply
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import SUBSCRIBABLE, AuditEvent, PauseReason, WebhookDelivery, WebhookEndpoint
+from webapp.models import (
+    SUBSCRIBABLE,
+    AuditEvent,
+    DeliveryState,
+    PauseReason,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from webapp.services.webhooks import endpoints
+from webapp.sync import suspension
 
 ADDRESS = "https://hooks.example.com/patients"
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{43}=")
@@ -334,6 +342,39 @@ def test_nobody_of_another_clinic_comes_near(
     assert audited() == ["webhook:added"]
 
 
+def delivery_of(endpoint: WebhookEndpoint) -> WebhookDelivery:
+    db.session.rollback()
+    asked = select(WebhookDelivery).where(WebhookDelivery.endpoint_id == endpoint.id)
+    return db.session.scalars(asked).one()
+
+
+def test_what_is_sent_again_to_a_paused_webhook_is_said_to_wait(
+    bob: Visitor, path: str, its: str, there: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    there.always(500)
+    bob.post(f"{its}/test")
+    send_due()
+    with transaction():
+        delivery_of(endpoint).state = DeliveryState.FAILED
+    bob.post(f"{its}/pause")
+
+    bob.post(f"/clinics/{endpoint.organization_id}/deliveries/{delivery_of(endpoint).id}/resend")
+    words = text_of(bob.get(its))
+    assert "sent again as soon as the webhook is resumed" in words
+    assert "Waiting" in words
+    assert "Trying again" not in words
+
+
+def test_a_webhook_of_a_disabled_clinic_is_resumed_and_waits(
+    alice: Visitor, cast: Cast, its: str
+) -> None:
+    alice.post(f"{its}/pause")
+    suspension.disable(cast.surf, actor=cast.alice)
+
+    alice.post(f"{its}/resume")
+    assert "Messages wait until the clinic is enabled" in text_of(alice.get(its))
+
+
 def wants_mails(cast: Cast) -> bool:
     db.session.rollback()
     return cast.bob.notices
@@ -345,6 +386,8 @@ def test_mails_can_be_had_or_not(bob: Visitor, vera: Visitor, cast: Cast) -> Non
     bob.post("/account/notices")
     assert "You get no mails" in text_of(bob.get("/account"))
     assert not wants_mails(cast)
-    bob.post("/account/notices", notices="1")
+    answer = bob.post("/account/notices", notices="1")
     assert wants_mails(cast)
+    assert answer.headers["Location"] == "/account"
+    assert "You get mails about syncs as soon as a mail server" in text_of(bob.get("/account"))
     assert Parsed(vera.get("/account").text).having(name="notices") == []

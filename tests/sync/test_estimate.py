@@ -78,9 +78,15 @@ class Slow:
             self.estimate.idle(waiting)
             self.wait(0.5)
 
-    def seconds(self, *, requests_left: int = 10_000, per_minute: int = 200) -> float | None:
+    def seconds(
+        self,
+        waiting: Waiting | None = None,
+        *,
+        requests_left: int = 10_000,
+        per_minute: int = 200,
+    ) -> float | None:
         return self.estimate.remaining(
-            self._shown, None, requests_left=requests_left, per_minute=per_minute
+            self._shown, waiting, requests_left=requests_left, per_minute=per_minute
         )
 
 
@@ -88,6 +94,14 @@ def test_before_the_first_records_nothing_is_known(monkeypatch: Patch) -> None:
     cliniko = Slow(50, 5.0, monkeypatch)
     cliniko.wait(60)
     assert cliniko.seconds() is None
+
+
+@pytest.mark.parametrize("reason", [*WaitReason])
+def test_waiting_before_the_first_records_is_no_estimate_of_all(
+    monkeypatch: Patch, reason: WaitReason
+) -> None:
+    cliniko = Slow(50, 5.0, monkeypatch, before=3000)
+    assert cliniko.seconds(Waiting(now() + timedelta(seconds=8), reason)) is None
 
 
 def test_records_of_an_earlier_attempt_tell_nothing(monkeypatch: Patch) -> None:

@@ -41,6 +41,9 @@ def change_password() -> ResponseReturnValue:
 def want_notices() -> ResponseReturnValue:
     wanted = bool(request.form.get("notices"))
     notices.want(current_actor(), wanted)
+    if wanted and not mail.is_set_up():
+        waits = "Saved. You get mails about syncs as soon as a mail server is set up."
+        return lead_to("pages.account", waits, "warn")
     mails = "mails" if wanted else "no mails"
     return lead_to("pages.account", f"You get {mails} about syncs from now on.")
 

@@ -44,7 +44,9 @@ def _goes(log: SyncLog) -> str:
         return "Stopping after the page at hand"
     if phase in PHASES and phase != SyncPhase.FETCHING:
         return PHASES[phase]
-    return f"about {left} left" if left else PHASES[SyncPhase.FETCHING]
+    if left:
+        return f"about {left} left"
+    return "Waiting for Cliniko" if phase == SyncPhase.WAITING else PHASES[SyncPhase.FETCHING]
 
 
 def _has_completed(log: SyncLog) -> str:
@@ -54,9 +56,12 @@ def _has_completed(log: SyncLog) -> str:
         return change_words(shown["changes"])
     if log.operation_type == OperationType.ACTIVE_PATIENTS:
         return f"{count:,} active {were} read"
-    if not (shown.get("certificate") or {}).get("in_step"):
+    certificate = shown.get("certificate") or {}
+    if not certificate.get("in_step"):
         nobody = "No patient was shown" if shown.get("not_shown") else "No patient in Cliniko"
         return f"{count:,} {were} read" if count else nobody
     if not count:
-        return "No patient in Cliniko, and none here"
+        # Those who were deleted stay for a while after Cliniko has dropped them from all its lists.
+        but = " but deleted ones" if certificate["stored"]["deleted"] else ""
+        return f"No patient in Cliniko, and none here{but}"
     return f"All {count:,} patients are in step" if count > 1 else "1 patient is in step"

@@ -97,7 +97,10 @@ def pause_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/resume")
 @fresh
 def resume_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
-    return _do(org_id, webhook_id, _resume, "The webhook is active again.")
+    done = "The webhook is active again."
+    if _clinic(org_id).disabled_at is not None:
+        done += " Messages wait until the clinic is enabled."
+    return _do(org_id, webhook_id, _resume, done)
 
 
 @signed_in.post("/clinics/<org_id>/webhooks/<webhook_id>/test")
@@ -120,11 +123,12 @@ def delete_webhook(org_id: str, webhook_id: str) -> ResponseReturnValue:
 @fresh
 def resend(org_id: str, delivery_id: str) -> ResponseReturnValue:
     """Leads back to the messages among which the button stood."""
-    delivery = deliveries.get(_clinic(org_id), id_of(delivery_id))
+    organization = _clinic(org_id)
+    delivery = deliveries.get(organization, id_of(delivery_id))
     asked = _asked(request.form)
     per_person.count(per_person.RESENT, current_actor())
     deliveries.resend(delivery, actor=current_actor())
-    done = "The message is sent again, under the same id."
+    done = f"The message is sent again{_when(organization, delivery.endpoint)}, under the same id."
     return _back_to(delivery.endpoint, done, **asked)
 
 
@@ -136,6 +140,13 @@ def _send_test(endpoint: WebhookEndpoint, *, actor: User) -> None:
 def _resume(endpoint: WebhookEndpoint, *, actor: User) -> None:
     per_person.count(per_person.RESENT, actor)
     endpoints.resume(endpoint, actor=actor)
+
+
+def _when(organization: Organization, endpoint: WebhookEndpoint) -> str:
+    """When messages go out, if not at once."""
+    if endpoint.paused_at is not None:
+        return " as soon as the webhook is resumed"
+    return " as soon as the clinic is enabled" if organization.disabled_at is not None else ""
 
 
 def _do(

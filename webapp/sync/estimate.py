@@ -40,11 +40,11 @@ class Estimate:
         self, progress: Progress, waiting: Waiting | None, *, requests_left: int, per_minute: int
     ) -> float | None:
         """Seconds until the end, with what all requests wait for and the waiting that Cliniko's
-        limit forces; `requests_left` of its minute may still go at once. None, if nothing is waited
-        for, until the first records have come, and once all that were promised have: nobody knows
-        how much has changed meanwhile."""
+        limit forces; `requests_left` of its minute may still go at once. None until the first
+        records have come, for no rate is known before; and, if nothing is waited for, once all that
+        were promised have: nobody knows how much has changed meanwhile."""
         seconds = self._reading(progress, requests_left, per_minute)
-        if waiting is None:
+        if waiting is None or self._first is None:
             return seconds
         left, wait = seconds or 0.0, (waiting.until - now()).total_seconds()
         return left + wait if is_refused(waiting) else max(left, wait)
