@@ -236,14 +236,15 @@ def test_a_tombstone_in_another_list_marks_nobody_before_the_end(
     sync()
     before = copy_of(cast.surf)
     gone = {"deleted_at": "2026-03-02T09:00:00Z"}
-    cliniko.faults.add("edit_record", on="/patients/archived", query="per_page=100", fields=gone)
+    on: dict[str, Any] = {"on": "/patients/archived", "query": "per_page=100", "fields": gone}
+    cliniko.faults.add("edit_record", times=None, **on)
     cliniko.faults.add("status", query="updated_at", status=400, times=None)
 
     assert sync().status == "failed"
     assert copy_of(cast.surf) == before
 
     cliniko.faults.clear()
-    cliniko.faults.add("edit_record", on="/patients/archived", query="per_page=100", fields=gone)
+    cliniko.faults.add("edit_record", times=None, **on)
     log = sync()
     assert log.status == "completed"
     after = copy_of(cast.surf)

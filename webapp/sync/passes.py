@@ -1,7 +1,7 @@
 """Reading a clinic so that nobody is lost while patients are archived, restored or merged.
 
-First the active patients, then the archived ones. Then what has changed since the start, until
-nothing has: who was archived or restored in between is found here. Then the tombstones. If Cliniko
+First the active patients, then the archived ones: never the other way round, nor at once. Then
+what has changed since the start, until nothing has (`catch_up.py`). Then the tombstones. If Cliniko
 counts more living patients than it has shown, both their lists are read once more. Then a question
 about everybody whom no list has shown.
 
@@ -26,12 +26,12 @@ from webapp.cliniko.page import Page
 from webapp.clock import iso, now
 from webapp.models import OperationType, Organization, SyncPhase
 from webapp.services.connection import check_account
+from webapp.sync.catch_up import CatchUp
 from webapp.sync.failures import some_without_id
 from webapp.sync.lists import Lists
 from webapp.sync.reader import Part, Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
-from webapp.sync.watermark import OVERLAP
 
 log = structlog.get_logger()
 
@@ -42,7 +42,6 @@ _CHANGED_BY = {
     Listing.DELETED: "deleted_at",
 }
 _LIVING = (Listing.ACTIVE, Listing.ARCHIVED)
-_MOST_CATCH_UPS = 3
 # If one reading has used up this share of a sync's time, another would not come to its end.
 _TIME_FOR_ONE = 0.45
 
@@ -63,10 +62,11 @@ class Passes:
         self._recorder = recorder
         self._look_up = recorder.look_up
         self._removals = Removals(recorder.target)
-        self._archived: IdPage | None = None  # the first page, if it came with the first answers
+        self._archived: IdPage | None = None  # as it was at the start, if one page holds all
         self._lists = Lists(
             client, reader, recorder, self._removals, before_each_page=before_each_page
         )
+        self._catch_up = CatchUp(self._lists, reader, recorder, self._removals)
 
     def read_everything(self, organization: Organization) -> None:
         """Bring the clinic in step and close the sync; goes on where an earlier attempt ended."""
@@ -88,17 +88,18 @@ class Passes:
             self._read_archived()
         self._recorder.enter(SyncPhase.RECONCILING)
         deleted = self._ask_for(Listing.DELETED) if full else None  # beside the catch-up
-        before = self._lists.rewritten
-        counted = self._catch_up(full)
+        counted, passes = self._catch_up.read(_living(full), archived=self._archived)
         if deleted is not None:
-            if self._lists.rewritten != before:  # it has taken more than a moment
+            if not self._done("archived"):
+                self._mark_done("archived")
+            if passes > 1:  # it has taken more than a moment
                 deleted = self._ask_for(Listing.DELETED)
             counted = self._read_deleted(deleted, counted)
         if self._may_read_again(counted):
-            log.warning("sync_reads_again", not_shown=self._not_shown(counted))
+            log.warning("sync_reads_again", not_shown=self._catch_up.not_shown(counted))
             with suppress(BadResponse):  # what would have completed must not fail for it
                 self._lists.read_again(_living(full))
-            counted = self._catch_up(full, again=True)
+            counted, _ = self._catch_up.read(_living(full), again=True)
         if account is not None:
             self._recorder.accepted(account)
         if full:
@@ -156,8 +157,8 @@ class Passes:
         self._look_up(partial(check_account, organization, account))
         firsts = [first]
         if archived is not None:
-            self._archived = reader.answer(archived)
-            firsts.append(self._archived)
+            firsts.append(reader.answer(archived))
+            self._archived = firsts[-1] if firsts[-1].ends else None
         self._note_start(*firsts)
         living = [page.total_entries for page in firsts]
         self._recorder.connected(
@@ -172,59 +173,29 @@ class Passes:
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
     def _read_archived(self) -> None:
-        if self._done("archived"):
+        if self._done("archived") or self._archived is not None:  # one page is read at the end
             return
-        # Whoever was archived behind the page that came with the first answers has changed since.
-        first = self._archived
-        if first is None or not first.ends:  # for a longer list it may be too old to go on from
-            first = self._reader.answer(self._ask_for(Listing.ARCHIVED))
-        self._lists.read(Listing.ARCHIVED, first)
+        self._lists.read(Listing.ARCHIVED, self._reader.answer(self._ask_for(Listing.ARCHIVED)))
         self._mark_done("archived")
 
     def _read_deleted(self, asked: Future[IdPage], counted: int) -> int:
         """Read the tombstones. How many living patients there are without those who were counted
         before they were deleted."""
         self._lists.read(Listing.DELETED, self._reader.answer(asked))
-        if not self._not_shown(counted):
+        if not self._catch_up.not_shown(counted):
             return counted
-        return min(counted, self._sum(self._lists.count(_LIVING, in_turn=True)))
+        again = self._lists.count(_LIVING, in_turn=True)
+        return min(counted, self._catch_up.sum_of(again))
 
     def _ask_for(self, listing: Listing) -> Future[IdPage]:
         """Ask for the first page of a list."""
         return self._reader.put(partial(self._lists.first_page, listing))
 
-    def _catch_up(self, full: bool, *, again: bool = False) -> int:
-        """Read what has changed since the start, until a pass brings nothing new, and once more if
-        Cliniko counts more living patients than it has shown. How many it counts.
-
-        `again`: it has counted more already.
-        """
-        changed = (f"updated_at:>={iso(self._recorder.read_from - OVERLAP)}",)
-        listings, counted = _living(full), 0
-        for _ in range(_MOST_CATCH_UPS):
-            before = self._lists.rewritten
-            # In a second pass first, so that whoever is counted is there to be shown.
-            counting = self._lists.count(listings, in_turn=again)
-            self._lists.read_changed(listings, changed)
-            counted = self._sum(counting)
-            if self._lists.rewritten == before and (again or not self._not_shown(counted)):
-                break
-            again = True
-        return counted
-
-    def _sum(self, counting: list[Future[Page]]) -> int:
-        """How many living patients these answers count."""
-        counts = [page.total_entries for page in self._reader.answers(counting)]
-        return sum(counts) - len(self._lists.gone)
-
-    def _not_shown(self, counted: int) -> int:
-        return self._recorder.not_shown(counted, gone=self._removals.marks)
-
     def _may_read_again(self, counted: int) -> bool:
         """Whether somebody was not shown, and a second reading can tell who and has the time."""
         recorder = self._recorder
         in_time = not recorder.time.is_used(recorder.progress, _TIME_FOR_ONE)
-        if not (in_time and self._not_shown(counted)):
+        if not (in_time and self._catch_up.not_shown(counted)):
             return False
         return not self._look_up(partial(some_without_id, recorder.target.sync_log_id))
 
