@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,10 @@ class WebLog(Logger):  # type: ignore[misc]
         # A request that cannot be read would be repeated here, with whatever somebody searched for.
         msg = msg.partition(": ")[0] if msg.startswith("Invalid request from") else msg
         super().warning(msg, *args, **options)
+
+    def exception(self, msg: str, *args: Any, **options: Any) -> None:
+        # The whole address of a request that broke us is among these.
+        super().exception(msg, *(_without_query(each) for each in args), **options)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         structlog.contextvars.clear_contextvars()  # the thread goes on to another request
@@ -54,3 +59,7 @@ class WebLog(Logger):  # type: ignore[misc]
             "timestamp": now().isoformat().replace("+00:00", "Z"),
         }
         self.access_log.info(json.dumps(line))
+
+
+def _without_query(address: object) -> str:
+    return re.split("[?#]", str(address), maxsplit=1)[0]

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "request_ids": {"services"},
     "front": set(),
     "limits": DATA | LEAVES | {"auth", "queue", "security", "services"},
-    "security": DATA | LEAVES | {"auth", "htmx", "request_ids", "services"},
+    "security": DATA | LEAVES | {"auth", "front", "htmx", "request_ids", "services"},
     "api": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
     "failures": LEAVES | {"api", "limits", "pages", "services"},
     "pages": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},

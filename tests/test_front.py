@@ -11,6 +11,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from config import load
+from tests.access.headers import wrong_headers
 from tests.api.envelope import details_of
 from tests.cast import PASSWORD, Cast
 from tests.pages.visitor import Visitor
@@ -65,6 +66,7 @@ def test_it_answers_to_its_names(named: FlaskClient, host: str) -> None:
         "clinic.example/evil.example",
         "clinic.example:99999",
         "clinic.example, evil.example",
+        "a..clinics.example",
         "",
     ],
 )
@@ -75,6 +77,21 @@ def test_it_answers_to_no_other_name(named: FlaskClient, host: str) -> None:
     assert page.status_code == 400
     assert "does not go by the name" in page.text
     assert details_of(api, 400, "VALIDATION_ERROR") == {"parameter": "Host"}
+
+
+@pytest.mark.parametrize("host", ["a" * 64, f"{'a' * 64}.example:8000", ".a", "a..b", "..."])
+@pytest.mark.parametrize(
+    "address", ["/sign-in", "/no-such-page", "/healthz", "/static/app.css", "/api/v1/organizations"]
+)
+def test_a_host_that_no_name_can_be_is_refused_as_any_other(
+    client: FlaskClient, named: FlaskClient, address: str, host: str
+) -> None:
+    for each in (client, named):
+        answer = each.get(address, headers={"Host": host})
+
+        assert answer.status_code == 400
+        assert "does not go by the name" in answer.text
+        assert not list(wrong_headers(answer, address))
 
 
 def test_another_header_does_not_name_it(named: FlaskClient) -> None:

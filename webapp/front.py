@@ -1,5 +1,5 @@
 """What stands between the web server and Flask: the proxies we trust, the addresses that they tell,
-and bodies that break off."""
+hosts that no name can be, and bodies that break off."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wsgi import get_host
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 UNKNOWN = "unknown"  # the address of whoever has none that can be read: one for all of them
+NO_NAME = "no-name.invalid"  # what a Host becomes that is none; .invalid is nobody's (RFC 2606)
 _BRACKETED = re.compile(r"\[([^\]]*)\](:[0-9]*)?")
 
 
 def init_app(app: Flask) -> None:
     """Believe as many proxies as TRUSTED_PROXIES says, and nobody who stands before them."""
-    app.wsgi_app = _WholeBodies(_PlainAddresses(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = _WholeBodies(  # type: ignore[method-assign]
+        _PlainAddresses(_PossibleHosts(app.wsgi_app))
+    )
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
         # Each proxy appends the address it was asked from; only the last ones are theirs.
@@ -55,6 +59,24 @@ class _PlainAddresses:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         environ["REMOTE_ADDR"] = plain(environ.get("REMOTE_ADDR", ""))
+        return self._app(environ, start_response)
+
+
+class _PossibleHosts:
+    """Replaces a Host that DNS could not know, as `a..b` or one with a label of 64 letters.
+
+    Werkzeug cannot make addresses from it, those of our own error pages neither, so the error would
+    leave the application.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            get_host(environ).partition(":")[0].encode("idna")
+        except UnicodeError:
+            environ["HTTP_HOST"] = NO_NAME
         return self._app(environ, start_response)
 
 

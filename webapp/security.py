@@ -12,7 +12,7 @@ from itsdangerous import Signer
 from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.wsgi import get_host
 
-from webapp import request_ids
+from webapp import front, request_ids
 from webapp.errors import SentByOthers, ValidationError
 from webapp.htmx import htmx_url
 from webapp.services import origins
@@ -99,11 +99,13 @@ def require_doors(app: Flask, *doors: Blueprint) -> None:
 def _refuse_other_hosts() -> None:
     """Not by Flask's TRUSTED_HOSTS: that leaves its own refusal without the addresses of pages."""
     try:
-        get_host(request.environ, current_app.config["ALLOWED_HOSTS"])
-    except SecurityError as error:
+        known = get_host(request.environ, current_app.config["ALLOWED_HOSTS"]) != front.NO_NAME
+    except SecurityError:
+        known = False
+    if not known:
         raise ValidationError(
             "This server does not go by the name in the header Host.", parameter="Host"
-        ) from error
+        )
 
 
 def _refuse_unreadable_query() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import requests
 
+from tests.support.gunicorn_server import gunicorn
 from tests.support.processes import wait_until
 from tests.web.conftest import Web
 from tests.web.wire import exchange
@@ -82,6 +84,24 @@ def test_a_search_leaves_its_path_alone(web: Web) -> None:
     assert answer.status_code == 200
     the_line(web, of_path("/clinics/1/patients"))
     assert "Olivia" not in web.log.read_text()
+
+
+def test_an_error_past_every_handler_leaves_the_path_and_no_query(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "web.log"
+    with gunicorn(environment, log, "tests.support.broken:create_app()") as address:
+        for start in ("", "http://127.0.0.1"):
+            request = f"GET {start}/broken?search=Olivia HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            assert exchange(address, request.encode())[0] == 500
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = [line["event"] for line in lines if "nobody has caught this" in str(line)]
+    assert told == [
+        "Error handling request GET /broken",
+        "Error handling request GET http://127.0.0.1/broken",
+    ]
+    assert "Olivia" not in log.read_text()
 
 
 def test_nobody_can_write_a_line_of_their_own(web: Web) -> None:

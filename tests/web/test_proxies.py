@@ -68,6 +68,7 @@ def test_it_goes_by_its_name_alone(proxied: Web) -> None:
         ("GET /api/v1/organizations HTTP/1.1\r\nHost: 127.0.0.1, evil.example", 400),
         ("GET /clinics HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: 127.0.0.1", 400),
         ("GET //evil.example/clinics HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        ("GET /healthz HTTP/1.1\r\nHost: evil..example", 400),
     ]:
         found, answer = exchange(
             proxied.address, f"{request}\r\nConnection: close\r\n\r\n".encode()
