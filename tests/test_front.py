@@ -130,7 +130,14 @@ def origin(settings: dict[str, str], **headers: str) -> tuple[str | None, str]:
         ("1", "203.0.113.7", "203.0.113.7"),
         ("1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),
         ("2", "198.51.100.1, 203.0.113.7, 192.0.2.4", "203.0.113.7"),
-        ("2", "203.0.113.7", "127.0.0.1"),
+        ("0", None, "127.0.0.1"),
+        ("1", None, "127.0.0.1"),
+        ("1", "", "unknown"),
+        ("2", "203.0.113.7", "unknown"),
+        ("1", '"198.51.100.1, 203.0.113.7', "203.0.113.7"),
+        ("1", '"\\, 203.0.113.7', "203.0.113.7"),
+        ("2", '198.51.100.1", "203.0.113.7, 192.0.2.4', "unknown"),
+        ("2", '198.51.100.1, ", 203.0.113.7, 192.0.2.4', "203.0.113.7"),
         ("1", "203.0.113.7:51234", "203.0.113.7"),
         ("1", "2a02:db8:0:0::7", "2a02:db8::7"),
         ("1", "[2a02:db8::7]:51234", "2a02:db8::7"),
@@ -143,23 +150,36 @@ def origin(settings: dict[str, str], **headers: str) -> tuple[str | None, str]:
     ],
 )
 def test_so_many_proxies_are_believed_and_no_more(
-    environment: dict[str, str], proxies: str, forwarded_for: str, seen: str
+    environment: dict[str, str], proxies: str, forwarded_for: str | None, seen: str
 ) -> None:
     settings = environment | {"TRUSTED_PROXIES": proxies}
+    told = {} if forwarded_for is None else {"X_Forwarded_For": forwarded_for}
 
-    address, _ = origin(
-        settings,
-        X_Forwarded_For=forwarded_for,
-        X_Real_IP="198.51.100.1",
-        Forwarded="for=198.51.100.1",
-    )
+    address, _ = origin(settings, **told, X_Real_IP="198.51.100.1", Forwarded="for=198.51.100.1")
 
     assert address == seen
 
 
-@pytest.mark.parametrize(("proxies", "seen"), [("0", "http"), ("1", "https")])
-def test_a_proxy_tells_of_tls(environment: dict[str, str], proxies: str, seen: str) -> None:
-    _, scheme = origin(environment | {"TRUSTED_PROXIES": proxies}, X_Forwarded_Proto="https")
+@pytest.mark.parametrize(
+    ("proxies", "forwarded_proto", "seen"),
+    [
+        ("0", "https", "http"),
+        ("1", "https", "https"),
+        ("1", "http, https", "https"),
+        ("1", '", https', "https"),
+        ("1", "https, http", "http"),
+        ("1", "HTTPS", "https"),
+        ("1", "gopher", "http"),
+        ("2", "https, http", "https"),
+        ("2", "https", "http"),
+    ],
+)
+def test_a_proxy_tells_of_tls(
+    environment: dict[str, str], proxies: str, forwarded_proto: str, seen: str
+) -> None:
+    settings = environment | {"TRUSTED_PROXIES": proxies}
+
+    _, scheme = origin(settings, X_Forwarded_Proto=forwarded_proto)
 
     assert scheme == seen
 

@@ -9,7 +9,6 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wsgi import get_host
 
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ def init_app(app: Flask) -> None:
     )
     proxies = app.config["TRUSTED_PROXIES"]
     if proxies:
-        # Each proxy appends the address it was asked from; only the last ones are theirs.
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=0, x_prefix=0
-        )
+        app.wsgi_app = _Proxies(app.wsgi_app, proxies)  # type: ignore[method-assign]
     # Werkzeug would lead // to / with an absolute address, made from whatever Host was sent.
     app.url_map.merge_slashes = False
 
@@ -49,6 +45,32 @@ def plain(address: str) -> str:
         return UNKNOWN
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return str(mapped or parsed)
+
+
+class _Proxies:
+    """Takes address and scheme as the first of so many proxies has seen them.
+
+    Each appends the address it was asked from; only the last ones are theirs. Not by Werkzeug's
+    ProxyFix: it reads quotes, so one that a stranger opens would hide all that is appended, and the
+    proxy's own address would be theirs.
+    """
+
+    def __init__(self, app: WSGIApplication, count: int) -> None:
+        self._app = app
+        self._count = count
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "HTTP_X_FORWARDED_FOR" in environ:
+            environ["REMOTE_ADDR"] = self._told(environ["HTTP_X_FORWARDED_FOR"])
+        scheme = self._told(environ.get("HTTP_X_FORWARDED_PROTO", "")).lower()
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
+        return self._app(environ, start_response)
+
+    def _told(self, header: str) -> str:
+        """Nothing, which is nobody's address, where fewer have appended."""
+        parts = header.split(",")
+        return parts[-self._count].strip() if len(parts) >= self._count else ""
 
 
 class _PlainAddresses:

@@ -55,6 +55,7 @@ def test_the_address_that_the_proxy_has_seen_counts(proxied: Web) -> None:
         answers = Counter(threads.map(ask, range(30)))
 
     assert answers == {401: 20, 429: 10}
+    assert guess(proxied, '"203.0.113.30, 198.51.100.1', 98) == 429
     assert guess(proxied, "198.51.100.2", 99) == 401
 
 
