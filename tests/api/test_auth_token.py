@@ -325,6 +325,7 @@ def test_a_right_password_that_is_too_short_alone_costs_as_many(
         answers = [ask(client, BOB, short) for _ in range(40)]
     assert Counter(each.status_code for each in answers) == {400: 30, 429: 10}
     assert hashes.count("checked") == 30
+    assert [row.result for row in awaited()] == ["refused"] * 10
 
 
 @pytest.mark.usefixtures("cast")

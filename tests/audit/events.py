@@ -23,7 +23,7 @@ from webapp.extensions import db, transaction
 from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.queue import SYNC_QUEUE, redis_connection, web_connection
-from webapp.services import invitations, notices, people, tokens
+from webapp.services import invitations, notices, passwords, people, tokens
 from webapp.services.audit import Event
 from webapp.sync import recovery
 from webapp.sync.start import start_sync
@@ -96,6 +96,7 @@ class Case:
 API = "/api/v1/cliniko"
 BOB = "bob@example.com"
 VERA = "vera@example.com"
+SHORT = "harbour fig 9"
 
 
 def _wrong(stage: Stage, email: str) -> object:
@@ -159,6 +160,12 @@ def _forged(stage: Stage) -> object:
 def _token(stage: Stage) -> object:
     fields = {"email": BOB, "password": PASSWORD}
     return stage.app.test_client().post("/api/v1/auth/token", json=fields)
+
+
+def _short(stage: Stage) -> None:
+    """A password that was chosen beside a second factor, which was reset since."""
+    with transaction():
+        stage.cast.bob.password_hash = passwords.hashed_anew(SHORT)
 
 
 def _revoke(stage: Stage) -> object:
@@ -252,6 +259,14 @@ CASES = [
         result="refused",
         subject="person",
         prepare=lambda stage: stage.app.config.update(SECOND_FACTOR="required"),
+        details={"person": BOB},
+    ),
+    Case(
+        Event.CODE_AWAITED,
+        lambda stage: stage.at("").post("/sign-in", email=BOB, password=SHORT),
+        result="refused",
+        subject="person",
+        prepare=_short,
         details={"person": BOB},
     ),
     Case(

@@ -65,6 +65,9 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
         except ValidationError:
             if passwords.is_too_short_alone(password):  # so it was the right one
                 limiter.limiter.hit(_here(again), *_account_and_network(email))
+                user = None if again else people.by_email(email)
+                if user is not None:
+                    note_awaited(user, Result.REFUSED)
             raise
         if user is None and people.by_email(email) is None:
             _note_unknown()
