@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Blueprint, Flask, Response, current_app, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError
 from itsdangerous import Signer
 from werkzeug.exceptions import BadRequest, SecurityError
 from werkzeug.wsgi import get_host
@@ -17,7 +18,16 @@ from webapp.errors import SentByOthers, ValidationError
 from webapp.htmx import htmx_url
 from webapp.services import origins
 
-csrf = CSRFProtect()
+
+class _Forms(CSRFProtect):  # type: ignore[misc]
+    def protect(self, apply_exemptions: bool = False) -> None:
+        try:
+            super().protect(apply_exemptions)
+        except ValueError as error:  # over https: a Referer as https://[, which is no address
+            raise CSRFError("The referrer cannot be read.") from error
+
+
+csrf = _Forms()
 
 REPORTS = "/csp-report"  # where browsers tell of what the policy refused
 _POLICY = "; ".join(

@@ -157,6 +157,15 @@ def _forged(stage: Stage) -> object:
     return stage.at("bob").client.post(f"{stage.surf}/syncs", data={"csrf_token": "forged"})
 
 
+def _unreadable_referrer(stage: Stage) -> object:
+    bob = stage.at("bob")
+    form = {"csrf_token": bob.csrf_token()}
+    headers = {"Referer": "https://["}
+    return bob.client.post(
+        f"{stage.surf}/syncs", data=form, headers=headers, base_url="https://localhost"
+    )
+
+
 def _token(stage: Stage) -> object:
     fields = {"email": BOB, "password": PASSWORD}
     return stage.app.test_client().post("/api/v1/auth/token", json=fields)
@@ -350,6 +359,14 @@ CASES = [
     Case(
         Event.FORGERY_REFUSED,
         _forged,
+        actor="bob",
+        result="refused",
+        subject="clinic",
+        details={"asked": "pages.start"},
+    ),
+    Case(
+        Event.FORGERY_REFUSED,
+        _unreadable_referrer,
         actor="bob",
         result="refused",
         subject="clinic",

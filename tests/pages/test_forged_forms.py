@@ -220,7 +220,14 @@ def test_no_other_method_reaches_what_a_form_does(
 
 @pytest.mark.parametrize(
     "referrer",
-    [None, "https://evil.example/", "http://localhost/", "https://localhost.evil.example/"],
+    [
+        None,
+        "https://evil.example/",
+        "http://localhost/",
+        "https://localhost.evil.example/",
+        "https://[",
+        "https://localhost:99999/",
+    ],
 )
 def test_over_https_a_form_says_that_it_comes_from_here(
     alice: Visitor, known: Tokens, referrer: str | None
