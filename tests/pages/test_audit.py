@@ -21,7 +21,7 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Patient
 from webapp.models.audit_event import SERVICE_CHAIN
-from webapp.services import audit, audit_trail
+from webapp.services import audit, audit_trail, organizations
 from webapp.services.audit import Event, Result
 
 
@@ -71,6 +71,14 @@ def test_no_chain_begins_for_a_clinic_that_does_not_exist(alice: Visitor, cast: 
         assert alice.post("/audit/export", clinic=str(asked)).status_code == 200
         assert chain_of_last() == told
     assert {chain for chain, _, _ in audit.ends()} <= {SERVICE_CHAIN, cast.surf.id, deleted}
+
+
+def test_clinics_of_the_same_name_are_told_apart_by_their_ids(alice: Visitor, cast: Cast) -> None:
+    organizations.rename(cast.northside, "Surf Rehab", actor=cast.charlie)
+    page = alice.get("/audit")
+    for clinic in (cast.surf, cast.northside):
+        assert f">Surf Rehab #{clinic.id}</option>" in page.text
+    assert f"Surf Rehab #{cast.northside.id}" in text_of(page).partition("Result By way of")[2]
 
 
 def rows_of(answer: TestResponse) -> list[list[str]]:

@@ -28,6 +28,17 @@ def test_an_admin_sees_every_clinic(alice: Visitor) -> None:
     assert "Add clinic" in words
 
 
+def test_two_of_the_same_name_are_told_apart_by_their_ids(alice: Visitor, cast: Cast) -> None:
+    page = alice.get("/clinics")
+    assert "#" not in text_of(page)
+
+    organizations.rename(cast.northside, "Surf Rehab")
+    page = alice.get("/clinics")
+    for clinic in (cast.surf, cast.northside):
+        assert f"Surf Rehab #{clinic.id} {clinic.shard}" in text_of(page)
+        assert Parsed(page.text).having(aria_label=f"Sync Surf Rehab #{clinic.id}")
+
+
 def test_a_manager_sees_their_own_only(bob: Visitor) -> None:
     words = text_of(bob.get("/clinics"))
     assert "Surf Rehab" in words

@@ -16,7 +16,7 @@ from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import AuditEvent, Invitation, Role, User
-from webapp.services import invitations, people, roles, sessions, tokens
+from webapp.services import invitations, organizations, people, roles, sessions, tokens
 
 PATH = "/people"
 
@@ -368,6 +368,18 @@ def test_a_role_is_changed_on_a_page_of_its_own_so_the_list_names_each_clinic_on
     assert "Northside Physio" not in bob.get(path).text
     assert bob.get(f"{PATH}/{cast.charlie.id}/role").status_code == 404
     assert bob.get(f"{PATH}/{cast.bob.id}/role").status_code == 400
+
+
+def test_clinics_of_the_same_name_are_told_apart_by_their_ids(
+    alice: Visitor, bob: Visitor, cast: Cast
+) -> None:
+    organizations.rename(cast.northside, "Surf Rehab")
+    people = alice.get(PATH)
+    for page in (people, alice.get(f"{PATH}/{cast.vera.id}/role")):
+        for clinic in (cast.surf, cast.northside):
+            assert f">Surf Rehab #{clinic.id}</option>" in page.text
+    assert f"charlie@example.com Manager Surf Rehab #{cast.northside.id} " in text_of(people)
+    assert "#" not in text_of(bob.get(PATH))
 
 
 @pytest.mark.parametrize("what", ["role", "deactivate", "activate", "sign-out"])

@@ -14,7 +14,7 @@ from webapp.cliniko.client import Account
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Organization, Patient
-from webapp.services import connection, credentials
+from webapp.services import connection, credentials, organizations
 from webapp.sync import forgotten
 
 
@@ -178,6 +178,21 @@ def test_a_clinic_is_deleted_by_typing_its_name(alice: Visitor, path: str) -> No
     assert "Surf Rehab was deleted." in page
     assert alice.get(path).status_code == 404
     assert "Surf Rehab" not in text_of(alice.get("/clinics"))
+
+
+def test_of_two_clinics_of_the_same_name_it_is_said_which_is_disabled_or_deleted(
+    alice: Visitor, cast: Cast, path: str
+) -> None:
+    assert "Another clinic has a name like this one" not in text_of(alice.get(path))
+
+    organizations.rename(cast.northside, "Surf Rehab")
+    words = text_of(alice.get(path))
+    assert f"Disable Surf Rehab #{cast.surf.id}?" in words
+    assert f"Another clinic has a name like this one: this is Surf Rehab #{cast.surf.id}." in words
+    alice.post(f"{path}/delete", confirmation="Surf Rehab")
+    page = text_of(alice.get("/clinics"))
+    assert f"Surf Rehab #{cast.surf.id} was deleted." in page
+    assert "Surf Rehab au2" in page
 
 
 def test_whoever_deletes_a_clinic_is_told_that_its_forgotten_patients_could_come_back(

@@ -17,7 +17,7 @@ from webapp.cliniko.errors import AuthFailed, Forbidden, RateLimited, Unavailabl
 from webapp.errors import AccountMismatch, ClinikoNotConfigured, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
-from webapp.services import connection, credentials, organizations
+from webapp.services import connection, credentials, names, organizations
 
 
 def test_a_key_is_stored_encrypted_with_what_may_be_shown_of_it(cast: Cast) -> None:
@@ -26,6 +26,21 @@ def test_a_key_is_stored_encrypted_with_what_may_be_shown_of_it(cast: Cast) -> N
     assert SURF_KEY not in encrypted
     assert credentials.decrypt(cast.surf.id, encrypted) == SURF_KEY
     assert (cast.surf.shard, cast.surf.api_key_hint) == ("au1", SURF_KEY[-8:-4])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["Surf", "Bay"], ["Surf", "Bay"]),
+        (["Surf", "Bay", "Surf"], ["Surf #1", "Bay", "Surf #3"]),
+        (["Surf", "Surf", "Surf #2"], ["Surf #1", "Surf #2", "Surf #2 #3"]),
+        (["Surf", "Surf #1"], ["Surf", "Surf #1 #2"]),
+    ],
+)
+def test_no_clinic_of_a_list_is_called_as_another(given: list[str], told: list[str]) -> None:
+    numbered = dict(enumerate(given, start=1))
+
+    assert names.told_apart(numbered) == dict(enumerate(told, start=1))
 
 
 @pytest.mark.parametrize("name", ["می\u200cرود", "ක්\u200dර", "Family \U0001f469\u200d\U0001f466"])

@@ -61,8 +61,7 @@ def _clinic(org_id: str) -> Organization:
 def _everywhere(source: parameters.Source) -> tuple[Callable[..., str], TrailFilter]:
     """What draws the page of all clinics, and which events are asked for."""
     require_everywhere(current_actor(), Action.VIEW_AUDIT)
-    clinics = organizations.visible_to(current_actor())
-    names = {NO_CLINIC: "No clinic"} | {each.id: each.name for each in clinics}
+    names = {NO_CLINIC: "No clinic"} | organizations.names_for(current_actor())
     asked = _asked_for(source, _number(source, "clinic"))
     chosen = {} if asked.chain is None else {"clinic": asked.chain}
     fields = _fields(asked) | chosen

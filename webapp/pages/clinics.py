@@ -16,7 +16,7 @@ from webapp.pages.lead import lead_to
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
-from webapp.services import organizations
+from webapp.services import names, organizations
 from webapp.services.organizations import ClinicFigures
 from webapp.sync import failures, forgotten, history
 
@@ -39,6 +39,7 @@ def clinics() -> str:
     return render_template(
         "clinics/index.html",
         figures=figures,
+        names=names.told_apart({row.organization.id: row.organization.name for row in figures}),
         left_out=left_out,
         attention=attention,
         places=places,

@@ -173,7 +173,7 @@ def _role_page(person: User, errors: dict[str, str] | None = None) -> str:
         person=person,
         errors=errors or {},
         roles=GRANTS[Role(actor.role)],
-        clinics=organizations.visible_to(actor),
+        clinics=organizations.names_for(actor),
     )
 
 
@@ -188,7 +188,7 @@ def _page(
         link=link,
         errors=errors or {},
         roles=GRANTS[Role(actor.role)],
-        clinics=organizations.visible_to(actor),
+        clinics=organizations.names_for(actor),
         own_id=actor.id,
         least_alone=passwords.MIN_LENGTH,
     )

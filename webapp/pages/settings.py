@@ -61,7 +61,7 @@ def enable_clinic(org_id: str) -> ResponseReturnValue:
 @fresh
 def delete_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
-    typed, name = request.form.get("confirmation", ""), organization.name
+    typed, name = request.form.get("confirmation", ""), _called(organization)
     try:
         suspension.delete(organization, typed, actor=current_actor())
     except ValidationError as error:
@@ -83,10 +83,16 @@ def _save(org_id: str, field: str, save: Callable[..., None], done: str) -> Resp
     return lead_to("pages.clinic_settings", done, org_id=organization.id)
 
 
+def _called(organization: Organization) -> str:
+    """Its name, told from those of other clinics: two may have the same."""
+    return organizations.names_for(current_actor()).get(organization.id, organization.name)
+
+
 def _page(organization: Organization, errors: dict[str, str] | None = None) -> str:
     return render_clinic(
         "clinics/settings.html",
         organization,
         errors=errors or {},
+        called=_called(organization),
         forgotten=forgotten.count(organization),
     )

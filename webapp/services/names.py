@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 
 from webapp.errors import ValidationError
 
@@ -40,6 +42,16 @@ def checked(name: str, *, of: str, most: int, in_mails: bool = False) -> str:
             parameter="name",
         )
     return name
+
+
+def told_apart(given: Mapping[int, str]) -> dict[int, str]:
+    """What each is called in a list, by id: its name, and `#id` behind one that stands there more
+    than once, or that looks like another one with its id."""
+    numbered = {number: f"{name} #{number}" for number, name in given.items()}
+    taken = Counter([*given.values(), *numbered.values()])
+    return {
+        number: name if taken[name] == 1 else numbered[number] for number, name in given.items()
+    }
 
 
 def quoted(name: str) -> str:
