@@ -35,6 +35,15 @@ def next_try(
     return max(due, moment + rest(tries, asked))
 
 
+def has_failed_for_long(first: datetime, failures_in_a_row: int, moment: datetime) -> bool:
+    """Whether a receiver has failed since a message was first tried, for as long as one is tried.
+
+    Many messages share the tries of a dead one, and the last of each would come after days. That
+    it failed often tells it from one whose sender was away.
+    """
+    return moment - first >= _AFTER_FIRST[-1] and failures_in_a_row >= MOST_TRIES
+
+
 def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:
     """For how long a receiver is left alone after a failure: from five seconds, twice as long each
     time, up to five minutes. The messages of one that is dead must not take the places of others,

@@ -178,6 +178,40 @@ def test_after_a_day_of_failures_the_endpoint_is_paused_and_the_clinic_can_see_w
     assert delivery.state == DeliveryState.FAILED  # as the mail and the page say
 
 
+def test_a_dead_receiver_of_many_messages_is_stopped_after_a_day_too(
+    tell: Tell, endpoint: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share its tries: the tenth of a message would come two days later."""
+    messages = [tell() for _ in range(60)]
+    monkeypatch.setattr(line, "post", lambda *_: Outcome(status=503))
+    begun = now()
+    with time_machine.travel(begun, tick=False) as clock:
+        while endpoint.paused_at is None:
+            clock.move_to(max(next_due() or now(), now()))
+            assert send_due() == 1
+            db.session.refresh(endpoint)
+    assert endpoint.paused_because == PauseReason.EXHAUSTED
+    assert timedelta(hours=24) <= endpoint.paused_at - begun < timedelta(hours=25)
+    states = Counter(db.session.get_one(WebhookDelivery, each.id).state for each in messages)
+    assert states == {DeliveryState.FAILED: 1, DeliveryState.WAITING: 59}
+
+
+def test_a_receiver_is_not_stopped_because_the_sender_was_away_for_a_day(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    delivery = tell()
+    there.always(503)
+    with time_machine.travel(now(), tick=False) as clock:
+        assert send_due() == 1
+        clock.shift(timedelta(days=2))
+        assert send_due() == 1
+        clock.shift(timedelta(minutes=1))
+        there.always(204)
+        assert send_due() == 1
+    assert statuses(delivery) == [503, 503, 204]
+    assert endpoint.paused_at is None
+
+
 @on_both
 def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
     there: Receiver, tell: Tell, endpoint: WebhookEndpoint
