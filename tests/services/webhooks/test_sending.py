@@ -234,6 +234,36 @@ def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
 
 
 @on_both
+@pytest.mark.parametrize("status", [410, 500])
+def test_what_fails_for_the_last_time_while_somebody_pauses_waits_until_they_resume(
+    there: Receiver,
+    tell: Tell,
+    endpoint: WebhookEndpoint,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delivery, endpoint_id = tell(), endpoint.id
+
+    def slowly(*_: object) -> Outcome:
+        endpoints.pause(db.session.get_one(WebhookEndpoint, endpoint_id), actor=None)
+        return Outcome(status=status)
+
+    with transaction():
+        delivery.tries, delivery.first_tried_at = 9, now() - timedelta(days=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(line, "post", slowly)
+        assert send_due() == 1
+    assert statuses(delivery) == [status]
+    assert delivery.state == DeliveryState.WAITING
+    db.session.refresh(endpoint)
+    assert endpoint.paused_because == PauseReason.PERSON
+
+    endpoints.resume(endpoint, actor=None)
+    assert send_due() == 1
+    assert statuses(delivery) == [status, 204]
+
+
+@on_both
 @pytest.mark.parametrize("status", [204, 410, 500])
 def test_what_the_old_address_answers_after_a_change_is_not_taken_for_the_new_one(
     there: Receiver,

@@ -197,6 +197,8 @@ def _after_failure(endpoint: WebhookEndpoint, delivery: WebhookDelivery, outcome
     endpoint.rests_until = moment + retries.rest(endpoint.failures_in_a_row, outcome.asked)
     first = delivery.first_tried_at or moment
     again = retries.next_try(first, delivery.tries, moment, outcome.asked)
+    if endpoint.paused_at is not None and delivery.event != WebhookEvent.TEST:
+        return  # paused meanwhile: it waits, and whoever resumes gives it all of its tries anew
     if outcome.status == line.GONE:
         delivery.state = DeliveryState.FAILED
         _stop(endpoint, PauseReason.GONE)
