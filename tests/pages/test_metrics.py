@@ -40,6 +40,10 @@ def samples(answer: TestResponse) -> dict[tuple[str, ...], float]:
     }
 
 
+def by_state(answer: TestResponse, figure: str) -> dict[str, float]:
+    return {name[1]: value for name, value in samples(answer).items() if name[0] == figure}
+
+
 def test_the_readme_names_each_figure(client: FlaskClient) -> None:
     named = set(re.findall(r"`(patient_sync_\w+)`", (ROOT / "README.md").read_text()))
     assert named == set(re.findall(r"^# TYPE (\w+)", ask(client).text, re.M))
@@ -95,13 +99,16 @@ def test_it_counts_messages_to_webhooks(client: FlaskClient, cast: Cast) -> None
     for _ in range(3):
         endpoints.send_test(endpoint, actor=None)
     answer = ask(client)
-    found = samples(answer)
-    assert [found["webhook_messages", state] for state in ("waiting", "delivered", "failed")] == [
-        3,
-        0,
-        0,
-    ]
+    assert by_state(answer, "webhook_messages") == {
+        "waiting": 3,
+        "held": 0,
+        "delivered": 0,
+        "failed": 0,
+    }
     assert "hooks.example.com" not in answer.text
+    endpoints.pause(endpoint, actor=None)
+    found = by_state(ask(client), "webhook_messages")
+    assert (found["waiting"], found["held"]) == (0, 3)
 
 
 def test_nobody_is_named_in_it(client: FlaskClient, cast: Cast) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, literal, not_, or_, select, union_all
 from sqlalchemy.orm import contains_eager
 
 from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import (
+    IS_OPEN,
     DeliveryState,
     Organization,
     User,
@@ -20,6 +21,8 @@ from webapp.models import (
 )
 from webapp.services import audit, locks
 from webapp.services.audit import Event
+
+HELD = "held"  # in the figures: waits, and may not be sent now
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,25 @@ def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:
 
 
 def count_by_state() -> dict[str, int]:
-    """How many messages of all clinics stand how."""
-    counted = select(WebhookDelivery.state, func.count()).group_by(WebhookDelivery.state)
-    counts = dict.fromkeys(map(str, DeliveryState), 0)
+    """How many messages of all clinics stand how. Of those that wait, the ones that nobody may send
+    now are `held`: their webhook is paused, or their clinic disabled."""
+    is_held = or_(WebhookEndpoint.paused_at.is_not(None), not_(IS_OPEN))
+    counted = union_all(  # at one moment
+        _count_waiting(str(DeliveryState.WAITING), not_(is_held)),
+        _count_waiting(HELD, is_held),
+        select(WebhookDelivery.state, func.count())
+        .where(WebhookDelivery.state.in_((DeliveryState.DELIVERED, DeliveryState.FAILED)))
+        .group_by(WebhookDelivery.state),
+    )
+    counts = dict.fromkeys((*map(str, DeliveryState), HELD), 0)
     counts.update((state, count) for state, count in db.session.execute(counted))
     return counts
+
+
+def _count_waiting(name: str, condition: ColumnElement[bool]) -> Select[str, int]:
+    return (
+        select(literal(name), func.count(WebhookDelivery.id))
+        .join(WebhookDelivery.endpoint)
+        .join(Organization, Organization.id == WebhookEndpoint.organization_id)
+        .where(WebhookDelivery.state == DeliveryState.WAITING, condition)
+    )
