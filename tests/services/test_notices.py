@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.api.rows import make_log
 from tests.cast import Cast
@@ -246,7 +246,24 @@ def test_a_mail_server_in_trouble_is_asked_again_with_the_same_mail(
     (letter,) = box.mails
     notice = db.session.scalars(select(Notice)).one()
     assert notice.state == NoticeState.SENT
-    assert letter["Message-ID"] == f"<notice-{notice.id}@clinic.example>"
+    written = notice.created_at.strftime("%Y%m%dT%H%M%S%fZ")  # and not when it was tried
+    assert letter["Message-ID"] == f"<notice-{notice.id}-{written}@clinic.example>"
+
+
+@on_both
+def test_a_mail_from_after_a_restore_is_no_copy_of_the_one_that_had_its_number(
+    cast: Cast, box: Mailbox
+) -> None:
+    notices.want(cast.alice, False)
+    fails(cast.surf)
+    assert send_due() == [True]
+    with transaction() as session:
+        moment = now()
+        another = {"created_at": moment, "next_attempt_at": moment, "state": NoticeState.WAITING}
+        session.execute(update(Notice).values(another))
+    assert send_due() == [True]
+    first, second = (letter["Message-ID"] for letter in box.mails)
+    assert first != second
 
 
 def test_after_a_day_a_mail_is_given_up(app: Flask, cast: Cast) -> None:

@@ -46,7 +46,7 @@ def send(taken: Taken) -> bool:
     notice = db.session.get(Notice, taken.notice_id)
     if notice is None:
         return False
-    what = (notice.recipient, notice.subject, notice.text)
+    what = (notice.recipient, notice.subject, notice.text, _message_id(notice))
     wanted = _is_wanted(notice)
     db.session.rollback()  # no transaction is open while the mail server thinks
     sent = wanted and _sent(taken, *what)
@@ -63,9 +63,15 @@ def _is_wanted(notice: Notice) -> bool:
     return clinic is None or notice.recipient in recipients(clinic)
 
 
-def _sent(taken: Taken, recipient: str, subject: str, text: str) -> bool:
+def _message_id(notice: Notice) -> str:
+    """The same at each try. The moment tells it from the mail that had its number before a restore,
+    or has it in another installation: a mail system drops what it takes for a copy."""
+    return f"notice-{notice.id}-{notice.created_at:%Y%m%dT%H%M%S%fZ}"
+
+
+def _sent(taken: Taken, recipient: str, subject: str, text: str, message_id: str) -> bool:
     try:
-        mail.send(recipient, subject, text, message_id=f"notice-{taken.notice_id}")
+        mail.send(recipient, subject, text, message_id=message_id)
     except Exception as error:  # whatever it is, this try has failed, and it is one of ten
         log.warning("notice_not_sent", notice_id=taken.notice_id, error=type(error).__name__)
         return False
