@@ -14,7 +14,8 @@ from config import ROOT
 from tests.api.rows import MORNING, make_log, record, store
 from tests.cast import Cast
 from webapp.clock import now
-from webapp.models import SUBSCRIBABLE, SyncStatus
+from webapp.extensions import transaction
+from webapp.models import SUBSCRIBABLE, Notice, NoticeKind, NoticeState, SyncStatus
 from webapp.services.webhooks import endpoints
 from webapp.sync import suspension
 from webapp.sync.lease import LEASE
@@ -109,6 +110,25 @@ def test_it_counts_messages_to_webhooks(client: FlaskClient, cast: Cast) -> None
     endpoints.pause(endpoint, actor=None)
     found = by_state(ask(client), "webhook_messages")
     assert (found["waiting"], found["held"]) == (0, 3)
+
+
+def test_it_counts_mails(client: FlaskClient, cast: Cast) -> None:
+    with transaction() as session:
+        for state in (NoticeState.FAILED, NoticeState.FAILED, NoticeState.UNWANTED):
+            session.add(
+                Notice(
+                    organization_id=cast.surf.id,
+                    kind=NoticeKind.FAILING,
+                    recipient="bob@example.com",
+                    subject="Syncs are failing",
+                    text="Why",
+                    state=state,
+                )
+            )
+    answer = ask(client)
+    found = by_state(answer, "mails")
+    assert found == {"waiting": 0, "sent": 0, "failed": 2, "unwanted": 1}
+    assert "bob@example.com" not in answer.text
 
 
 def test_nobody_is_named_in_it(client: FlaskClient, cast: Cast) -> None:

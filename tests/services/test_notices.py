@@ -326,7 +326,7 @@ def test_what_waits_is_not_told_to_who_may_hear_of_the_clinic_no_more(
     send_due()
     db.session.rollback()
     states = [db.session.get_one(Notice, each).state for each in waiting]
-    assert states == [NoticeState.SENT, NoticeState.FAILED]  # to Alice, to Bob
+    assert states == [NoticeState.SENT, NoticeState.UNWANTED]  # to Alice, to Bob
     assert "Syncs of “Surf Rehab” are failing" not in [
         letter["Subject"] for letter in box.mails if letter["To"] == "bob@example.com"
     ]
@@ -512,3 +512,52 @@ def test_a_clinic_that_is_overdue_for_months_is_told_of_once(cast: Cast) -> None
         make_log(cast.surf, started_at=now())  # in step again: nothing rests on the mail any more
         clock.shift(timedelta(days=1))
         assert retention.clean_up()["notices"] == 2  # Bob's and Alice's
+
+
+@on_both
+def test_that_a_clinic_is_overdue_is_told_anew_once_a_day_until_a_mail_is_sent(
+    app: Flask, cast: Cast, box: Mailbox
+) -> None:
+    notices.want(cast.alice, False)
+    schedules.save(
+        cast.surf, changes_every=15, full_at=None, time_zone="Australia/Sydney", actor=cast.bob
+    )
+    app.config["SMTP_URL"] = "smtp://127.0.0.1:1"
+    with time_machine.travel(now(), tick=False) as clock:
+        clock.shift(timedelta(hours=1))
+
+        def pass_days(days: int) -> None:
+            for _ in range(days * 24 * 2):
+                notices.look_for_overdue()
+                send_due()
+                clock.shift(timedelta(minutes=30))
+
+        pass_days(3)
+        assert kinds("bob@example.com") == [NoticeKind.OVERDUE] * 3
+        app.config["SMTP_URL"] = box.url
+        pass_days(2)
+        assert len(box.mails) == 1
+        clock.shift(timedelta(days=31))
+        retention.clean_up()
+        notices.look_for_overdue()
+    (kept,) = db.session.scalars(select(Notice.state))
+    assert kept == NoticeState.SENT
+
+
+def test_an_overdue_clinic_whose_mail_nobody_wanted_is_not_told_of_again_and_again(
+    cast: Cast, box: Mailbox
+) -> None:
+    notices.want(cast.alice, False)
+    falls_behind(cast.surf)
+    notices.want(cast.bob, False)
+    with time_machine.travel(now() + timedelta(days=1)):
+        for _ in range(3):
+            send_due()
+            notices.look_for_overdue()
+        assert kinds("bob@example.com") == [NoticeKind.OVERDUE]
+        notices.want(cast.bob, True)
+        for _ in range(3):
+            notices.look_for_overdue()
+            send_due()
+    assert kinds("bob@example.com") == [NoticeKind.OVERDUE] * 2
+    assert len(box.mails) == 1

@@ -28,7 +28,8 @@ class NoticeState(StrEnum):
 
     WAITING = "waiting"
     SENT = "sent"
-    FAILED = "failed"  # given up
+    FAILED = "failed"  # given up after a day of tries
+    UNWANTED = "unwanted"  # the recipient was not to be told any more
 
 
 class Notice(Base):

@@ -4,7 +4,8 @@ matter which web process is asked; clinics are told by id, and nothing of patien
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from flask import Response, current_app, request
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from webapp import queue
 from webapp.errors import NotFound
 from webapp.pages.blueprints import open_to_all
+from webapp.services import notices
 from webapp.services.webhooks import deliveries
 from webapp.sync import figures
 
@@ -35,20 +37,23 @@ class _State(Collector):
         )
         yield _gauge("queue_length", "Syncs that wait for a worker.", queue.length())
         yield _gauge("workers", "Workers that are connected.", queue.workers_connected())
-        messages = GaugeMetricFamily(
-            "patient_sync_webhook_messages", "Messages to webhooks, by state.", labels=["state"]
+        yield _labelled(
+            "webhook_messages",
+            "Messages to webhooks, by state.",
+            "state",
+            deliveries.count_by_state(),
         )
-        for delivery_state, count in deliveries.count_by_state().items():
-            messages.add_metric([delivery_state], count)
-        yield messages
-        yield _by_clinic(
+        yield _labelled("mails", "Mails, by state.", "state", notices.count_by_state())
+        yield _labelled(
             "last_success_timestamp_seconds",
             "When the last completed sync of a clinic ended.",
+            "organization_id",
             {clinic: moment.timestamp() for clinic, moment in state.last_success.items()},
         )
-        yield _by_clinic(
+        yield _labelled(
             "last_success_duration_seconds",
             "How long the last completed sync of a clinic took.",
+            "organization_id",
             state.last_seconds,
         )
 
@@ -75,8 +80,9 @@ def _gauge(name: str, help_text: str, value: float | None) -> Metric:
     return gauge
 
 
-def _by_clinic(name: str, help_text: str, values: dict[int, float]) -> Metric:
-    gauge = GaugeMetricFamily(f"patient_sync_{name}", help_text, labels=["organization_id"])
-    for clinic, value in values.items():
-        gauge.add_metric([str(clinic)], value)
+def _labelled(name: str, help_text: str, label: str, values: Mapping[Any, float]) -> Metric:
+    """A figure of each clinic or state."""
+    gauge = GaugeMetricFamily(f"patient_sync_{name}", help_text, labels=[label])
+    for which, value in values.items():
+        gauge.add_metric([str(which)], value)
     return gauge

@@ -103,7 +103,9 @@ def _after(notice: Notice, taken: Taken, *, sent: bool, wanted: bool) -> None:
     if notice.state != NoticeState.WAITING or notice.tries != taken.number:
         return
     again = retries.next_try(notice.created_at, notice.tries, now(), None)
-    if again is None or not wanted:
+    if not wanted:
+        notice.state = NoticeState.UNWANTED
+    elif again is None:
         notice.state = NoticeState.FAILED
     else:
         notice.next_attempt_at = again

@@ -19,6 +19,7 @@ from webapp.models import (
     IS_OPEN,
     Notice,
     NoticeKind,
+    NoticeState,
     OperationType,
     Organization,
     Role,
@@ -31,6 +32,7 @@ from webapp.services import locks, mail, names, people, schedules
 from webapp.services.audit_events import Event
 
 _ENDED_BY_SOMEBODY = (ErrorCode.SYNC_CANCELLED, ErrorCode.ORGANIZATION_NOT_FOUND)
+_TOLD = Notice.state.in_((NoticeState.WAITING, NoticeState.SENT))  # what failed has told nobody
 _BYE = "\n\nWhether you get these mails is up to you: see “Your account” in Patient Sync."
 
 
@@ -66,7 +68,8 @@ def sync_ended(sync_log: SyncLog) -> None:
 
 
 def look_for_overdue() -> None:
-    """Tell once of each clinic that has not been in step for longer than its schedule allows."""
+    """Tell once of each clinic that has not been in step for longer than its schedule allows; anew
+    where no mail of that was sent within the day for which each is tried."""
     scheduled = select(Organization).join(Schedule, Schedule.organization_id == Organization.id)
     for clinic in list(db.session.scalars(scheduled.where(IS_OPEN))):
         if schedules.overdue(clinic, now()) and not _told_of_overdue(clinic):
@@ -124,6 +127,14 @@ def want(user: User, wanted: bool) -> None:
             people.record(Event.MAILS_CHOSEN, user, actor=user, wanted=wanted)
 
 
+def count_by_state() -> dict[str, int]:
+    """How many mails stand how, about all clinics and accounts."""
+    counted = select(Notice.state, func.count()).group_by(Notice.state)
+    counts = dict.fromkeys(map(str, NoticeState), 0)
+    counts.update((state, count) for state, count in db.session.execute(counted))
+    return counts
+
+
 def is_over(before: datetime) -> ColumnElement[bool]:
     """The condition for a mail that was written before a moment and is needed no longer. What told
     that a clinic is overdue is, until it is in step again: without it everybody would be told anew.
@@ -137,7 +148,7 @@ def is_over(before: datetime) -> ColumnElement[bool]:
         BRINGS_IN_STEP,
         SyncLog.completed_at >= Notice.created_at,
     )
-    stands = (Notice.kind == NoticeKind.OVERDUE) & planned & ~in_step_since
+    stands = (Notice.kind == NoticeKind.OVERDUE) & _TOLD & planned & ~in_step_since
     return (Notice.created_at < before) & ~stands
 
 
@@ -155,7 +166,7 @@ def _tell_of_overdue(clinic: Organization) -> None:
 
 def _told_of_overdue(clinic: Organization) -> bool:
     told = select(Notice.id).where(
-        Notice.organization_id == clinic.id, Notice.kind == NoticeKind.OVERDUE
+        Notice.organization_id == clinic.id, Notice.kind == NoticeKind.OVERDUE, _TOLD
     )
     schedule, last_synced = schedules.of(clinic), schedules.last_in_step(clinic)
     if schedule is not None:
