@@ -12,8 +12,7 @@ from tests.cast import SURF_KEY, Cast
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, SyncStatus
-from webapp.services import organizations, schedules
-from webapp.services.time_zones import named_by_cliniko
+from webapp.services import organizations, schedules, time_zones
 from webapp.sync import suspension
 
 HOUR = timedelta(hours=1)
@@ -157,13 +156,34 @@ def test_a_zone_that_this_machine_does_not_know_is_no_zone(cast: Cast) -> None:
         ("Newfoundland", "America/St_Johns"),
         ("UTC", "UTC"),
         ("", None),
-        ("Mid-Atlantic", None),
+        ("Buenos Aires", "America/Argentina/Buenos_Aires"),
+        ("Istanbul", "Europe/Istanbul"),
+        ("Guadalajara", "America/Mexico_City"),
+        ("Quito", "America/Lima"),
+        ("Georgetown", "America/Guyana"),
+        ("Greenland", "America/Nuuk"),
+        ("Mid-Atlantic", "Atlantic/South_Georgia"),
+        ("Cape Verde Is.", "Atlantic/Cape_Verde"),
+        ("West Central Africa", "Africa/Algiers"),
+        ("Ekaterinburg", "Asia/Yekaterinburg"),
+        ("Sri Jayawardenepura", "Asia/Colombo"),
+        ("Astana", "Asia/Almaty"),
+        ("Nuku'alofa", "Pacific/Tongatapu"),
+        ("Tokelau Is.", "Pacific/Fakaofo"),
+        ("Chatham Is.", "Pacific/Chatham"),
+        ("Midway Island", "Pacific/Midway"),
+        ("International Date Line West", None),
         ("Louisville", None),
         ("../Sydney", None),
     ],
 )
 def test_cliniko_names_zones_as_rails_does(told: str, zone: str | None) -> None:
-    assert named_by_cliniko(told) == zone
+    assert time_zones.named_by_cliniko(told) == zone
+
+
+@pytest.mark.parametrize("zone", sorted(set(time_zones.NAMED_OTHERWISE.values())))
+def test_every_zone_that_a_name_is_taken_for_can_be_chosen(zone: str) -> None:
+    assert zone in time_zones.choices()
 
 
 def test_who_changed_a_schedule_and_how_is_in_the_audit_trail(cast: Cast) -> None:
