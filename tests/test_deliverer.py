@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, update
+from sqlalchemy import create_engine, func, select, update
 
 from config import Settings
 from tests.cast import Cast
@@ -186,6 +186,19 @@ def test_a_sign_of_life_is_given_while_a_worker_lives(
     assert not alive.tell()
     app.config["DEADMAN_URL"] = None
     assert not alive.tell()
+
+
+@pytest.mark.parametrize("database", ["sqlite:////nowhere/at/all.db", "sqlite://"])
+def test_a_sign_of_life_stays_away_while_the_database_or_its_tables_do(
+    calls: list[str], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "workers_connected", lambda: 1)
+    with monkeypatch.context() as patched:
+        patched.setitem(db.engines, None, create_engine(database))
+        assert not alive.tell()
+    assert calls == []
+    assert alive.tell()
+    assert calls == ["/ping"]
 
 
 @pytest.mark.parametrize("says", [302, 404, 503])

@@ -5,9 +5,13 @@ from __future__ import annotations
 import requests
 import structlog
 from flask import current_app
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
 from webapp.cliniko.deadline import DirectSession
+from webapp.extensions import read_alone
+from webapp.models import Notice
 
 log = structlog.get_logger()
 
@@ -15,20 +19,23 @@ SECONDS = 10.0
 
 
 def tell() -> bool:
-    """Call DEADMAN_URL if there is one and a worker lives; says whether it was heard, which only an
-    answer of 200 to 299 tells.
+    """Call DEADMAN_URL if there is one, a worker lives and the database answers; says whether it
+    was heard, which only an answer of 200 to 299 tells.
 
-    While no worker is connected we keep silent: that is what the alarm is for.
+    Otherwise we keep silent: that is what the alarm is for. Without the database no mail is
+    written either.
     """
     url = current_app.config["DEADMAN_URL"]
     if url is None or not queue.workers_connected():
         return False
     try:
+        with read_alone() as connection:
+            connection.execute(select(Notice.id).limit(1))
         with DirectSession() as session:
             asked = session.get(url, timeout=SECONDS, allow_redirects=False, stream=True)
             with asked as answer:
                 status = answer.status_code
-    except requests.RequestException as error:
+    except (SQLAlchemyError, requests.RequestException) as error:
         log.warning("no_sign_of_life", error=type(error).__name__)
         return False
     if not 200 <= status <= 299:
