@@ -83,6 +83,32 @@ def test_who_saves_a_schedule_ends_being_overdue_only_by_other_runs(
         assert schedules.overdue(cast.surf, now()) != begins_anew
 
 
+@pytest.mark.parametrize(
+    ("changes", "told", "begins_anew"),
+    [(None, "Sydney", True), (60, "Sydney", False), (None, "Louisville", False)],
+)
+def test_a_clinic_of_nights_alone_is_not_overdue_because_its_time_zone_was_learned(
+    cast: Cast, changes: int | None, told: str, begins_anew: bool
+) -> None:
+    """Until then it had no nights, and nothing could be missed."""
+    with time_machine.travel(now(), tick=False) as clock:
+        schedules.save(
+            cast.surf, changes_every=changes, full_at=time(2), time_zone=None, actor=None
+        )
+        saved = now()
+        clock.shift(72 * HOUR)
+        with transaction():
+            schedules.learn_time_zone(cast.surf, told)
+        schedule = schedules.of(cast.surf)
+        assert schedule is not None
+        assert (schedule.saved_at, schedule.next_full_at is None) == (
+            now() if begins_anew else saved,
+            told == "Louisville",
+        )
+        assert schedules.overdue(cast.surf, now()) == (changes is not None)
+        assert schedules.overdue(cast.surf, now() + 31 * HOUR) == (told == "Sydney")
+
+
 def test_a_clinic_that_nobody_promised_anything_is_never_overdue(cast: Cast) -> None:
     later = now() + timedelta(days=400)
     assert not schedules.overdue(cast.surf, later)

@@ -151,10 +151,11 @@ def learn_time_zone(organization: Organization, name: str) -> None:
     """Take the time zone that Cliniko tells where none is known, and plan the nights by it, inside
     the caller's transaction."""
     if organization.time_zone is None:
-        organization.time_zone = time_zones.named_by_cliniko(name)
         schedule = of(organization)
+        before = timetable(organization, schedule) if schedule else None
+        organization.time_zone = time_zones.named_by_cliniko(name)
         if schedule is not None:
-            schedule.next_full_at = timetable(organization, schedule).next_full(now())
+            _plan(organization, schedule, before)
 
 
 def last_run(organization: Organization) -> SyncLog | None:
