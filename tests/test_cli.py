@@ -395,8 +395,8 @@ def test_keys_are_rotated_and_the_command_says_how_many(app: Flask, cast: Cast) 
     app.config["CREDENTIALS_KEYS"] = [newer, CREDENTIALS_KEY]
 
     first, second = run(app, "rotate-keys"), run(app, "rotate-keys")
-    assert first.output == "2 encrypted with the newest key, 0 unreadable.\n"
-    assert second.output == "0 encrypted with the newest key, 0 unreadable.\n"
+    assert first.output == "2 encrypted anew with the newest key, 0 unreadable.\n"
+    assert second.output == "0 encrypted anew with the newest key, 0 unreadable.\n"
 
     app.config["CREDENTIALS_KEYS"] = [CREDENTIALS_KEY]
     assert run(app, "rotate-keys").exit_code == 1

@@ -113,7 +113,7 @@ def rotate_keys() -> None:
     """Encrypt every stored secret with the first of CREDENTIALS_KEYS. Exit code 1: some are
     encrypted with a key that is not there, and were left as they are."""
     done = rotation.rotate()
-    click.echo(f"{done.sealed} encrypted with the newest key, {done.unreadable} unreadable.")
+    click.echo(f"{done.sealed} encrypted anew with the newest key, {done.unreadable} unreadable.")
     if done.unreadable:
         raise SystemExit(1)
 

@@ -1,7 +1,9 @@
 """Files for spreadsheets: RFC 4180, sent while they are made, and harmless when they are opened.
 
 A spreadsheet takes a cell that begins with one of a few signs for a formula, and one that was set
-to another separator finds cells within ours. An apostrophe before such a sign makes it text.
+to another separator finds cells within ours. An apostrophe before such a sign makes it text. So it
+does with digits that a spreadsheet would change: of a long number, such as Cliniko's ids are, it
+keeps fifteen, and takes the zeros in front of a phone number away.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ _AT_ONCE = 64 * 1024  # characters
 # apostrophe there is doubled, so that whoever takes one away has what was stored.
 _SIGNS = "=+\\-@\t\r\0\uff1d\uff0b\uff0d\uff20"
 _ACTS = re.compile(rf"(^|[;,|\t\r\n])([ \"]*)(?='*[{_SIGNS}])")
+_CUT = re.compile(r"^(?='*(?:0\d+|\d{16,})\Z)", re.ASCII)
 
 
 def harmless(text: str) -> str:
     """The text of a cell as it goes into the file."""
-    return _ACTS.sub(r"\1\2'", text)
+    return _CUT.sub("'", _ACTS.sub(r"\1\2'", text))
 
 
 def attachment(
