@@ -188,13 +188,16 @@ def test_a_sign_of_life_is_given_while_a_worker_lives(
     assert not alive.tell()
 
 
-@pytest.mark.parametrize("database", ["sqlite:////nowhere/at/all.db", "sqlite://"])
-def test_a_sign_of_life_stays_away_while_the_database_or_its_tables_do(
+@pytest.mark.parametrize(
+    "database", ["sqlite:////nowhere/at/all.db", "sqlite://", "sqlite:///file:{}?mode=ro&uri=true"]
+)
+def test_a_sign_of_life_stays_away_while_the_database_or_its_tables_do_or_may_only_be_read(
     calls: list[str], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
     with monkeypatch.context() as patched:
-        patched.setitem(db.engines, None, create_engine(database))
+        there = create_engine(database.format(db.engine.url.database))
+        patched.setitem(db.engines, None, there)
         assert not alive.tell()
     assert calls == []
     assert alive.tell()

@@ -189,7 +189,9 @@ def test_of_two_clinics_of_the_same_name_it_is_said_which_is_disabled_or_deleted
     words = text_of(alice.get(path))
     assert f"Disable Surf Rehab #{cast.surf.id}?" in words
     assert f"Another clinic has a name like this one: this is Surf Rehab #{cast.surf.id}." in words
-    alice.post(f"{path}/delete", confirmation="Surf Rehab")
+    refused = alice.post(f"{path}/delete", confirmation="Surf Rehab")
+    assert "This is not the name of the clinic" in text_of(refused)
+    alice.post(f"{path}/delete", confirmation=f"Surf Rehab #{cast.surf.id}")
     page = text_of(alice.get("/clinics"))
     assert f"Surf Rehab #{cast.surf.id} was deleted." in page
     assert "Surf Rehab au2" in page

@@ -30,7 +30,7 @@ WORDS = {
     Event.MAILS_CHOSEN: "chose whether {person} gets mails about syncs",
     Event.ACCOUNT_LOCKED: "locked the account of {person} after too many wrong passwords",
     Event.ADMIN_GRANTED: "made {person} an admin in an emergency",
-    Event.CODE_AWAITED: "gave the right password for {person}, and no code yet",
+    Event.CODE_AWAITED: "gave the right password for {person}, without a code",
     Event.CODE_REFUSED: "gave a wrong code for {person}",
     Event.RECOVERY_CODES_MADE: "made recovery codes for {person}",
     Event.RECOVERY_CODE_USED: "used a recovery code of {person}",

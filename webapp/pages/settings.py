@@ -62,6 +62,8 @@ def enable_clinic(org_id: str) -> ResponseReturnValue:
 def delete_clinic(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.CLOSE_ORGANIZATION)
     typed, name = request.form.get("confirmation", ""), _called(organization)
+    if name != organization.name:  # as another one is: typed with its id, or it is no answer
+        typed = organization.name if typed.strip() == name else ""
     try:
         suspension.delete(organization, typed, actor=current_actor())
     except ValidationError as error:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import requests
 import structlog
 from flask import current_app
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
 from webapp.cliniko.deadline import DirectSession
-from webapp.extensions import read_alone
-from webapp.models import Notice
+from webapp.services import audit
 
 log = structlog.get_logger()
 
@@ -19,8 +17,8 @@ SECONDS = 10.0
 
 
 def tell() -> bool:
-    """Call DEADMAN_URL if there is one, a worker lives and the database answers; says whether it
-    was heard, which only an answer of 200 to 299 tells.
+    """Call DEADMAN_URL if there is one, a worker lives and the database can be written to; says
+    whether it was heard, which only an answer of 200 to 299 tells.
 
     Otherwise we keep silent: that is what the alarm is for. Without the database no mail is
     written either.
@@ -29,8 +27,7 @@ def tell() -> bool:
     if url is None or not queue.workers_connected():
         return False
     try:
-        with read_alone() as connection:
-            connection.execute(select(Notice.id).limit(1))
+        audit.try_to_write()
         with DirectSession() as session:
             asked = session.get(url, timeout=SECONDS, allow_redirects=False, stream=True)
             with asked as answer:

@@ -99,8 +99,15 @@ def note_anyway(event: Event, **said: Any) -> None:
 def write_nothing() -> None:
     """Make a write that changes nothing, so that response time reveals nothing. Ignores database
     errors."""
+    with suppress(SQLAlchemyError):
+        try_to_write()
+
+
+def try_to_write() -> None:
+    """Make a write that changes nothing. Raises SQLAlchemyError if the database is away, or may
+    only be read."""
     same = update(AuditChain).where(AuditChain.chain == SERVICE_CHAIN)
-    with suppress(SQLAlchemyError), db.engine.connect() as connection:
+    with db.engine.connect() as connection:
         connection.execution_options(begin="IMMEDIATE")
         with connection.begin():
             connection.execute(same.values(length=AuditChain.length))

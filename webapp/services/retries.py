@@ -11,6 +11,7 @@ _AFTER_FIRST = (
     *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
 )
 MOST_TRIES = 1 + len(_AFTER_FIRST)
+_TRIES_OF_HALF_A_DAY = 144  # of a receiver that is dead, one each five minutes
 
 _JITTER = 0.1
 _LONGEST_ASKED = timedelta(days=1)
@@ -39,9 +40,10 @@ def has_failed_for_long(first: datetime, failures_in_a_row: int, moment: datetim
     """Whether a receiver has failed since a message was first tried, for as long as one is tried.
 
     Many messages share the tries of a dead one, and the last of each would come after days. That
-    it failed often tells it from one whose sender was away.
+    it failed so often tells it from one whose sender was away meanwhile.
     """
-    return moment - first >= _AFTER_FIRST[-1] and failures_in_a_row >= MOST_TRIES
+    long_ago = moment - first >= _AFTER_FIRST[-1]
+    return long_ago and failures_in_a_row >= _TRIES_OF_HALF_A_DAY
 
 
 def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:

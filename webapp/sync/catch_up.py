@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from webapp.cliniko.client import Listing
+from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import IdPage, OrderIgnored
 from webapp.cliniko.page import Page
 from webapp.clock import iso
@@ -82,13 +83,19 @@ class CatchUp:
         """
         asked = self._reader.put(partial(self._lists.first_page, Listing.ARCHIVED))
         counting = self._lists.count([Listing.ACTIVE])
+        in_turn = Listing.ACTIVE in self._lists.by_links  # which may take minutes
+        if in_turn:
+            self._lists.read(Listing.ARCHIVED, self._reader.answer(asked))
         news = self._read_changed([Listing.ACTIVE], changed)
         page = self._reader.answer(asked)
-        self._lists.read(Listing.ARCHIVED, page)
+        if not in_turn:
+            self._lists.read(Listing.ARCHIVED, page)
         if left := _ids_in(early) - _ids_in(page):
-            with suppress(OrderIgnored):
+            # What would have completed must not fail for it: whoever is missing is asked about.
+            with suppress(OrderIgnored, BadResponse):
                 self._removals.list_again(sorted(left), self._reader, self._lists.store)
-        return self.sum_of(counting) + page.total_entries, news or page.records != early.records
+        news = news or set(page.records) != set(early.records)
+        return self.sum_of(counting) + page.total_entries, news
 
 
 def _ids_in(page: IdPage) -> set[str]:
