@@ -52,7 +52,6 @@ OTHERWISE = {
     # Whatever is due, of all clinics, for the process that sends.
     "services/notice_sending.py": {"_take", "send", "take_due"},
     "services/webhooks/sending.py": {"_take", "_write_down", "send", "take_turns"},
-    # Whether the table can be read, of which nothing is kept.
     # For the figures of all clinics together.
     "services/notices.py": {"count_by_state"},
     "services/webhooks/deliveries.py": {"count_by_state"},
