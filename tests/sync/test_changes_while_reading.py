@@ -75,6 +75,11 @@ VERBS = st.sampled_from(["archive", "archive", "unarchive", "merge", "delete", "
 PICKS = st.one_of(st.integers(0, 5), st.integers(-6, -1), st.integers(0, 400))
 HAPPENS = st.lists(st.tuples(VERBS, PICKS), min_size=1, max_size=6)
 PLANS = st.dictionaries(st.integers(1, 24), HAPPENS, max_size=10)
+LOOK = settings(
+    max_examples=EXAMPLES,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(params=["sqlite"])
@@ -84,17 +89,25 @@ def database(request: pytest.FixtureRequest) -> str:
     return name
 
 
+def a_clinic(cliniko: Simulator, active: int, archived: int) -> tuple[ClinikoAccount, Organization]:
+    """Another account with so many patients, and the clinic that has its key."""
+    number = next(_NUMBERS)
+    key = f"invented-key-{number}-au1"
+    account = ClinikoAccount.generate(
+        account_id=str(5000 + number), seed=number, active=active, archived=archived, deleted=2
+    )
+    account.add_key(key)
+    cliniko.accounts = (account,)
+    return account, organizations.add(f"Clinic {number}", key)
+
+
 @given(
     plan=PLANS,
     first=PLANS,
     active=st.sampled_from([3, 99, 101, 230]),
     archived=st.sampled_from([0, 2, 120]),
 )
-@settings(
-    max_examples=EXAMPLES,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@LOOK
 def test_nobody_is_lost_or_made_up(
     app: Flask,
     cliniko: Simulator,
@@ -104,14 +117,7 @@ def test_nobody_is_lost_or_made_up(
     active: int,
     archived: int,
 ) -> None:
-    number = next(_NUMBERS)
-    key = f"invented-key-{number}-au1"
-    account = ClinikoAccount.generate(
-        account_id=str(5000 + number), seed=number, active=active, archived=archived, deleted=2
-    )
-    account.add_key(key)
-    cliniko.accounts = (account,)
-    organization = organizations.add(f"Clinic {number}", key)
+    account, organization = a_clinic(cliniko, active, archived)
 
     for happens in (first, plan):  # into an empty copy, and into one that is there
         before = truth_of(account)
@@ -123,10 +129,7 @@ def test_nobody_is_lost_or_made_up(
         assert_kept(copy_of(organization), before, truth_of(account), life.touched)
 
     assert sync_of(organization).status == "completed"
-    ours, truth = copy_of(organization), truth_of(account)
-    assert {key: in_essence(copy) for key, copy in ours.items()} == {
-        key: in_essence(copy) for key, copy in truth.items()
-    }
+    assert all_in_essence(copy_of(organization)) == all_in_essence(truth_of(account))
 
 
 @given(
@@ -135,11 +138,7 @@ def test_nobody_is_lost_or_made_up(
     archived=st.sampled_from([0, 2, 60, 94, 120]),
     moves=st.booleans(),
 )
-@settings(
-    max_examples=EXAMPLES,
-    phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@LOOK
 def test_what_happens_while_the_active_ones_are_read_is_in_the_same_copy(
     app: Flask,
     cliniko: Simulator,
@@ -150,25 +149,15 @@ def test_what_happens_while_the_active_ones_are_read_is_in_the_same_copy(
     moves: bool,
 ) -> None:
     """Also if archiving moves no `updated_at`, so that nobody who asks for changes hears of it."""
-    number = next(_NUMBERS)
-    key = f"invented-key-{number}-au1"
-    account = ClinikoAccount.generate(
-        account_id=str(5000 + number), seed=number, active=active, archived=archived, deleted=2
-    )
+    account, organization = a_clinic(cliniko, active, archived)
     account.archiving_moves_updated_at = moves
-    account.add_key(key)
-    cliniko.accounts = (account,)
-    organization = organizations.add(f"Clinic {number}", key)
 
     cliniko.before_request = Life(account, dict(plan), in_active_only=True).before_request
     log = sync_of(organization)
     cliniko.before_request = None
 
     assert log.status == "completed", log.error_message
-    ours, truth = copy_of(organization), truth_of(account)
-    assert {key: in_essence(copy) for key, copy in ours.items()} == {
-        key: in_essence(copy) for key, copy in truth.items()
-    }
+    assert all_in_essence(copy_of(organization)) == all_in_essence(truth_of(account))
 
 
 def assert_kept(
@@ -184,6 +173,10 @@ def assert_kept(
     assert before.keys() - gone <= ours.keys() <= truth.keys()
     marked = {key for key, copy in ours.items() if copy.state == "deleted"}
     assert marked <= {key for key, copy in truth.items() if copy.state == "deleted"}
+
+
+def all_in_essence(copies: dict[str, Copy]) -> dict[str, Copy | str]:
+    return {key: in_essence(copy) for key, copy in copies.items()}
 
 
 def in_essence(copy: Copy) -> Copy | str:

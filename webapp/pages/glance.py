@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 from sqlalchemy import and_, bindparam, or_, select
@@ -66,6 +66,9 @@ _ROW = (
     )
 )
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True)
 class _Drawing:
@@ -104,10 +107,8 @@ class Glance:
         answer = Response.from_app(self._flask, environ, buffered=True)
         ended = "HX-Trigger" in answer.headers
         if answer.status_code == 200 and not ended:
-            if len(self._drawings) >= _MOST:
-                self._drawings.clear()
             told = [(name, value) for name, value in answer.headers if name not in _OF_ONE_ANSWER]
-            self._drawings[place] = _Drawing(look, told, answer.get_data())
+            _keep(self._drawings, place, _Drawing(look, told, answer.get_data()))
         return answer
 
     def _look(self, environ: WSGIEnvironment) -> tuple[Any, ...] | None:
@@ -145,7 +146,11 @@ class Glance:
         session = self._app.session_interface.open_session(self._app, request)
         secret: str | None = session.get(SESSION_KEY) if session else None
         if secret is not None:
-            if len(self._secrets) >= _MOST:
-                self._secrets.clear()
-            self._secrets[cookies] = secret
+            _keep(self._secrets, cookies, secret)
         return secret
+
+
+def _keep(kept: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(kept) >= _MOST:
+        kept.clear()
+    kept[key] = value

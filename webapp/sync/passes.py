@@ -89,9 +89,9 @@ class Passes:
         self._recorder.enter(SyncPhase.RECONCILING)
         deleted = self._ask_for(Listing.DELETED) if full else None  # beside the catch-up
         counted, passes = self._catch_up.read(_living(full), archived=self._archived)
+        if self._archived is not None:
+            self._mark_done("archived")
         if deleted is not None:
-            if not self._done("archived"):
-                self._mark_done("archived")
             if passes > 1:  # it has taken more than a moment
                 deleted = self._ask_for(Listing.DELETED)
             counted = self._read_deleted(deleted, counted)
