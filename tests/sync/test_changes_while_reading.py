@@ -6,10 +6,11 @@ Hypothesis chooses what happens and when; what it finds once it finds again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -20,8 +21,12 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.sync.copies import Copy, copy_of, truth_of
-from webapp.models import Organization, SyncLog
+from webapp.extensions import db
+from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.services import organizations
+from webapp.sync import engine
+from webapp.sync.start import start_sync
+from webapp.sync.upsert import Stored, store_pages
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "40"))  # as many as one likes, for a longer look
 _NUMBERS = count(1)
@@ -158,6 +163,52 @@ def test_what_happens_while_the_active_ones_are_read_is_in_the_same_copy(
 
     assert log.status == "completed", log.error_message
     assert all_in_essence(copy_of(organization)) == all_in_essence(truth_of(account))
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("ends_at", range(6))
+def test_what_happens_between_two_attempts_is_in_the_copy(
+    app: Flask,
+    cliniko: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    ends_at: int,
+    moves: bool,
+) -> None:
+    """Wherever the first one ends, its last store included."""
+    account, organization = a_clinic(cliniko, 101, 60)
+    account.archiving_moves_updated_at = moves
+    log = start_sync(
+        organization, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND
+    )
+    with monkeypatch.context() as patch:
+        stores = ends_before_store(ends_at, patch)
+        engine.run(log.id, 1, worker="first")
+    assert next(stores, None) is None, "the first attempt came to its end"
+
+    account.unarchive(*account.ids(State.ARCHIVED)[:2])
+    account.archive(*account.ids(State.ACTIVE)[-2:])
+    engine.run(log.id, 2, worker="second")
+
+    db.session.expire_all()
+    log = db.session.get_one(SyncLog, log.id)
+    assert log.status == "completed", log.error_message
+    assert log.progress["certificate"]["in_step"]
+    archived = {key for key, copy in truth_of(account).items() if copy.state == "archived"}
+    ours = {key for key, copy in copy_of(organization).items() if copy.state == "archived"}
+    assert ours == archived
+
+
+def ends_before_store(number: int, patch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Lets an attempt store so often; what is left of it was not reached."""
+    stores = iter(range(number))
+
+    def end_soon(*args: Any, **options: Any) -> Stored:
+        if next(stores, None) is None:
+            raise engine.HandOver
+        return store_pages(*args, **options)
+
+    patch.setattr("webapp.sync.recorder.store_pages", end_soon)
+    return stores
 
 
 def assert_kept(

@@ -81,6 +81,8 @@ class CatchUp:
         archived after their page of those was read is here, and who was restored is not shown as
         they were before. Who has left the list stands perhaps where the sync had been already.
         """
+        # By an attempt that ended in here, of whom whoever takes over has not heard.
+        stored = self._recorder.look_up(self._removals.stored_as_archived)
         asked = self._reader.put(partial(self._lists.first_page, Listing.ARCHIVED))
         counting = self._lists.count([Listing.ACTIVE])
         in_turn = Listing.ACTIVE in self._lists.by_links  # which may take minutes
@@ -90,7 +92,7 @@ class CatchUp:
         page = self._reader.answer(asked)
         if not in_turn:
             self._lists.read(Listing.ARCHIVED, page)
-        if left := _ids_in(early) - _ids_in(page):
+        if left := (_ids_in(early) | stored) - _ids_in(page):
             # What would have completed must not fail for it: whoever is missing is asked about.
             with suppress(OrderIgnored, BadResponse):
                 self._removals.list_again(sorted(left), self._reader, self._lists.store)

@@ -89,8 +89,6 @@ class Passes:
         self._recorder.enter(SyncPhase.RECONCILING)
         deleted = self._ask_for(Listing.DELETED) if full else None  # beside the catch-up
         counted, passes = self._catch_up.read(_living(full), archived=self._archived)
-        if self._archived is not None:
-            self._mark_done("archived")
         if deleted is not None:
             if passes > 1:  # it has taken more than a moment
                 deleted = self._ask_for(Listing.DELETED)
@@ -173,9 +171,13 @@ class Passes:
         self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
 
     def _read_archived(self) -> None:
-        if self._done("archived") or self._archived is not None:  # one page is read at the end
+        if self._done("archived") or self._archived is not None:
             return
-        self._lists.read(Listing.ARCHIVED, self._reader.answer(self._ask_for(Listing.ARCHIVED)))
+        first = self._reader.answer(self._ask_for(Listing.ARCHIVED))
+        if first.ends:  # one page is read at the end, by each attempt
+            self._archived = first
+            return
+        self._lists.read(Listing.ARCHIVED, first)
         self._mark_done("archived")
 
     def _read_deleted(self, asked: Future[IdPage], counted: int) -> int:

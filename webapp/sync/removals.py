@@ -102,6 +102,17 @@ class Removals:
         )
         return [key for key in rows if key not in self._marks]
 
+    def stored_as_archived(self) -> set[str]:
+        """Ids of the patients that we hold as archived because a list of this sync said so."""
+        rows = db.session.scalars(
+            select(Patient.cliniko_patient_id).where(
+                Patient.organization_id == self._target.organization_id,
+                Patient.state == PatientState.ARCHIVED,
+                Patient.last_sync_id == self._target.sync_log_id,
+            )
+        )
+        return set(rows)
+
     def list_again(
         self,
         missing: Sequence[str],
