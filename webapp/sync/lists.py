@@ -65,7 +65,8 @@ class Lists:
         return read_start(self._client, listing, RangeStart(1, PER_PAGE))
 
     def read(self, listing: Listing, first: IdPage) -> None:
-        """Read a whole list, or, of one longer than a page, what an earlier attempt has left of it."""
+        """Read a whole list; of one that is longer than a page, what an earlier attempt has left
+        of it."""
         parts = None if first.ends else self._left_of(listing)
         try:
             if parts is None:

@@ -18,6 +18,7 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization, User
 from webapp.services import audit, locks, people, schedules
 from webapp.services.audit import Event
+from webapp.services.webhooks import endpoints, outbox
 from webapp.sync import ending
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.start import running_sync
@@ -40,10 +41,15 @@ def disable(organization: Organization, *, actor: User) -> None:
 
 
 def enable(organization: Organization, *, actor: User) -> None:
-    """Let a clinic be seen and synced again. Raises OrganizationNotFound as `disable` does."""
+    """Let a clinic be seen and synced again; its webhooks begin with what waits.
+
+    Raises OrganizationNotFound as `disable` does.
+    """
     with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
         if clinic.disabled_at is not None:
             schedules.count_from_now(clinic)
+            for endpoint in endpoints.of(clinic):
+                outbox.begin_anew(endpoint)
         clinic.disabled_at = None
 
 

@@ -35,6 +35,7 @@ from webapp.models import (
 from webapp.services import audit, audit_check
 from webapp.services.webhooks import deliveries, endpoints, line, outbox, sending
 from webapp.services.webhooks.line import Outcome
+from webapp.sync import suspension
 
 Tell = Callable[..., WebhookDelivery]
 
@@ -234,6 +235,40 @@ def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
         endpoints.change(endpoint, events=[WebhookEvent.SYNC_FAILED], actor=None)
         db.session.refresh(delivery)
         assert delivery.tries == 1  # other events are no reason
+
+
+@on_both
+@pytest.mark.parametrize("status", [410, 500])
+def test_what_fails_for_the_last_time_while_its_clinic_is_disabled_waits_until_it_is_enabled(
+    there: Receiver,
+    tell: Tell,
+    endpoint: WebhookEndpoint,
+    cast: Cast,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delivery = tell()
+
+    def slowly(*_: object) -> Outcome:
+        suspension.disable(cast.surf, actor=cast.alice)
+        return Outcome(status=status)
+
+    with transaction():
+        delivery.tries, delivery.first_tried_at = 9, now() - timedelta(days=1)
+        endpoint.failures_in_a_row = 200
+    with monkeypatch.context() as patched:
+        patched.setattr(line, "post", slowly)
+        assert send_due() == 1
+    assert delivery.state == DeliveryState.WAITING
+    db.session.refresh(endpoint)
+    assert endpoint.paused_at is None
+    assert send_due() == 0
+
+    suspension.enable(cast.surf, actor=cast.alice)
+    db.session.refresh(delivery)
+    assert delivery.tries == 0
+    assert send_due() == 1
+    assert statuses(delivery) == [status, 204]
 
 
 @on_both

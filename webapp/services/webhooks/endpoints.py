@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 
 from webapp.clock import now
 from webapp.durations import remaining_words
@@ -16,7 +16,6 @@ from webapp.errors import NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
-    DeliveryState,
     Organization,
     PauseReason,
     User,
@@ -120,7 +119,7 @@ def change(
             endpoint.address = new_address
             # What the old address answers yet is not the new one's: it would even stop it.
             endpoint.turn, endpoint.busy_until = endpoint.turn + 1, None
-            _begin_anew(endpoint)
+            outbox.begin_anew(endpoint)
             changed.append("address")
         if new_events is not None and new_events != endpoint.events:
             endpoint.events = new_events
@@ -233,18 +232,8 @@ def _set_paused(endpoint: WebhookEndpoint, actor: User | None, *, paused: bool) 
         _record(Event.WEBHOOK_PAUSED, endpoint, actor)
     else:
         endpoint.paused_at = endpoint.paused_because = None
-        _begin_anew(endpoint)
+        outbox.begin_anew(endpoint)
         _record(Event.WEBHOOK_RESUMED, endpoint, actor)
-
-
-def _begin_anew(endpoint: WebhookEndpoint) -> None:
-    """Forget what has failed until now: what waits is due, and has all of its tries."""
-    endpoint.failures_in_a_row, endpoint.rests_until = 0, None
-    waiting = update(WebhookDelivery).where(
-        WebhookDelivery.endpoint_id == endpoint.id,
-        WebhookDelivery.state == DeliveryState.WAITING,
-    )
-    db.session.execute(waiting.values(tries=0, first_tried_at=None, next_attempt_at=now()))
 
 
 def _record(

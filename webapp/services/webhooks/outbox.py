@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
+from webapp.models import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from webapp.services.webhooks.signing import new_message_id
 
 
@@ -42,3 +43,14 @@ def put_for(
     )
     db.session.add(delivery)
     return delivery
+
+
+def begin_anew(endpoint: WebhookEndpoint) -> None:
+    """Forget what has failed until now: what waits for an endpoint is due, and has all of its
+    tries, inside the caller's transaction."""
+    endpoint.failures_in_a_row, endpoint.rests_until = 0, None
+    waiting = update(WebhookDelivery).where(
+        WebhookDelivery.endpoint_id == endpoint.id,
+        WebhookDelivery.state == DeliveryState.WAITING,
+    )
+    db.session.execute(waiting.values(tries=0, first_tried_at=None, next_attempt_at=now()))
