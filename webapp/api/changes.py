@@ -83,9 +83,9 @@ EXAMPLE = Change(
 @Endpoint(
     summary="Follow what changes",
     description=(
-        "Every change in the order in which it was stored, at least once and without gaps, while "
-        "syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody, but "
-        "changes are kept for 400 days only: whoever begins reads all patients first "
+        "Every change in the order in which it was stored, at least once, and none is left out, "
+        "while syncs run too: go on with `next_cursor`. The first sync of a clinic adds everybody, "
+        "but changes are kept for 400 days only: whoever begins reads all patients first "
         "(`active-patients` with `state=all` and `after_id=0`), and then follows without a cursor, "
         "or patients who have not changed for so long are missing. The changes of a patient who is "
         "forgotten are deleted, and of one who was deleted in Cliniko only the deletion stays when "

@@ -33,7 +33,8 @@ class Organization(Base):
     connection_checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     connection_error_code: Mapped[str | None] = mapped_column(String(40))
     cliniko_patients: Mapped[int | None]
-    # Tells those who ask again whether something has changed that no newer sync tells of.
+    # Tells those who ask again whether something has changed that no newer sync tells of. At first
+    # only decisions about removals did that, from which the column has its name.
     patients_changed_at: Mapped[datetime | None] = mapped_column("removals_decided_at", UtcDateTime)
     # While it is disabled nobody but admins can see it, and no sync starts.
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -43,7 +44,7 @@ class Organization(Base):
     forgetting_key: Mapped[str | None] = mapped_column(Text)
     # The watermark: whatever Cliniko changed before this moment of its own clock, we have seen.
     synced_through: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # How many changes of patients were ever written down, and how many of the oldest are gone.
+    # The position of the newest change of a patient, and of the newest of those that are gone.
     changes_recorded: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     changes_dropped: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -26,8 +26,8 @@ class ChangeKind(StrEnum):
 class PatientChange(Base):
     """One change of one patient: which fields, never what stood in them.
 
-    `position` counts the changes of a clinic without a gap, in the order in which they were
-    committed; only what is deleted later leaves one.
+    `position` grows in the order in which the changes of a clinic were committed. It has gaps: what
+    is deleted later leaves one, and so does a failover (`sync/changes.leave_room`).
     """
 
     __tablename__ = "patient_changes"
