@@ -6,7 +6,7 @@ import base64
 
 from config import CLINIKO_API_URL
 from webapp.cliniko.client import Cliniko, Listing
-from webapp.cliniko.throttle import PATIENT, RetryPolicy, WaitReason
+from webapp.cliniko.throttle import FOR_SYNCS, RetryPolicy, WaitReason
 
 KEY = "MS0xLWludmVudGVkLWZvci10ZXN0cw-au2"
 BASE = "https://api.au2.cliniko.com/v1"
@@ -69,7 +69,7 @@ class Watched:
         self,
         *,
         api_url: str = CLINIKO_API_URL,
-        policy: RetryPolicy = PATIENT,
+        policy: RetryPolicy = FOR_SYNCS,
         budget: NotingBudget | None = None,
     ) -> None:
         self.waiter = NotingWaiter()

@@ -28,7 +28,7 @@ from webapp.cliniko.errors import (
     Unavailable,
 )
 from webapp.cliniko.records import PatientRecord, PatientState
-from webapp.cliniko.throttle import AT_ONCE, RetryPolicy, WaitReason
+from webapp.cliniko.throttle import FOR_PEOPLE, RetryPolicy, WaitReason
 
 PATIENTS = f"{BASE}/patients"
 GOOD = {"patients": [], "total_entries": 0}
@@ -179,7 +179,7 @@ def test_a_connection_test_does_not_wait(
     answers: responses.RequestsMock, status: int, kind: type[ClinikoError]
 ) -> None:
     answers.get(PATIENTS, status=status, body="no JSON", headers={"Retry-After": "31"})
-    watched = Watched(policy=AT_ONCE)
+    watched = Watched(policy=FOR_PEOPLE)
 
     with pytest.raises(kind) as error:
         ask(watched)
@@ -192,7 +192,7 @@ def test_a_connection_test_does_not_wait(
 def test_a_connection_test_does_not_wait_for_the_budget_either(
     answers: responses.RequestsMock,
 ) -> None:
-    watched = Watched(policy=AT_ONCE, budget=NotingBudget(12.3))
+    watched = Watched(policy=FOR_PEOPLE, budget=NotingBudget(12.3))
 
     with pytest.raises(RateLimited) as error:
         ask(watched)
@@ -392,7 +392,7 @@ def test_no_exception_of_a_library_escapes(
     answers: responses.RequestsMock, kind: type[Exception]
 ) -> None:
     answers.get(PATIENTS, body=made(kind))
-    watched = Watched(policy=AT_ONCE)
+    watched = Watched(policy=FOR_PEOPLE)
 
     with pytest.raises(ClinikoError) as error:
         ask(watched)
@@ -443,7 +443,7 @@ def test_neither_the_key_nor_the_body_is_in_what_is_told(
     answers: responses.RequestsMock, fail: Callable[[responses.RequestsMock], None]
 ) -> None:
     fail(answers)
-    watched = Watched(policy=AT_ONCE)
+    watched = Watched(policy=FOR_PEOPLE)
 
     with pytest.raises(ClinikoError) as caught:
         ask(watched)

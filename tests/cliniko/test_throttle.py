@@ -13,8 +13,8 @@ from requests.structures import CaseInsensitiveDict
 
 from webapp.cliniko.http_times import date_of
 from webapp.cliniko.throttle import (
-    AT_ONCE,
-    PATIENT,
+    FOR_PEOPLE,
+    FOR_SYNCS,
     SleepingWaiter,
     WaitReason,
     backoff,
@@ -143,10 +143,14 @@ def test_a_refusal_without_a_word_is_waited_out_longer_each_time(attempt: int) -
 
 
 def test_a_sync_is_patient_and_a_connection_test_is_not() -> None:
-    assert (PATIENT.tries, PATIENT.bad_response_tries, PATIENT.wait_limit) == (5, 3, 600)
-    assert (PATIENT.connect_timeout, PATIENT.read_timeout, PATIENT.total_timeout) == (5, 35, 40)
-    assert (AT_ONCE.tries, AT_ONCE.bad_response_tries, AT_ONCE.wait_limit) == (1, 1, 0)
-    assert AT_ONCE.total_timeout == 5
+    assert (FOR_SYNCS.tries, FOR_SYNCS.bad_response_tries, FOR_SYNCS.wait_limit) == (5, 3, 600)
+    assert (FOR_SYNCS.connect_timeout, FOR_SYNCS.read_timeout, FOR_SYNCS.total_timeout) == (
+        5,
+        35,
+        40,
+    )
+    assert (FOR_PEOPLE.tries, FOR_PEOPLE.bad_response_tries, FOR_PEOPLE.wait_limit) == (1, 1, 0)
+    assert FOR_PEOPLE.total_timeout == 5
 
 
 def test_a_sleeping_waiter_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from webapp.cliniko.raw import object_in, patient_in
 from webapp.cliniko.records import Malformed, PatientRecord, read_patient, read_tombstone
 from webapp.cliniko.shard import base_url, shard_of
 from webapp.cliniko.throttle import (
-    PATIENT,
+    FOR_SYNCS,
     Budget,
     RetryPolicy,
     Waiter,
@@ -73,7 +73,7 @@ class Cliniko:
         budget: Budget,
         waiter: Waiter,
         api_url: str,
-        policy: RetryPolicy = PATIENT,
+        policy: RetryPolicy = FOR_SYNCS,
     ) -> None:
         """Raises InvalidKey for a key of impossible form."""
         self._base = base_url(api_key, api_url)

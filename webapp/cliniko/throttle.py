@@ -74,10 +74,10 @@ class RetryPolicy:
     total_timeout: float = 40.0
 
 
-PATIENT = RetryPolicy()
+FOR_SYNCS = RetryPolicy()
 
 # For a connection test: somebody is watching.
-AT_ONCE = RetryPolicy(
+FOR_PEOPLE = RetryPolicy(
     tries=1,
     bad_response_tries=1,
     wait_limit=0.0,

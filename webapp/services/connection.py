@@ -13,7 +13,7 @@ from config import CLINIKO_API_URL
 from webapp.cliniko.client import Account, Cliniko
 from webapp.cliniko.errors import ClinikoError
 from webapp.cliniko.shard import is_subdomain, patient_page
-from webapp.cliniko.throttle import AT_ONCE, PATIENT, RetryPolicy, SleepingWaiter, Waiter
+from webapp.cliniko.throttle import FOR_PEOPLE, FOR_SYNCS, RetryPolicy, SleepingWaiter, Waiter
 from webapp.clock import now
 from webapp.errors import (
     AccountMismatch,
@@ -42,7 +42,7 @@ class ConnectionReport:
 
 
 def client_for(
-    organization: Organization, waiter: Waiter | None = None, *, policy: RetryPolicy = PATIENT
+    organization: Organization, waiter: Waiter | None = None, *, policy: RetryPolicy = FOR_SYNCS
 ) -> tuple[Cliniko, SharedBudget]:
     """A client that opens this clinic's account, and the budget it spends from.
 
@@ -55,11 +55,11 @@ def client_for(
 
 
 def client_with(
-    api_key: str, waiter: Waiter | None = None, *, policy: RetryPolicy = PATIENT
+    api_key: str, waiter: Waiter | None = None, *, policy: RetryPolicy = FOR_SYNCS
 ) -> tuple[Cliniko, SharedBudget]:
     """A client for a key that is not stored yet. Raises InvalidKey for a key of impossible form."""
     config = current_app.config
-    keep = 0 if policy is AT_ONCE else KEPT_FOR_TESTS
+    keep = 0 if policy is FOR_PEOPLE else KEPT_FOR_TESTS
     budget = SharedBudget(
         redis_connection(), api_key, per_minute=config["CLINIKO_RATE_LIMIT"], keep=keep
     )
@@ -77,7 +77,7 @@ def client_with(
 def account_of(api_key: str) -> Account | None:
     """Whose a key is that is not stored yet; None if Cliniko cannot be asked just now. Raises the
     ClinikoError that it is refused with, and as `client_with` does."""
-    client, _ = client_with(api_key, policy=AT_ONCE)
+    client, _ = client_with(api_key, policy=FOR_PEOPLE)
     try:
         with client:
             return client.account()
@@ -95,7 +95,7 @@ def test_connection(organization: Organization, *, actor: User | None) -> Connec
     """
     organization_id, key = organization.id, organization.encrypted_api_key
     try:
-        client, _ = client_for(organization, policy=AT_ONCE)
+        client, _ = client_for(organization, policy=FOR_PEOPLE)
         with client:
             account = client.account()
             check_account(organization, account)
