@@ -44,7 +44,7 @@ OTHERWISE = {
         ),
     },
     # By ids of syncs that were found for the clinics of a page.
-    "services/organizations.py": {"_WHOLE"},
+    "services/clinic_figures.py": {"_WHOLE"},
     # The clinic is added where it is used.
     "services/patient_export.py": {"_ROWS"},
     # By the person whose account it is.

@@ -13,7 +13,7 @@ from tests.support.statements import asked_meanwhile
 from webapp.clock import now
 from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncStatus
-from webapp.services import organizations
+from webapp.services import clinic_figures, organizations
 
 
 def test_the_root_leads_here(alice: Visitor) -> None:
@@ -94,7 +94,7 @@ def test_records_that_failed_need_attention_until_they_are_stored(
     assert "Need attention 0" in text_of(alice.get("/clinics"))
 
 
-@pytest.mark.parametrize("later", [1, organizations.SHOWN_SYNCS + 1])
+@pytest.mark.parametrize("later", [1, clinic_figures.SHOWN_SYNCS + 1])
 def test_a_record_that_failed_is_not_forgotten_for_all_the_syncs_of_changes_that_follow(
     alice: Visitor, cast: Cast, later: int
 ) -> None:

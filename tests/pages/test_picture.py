@@ -10,7 +10,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.extensions import transaction
 from webapp.models import SyncStatus
 from webapp.pages.picture import picture
-from webapp.services import organizations
+from webapp.services import clinic_figures
 
 
 def test_each_bar_is_as_high_as_its_sync_took_long(cast: Cast) -> None:
@@ -79,5 +79,5 @@ def test_a_clinics_page_says_in_words_what_its_picture_shows(vera: Visitor, cast
 
 def test_the_figures_of_the_clinics_page_hold_fourteen_syncs_newest_first(cast: Cast) -> None:
     logs = [make_log(cast.surf) for _ in range(16)]
-    (row,) = organizations.figures([cast.surf])
+    (row,) = clinic_figures.figures([cast.surf])
     assert [log.id for log in row.recent] == [log.id for log in reversed(logs)][:14]

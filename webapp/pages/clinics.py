@@ -16,8 +16,8 @@ from webapp.pages.lead import lead_to
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.picture import picture
 from webapp.pages.templating import render_clinic
-from webapp.services import names, organizations
-from webapp.services.organizations import ClinicFigures
+from webapp.services import clinic_figures, names, organizations
+from webapp.services.clinic_figures import ClinicFigures
 from webapp.sync import failures, forgotten, history
 
 RECENT = 5  # in the table
@@ -31,11 +31,11 @@ def home() -> ResponseReturnValue:
 
 @signed_in.get("/clinics")
 def clinics() -> str:
-    figures = organizations.figures(organizations.visible_to(current_actor()))
+    figures = clinic_figures.figures(organizations.visible_to(current_actor()))
     active = [row.organization.id for row in figures if row.organization.disabled_at is None]
     left_out = failures.with_some_open(active)
     attention = sum(_needs_attention(row) or row.organization.id in left_out for row in figures)
-    places = organizations.SHOWN_SYNCS
+    places = clinic_figures.SHOWN_SYNCS
     return render_template(
         "clinics/index.html",
         figures=figures,
