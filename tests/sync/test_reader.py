@@ -21,7 +21,8 @@ from webapp.cliniko.throttle import WaitReason
 from webapp.clock import now
 from webapp.sync import reader as reader_module
 from webapp.sync.pace import Pace
-from webapp.sync.reader import Reader, StoppableWaiter, Stopped
+from webapp.sync.reader import Reader
+from webapp.sync.waiting import StoppableWaiter, Stopped
 
 KEY = "a-key-au1"
 PAGES = 80

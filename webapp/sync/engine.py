@@ -20,10 +20,11 @@ from webapp.sync import changes, ending, lease, recovery
 from webapp.sync.database_trouble import closing_after, patiently
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.passes import Passes
-from webapp.sync.reader import Reader, StoppableWaiter
+from webapp.sync.reader import Reader
 from webapp.sync.recorder import Recorder
 from webapp.sync.retry import read_failed
 from webapp.sync.time_limit import SyncTimeout
+from webapp.sync.waiting import StoppableWaiter
 
 log = structlog.get_logger()
 

@@ -6,12 +6,10 @@ and never more than one page a range waits in memory.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,9 +27,9 @@ from webapp.cliniko.listing import (
     walk_links,
 )
 from webapp.cliniko.page import Page
-from webapp.cliniko.throttle import Waiting, WaitReason
-from webapp.clock import now
+from webapp.cliniko.throttle import Waiting
 from webapp.sync.pace import Pace
+from webapp.sync.waiting import StoppableWaiter
 
 REQUESTS_AT_ONCE = 8
 Answer = TypeVar("Answer")
@@ -39,48 +37,10 @@ Answer = TypeVar("Answer")
 # A range to read, with its first page if that has been read already.
 Part = tuple[IdRange, IdPage | None]
 
+# What was asked for and is not passed on yet: of which range, and behind which id.
+Pending = dict[Future[IdPage], tuple[IdRange, int]]
+
 _LOOK_UP_SECONDS = 0.5
-_WORTH_SAYING_SECONDS = 1.5
-
-
-class Stopped(Exception):
-    """The sync is over for this worker; raised in the threads that still wait or ask."""
-
-
-class StoppableWaiter:
-    """Waits for Cliniko's limit or a retry, tells until when and why, and stops when told to.
-
-    Fulfils `webapp.cliniko.throttle.Waiter`.
-    """
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._waits: dict[int, Waiting] = {}
-
-    def wait(self, seconds: float, reason: WaitReason) -> None:
-        """Wait in a thread that asks Cliniko. Raises Stopped when the sync has ended meanwhile."""
-        me = threading.get_ident()
-        if seconds >= _WORTH_SAYING_SECONDS:
-            self._waits[me] = Waiting(now() + timedelta(seconds=seconds), reason)
-        try:
-            if self._stop.wait(seconds):
-                raise Stopped
-        finally:
-            self._waits.pop(me, None)
-
-    def stop(self) -> None:
-        """End all waiting."""
-        self._stop.set()
-
-    def waiting(self, in_flight: int) -> Waiting | None:
-        """Until when nothing will happen; None while at least one request is really on its way."""
-        waits = list(self._waits.values())
-        if not waits or len(waits) < in_flight:
-            return None
-        soonest = min(waits, key=lambda wait: wait.until)
-        # Once Cliniko has refused one request, the others are held as if the minute were used up.
-        refused = any(wait.reason is WaitReason.RATE_LIMITED for wait in waits)
-        return replace(soonest, reason=WaitReason.RATE_LIMITED) if refused else soonest
 
 
 class Reader:
@@ -197,17 +157,12 @@ class Reader:
         A first page that was read already is passed on, and the next one is asked for before it
         is. The list is emptied on the way, so that no page stays in memory.
         """
-        pending: dict[Future[IdPage], tuple[IdRange, int]] = {}
-
-        def go_on(part: IdRange, after: int) -> None:
-            pool = self._one_by_one if self._pace.one_is_enough else self._side_by_side
-            pending[self._put(partial(read_on, self._client, part, after), pool)] = part, after
-
+        pending: Pending = {}
         for part, first in parts:
             if first is None:
-                go_on(part, part.after)
+                self._go_on(pending, part, part.after)
             elif not part.is_read_by(first):
-                go_on(part, first.last_id)
+                self._go_on(pending, part, first.last_id)
         begun = [(part, first) for part, first in parts if first is not None]
         parts.clear()
         while begun:
@@ -217,29 +172,36 @@ class Reader:
             del some
         try:
             while pending:
-                come = []
                 self._keep_pace(pending)
-                for future in [each for each in pending if each.cancelled()]:
-                    go_on(*pending.pop(future))
-                finished = self._next_finished(pending.keys())
-                for future in [each for each in pending if each in finished][: self._together]:
-                    part, _ = pending.pop(future)
-                    page = future.result()
-                    if not part.is_read_by(page):
-                        go_on(part, page.last_id)
-                    come.append((part, page))
-                yield come
+                yield self._next_pages(pending)
         finally:  # what was not asked yet, nobody wants to know any more
             for future in pending:
                 future.cancel()
 
-    def _keep_pace(self, pending: Collection[Future[IdPage]]) -> None:
-        """Where one request at a time is not enough, take out those that queue behind another."""
+    def _go_on(self, pending: Pending, part: IdRange, after: int) -> None:
+        """Ask for the page of a range that follows behind this id."""
+        pool = self._one_by_one if self._pace.one_is_enough else self._side_by_side
+        pending[self._put(partial(read_on, self._client, part, after), pool)] = part, after
+
+    def _keep_pace(self, pending: Pending) -> None:
+        """Where one request at a time is not enough, ask anew for what queues behind another."""
         ready = sum(future.done() for future in pending)
         self._pace.note(at_hand=ready >= min(self._together, len(pending)))
         if not self._pace.one_is_enough:
-            for future in pending:
-                future.cancel()
+            for future in [each for each in pending if each.cancel()]:
+                self._go_on(pending, *pending.pop(future))
+
+    def _next_pages(self, pending: Pending) -> list[tuple[IdRange, IdPage]]:
+        """Wait for the pages that come next; where their ranges go on, ask on behind them."""
+        come = []
+        finished = self._next_finished(pending.keys())
+        for future in [each for each in pending if each in finished][: self._together]:
+            part, _ = pending.pop(future)
+            page = future.result()
+            if not part.is_read_by(page):
+                self._go_on(pending, part, page.last_id)
+            come.append((part, page))
+        return come
 
     def walk_links(self, listing: Listing) -> Iterator[Page]:
         """The pages of a listing by its links, one at a time."""

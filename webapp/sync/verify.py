@@ -17,7 +17,8 @@ from webapp.services.connection import check_account, client_for
 from webapp.sync import forgotten
 from webapp.sync.certificate import GONE, Tally, Version
 from webapp.sync.forgotten import Forgotten
-from webapp.sync.reader import Reader, StoppableWaiter
+from webapp.sync.reader import Reader
+from webapp.sync.waiting import StoppableWaiter
 
 MOST_SECOND_LOOKS = 100
 _ROWS_AT_ONCE = 1_000
