@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 
@@ -38,21 +38,24 @@ from webapp.sync.upsert import RecordPage
 
 
 class Forgotten:
-    """The forgotten patients of one clinic, who can be told only by asking about an id. `left_out`:
-    the digests of those living ones whom Cliniko has shown until now."""
+    """The forgotten patients of one clinic, who can be told only by asking about an id."""
 
     def __init__(self, key: bytes, digests: Set[str]) -> None:
         self._key = key
         self._digests = digests
-        self.left_out: set[str] = set()
 
     def __contains__(self, cliniko_patient_id: object) -> bool:
         return bool(self._digests) and _digest(self._key, cliniko_patient_id) in self._digests
 
-    def left_out_of(self, page: RecordPage) -> RecordPage:
-        """A page without them, and without links to them."""
+    def left_out_of(self, pages: Sequence[RecordPage]) -> tuple[Sequence[RecordPage], set[str]]:
+        """The pages without them and without links to them, and the digests of those living ones
+        whom they had shown."""
         if not self._digests:
-            return page
+            return pages, set()
+        living: set[str] = set()
+        return [self._without(page, living) for page in pages], living
+
+    def _without(self, page: RecordPage, living: set[str]) -> RecordPage:
         shown = {each.cliniko_patient_id for each in page.records}
         shown.update(each.key for each in page.failed)
         digests = {key: _digest(self._key, key) for key in shown}
@@ -61,7 +64,7 @@ class Forgotten:
         failed = [each for each in page.failed if each.key not in theirs]
         gone = {each.cliniko_patient_id for each in page.records if each.is_tombstone}
         gone.update(each.key for each in page.failed if page.deleted)
-        self.left_out.update(digest for key, digest in theirs.items() if key not in gone)
+        living.update(digest for key, digest in theirs.items() if key not in gone)
         return replace(page, records=[*map(self.unlinked, records)], failed=failed)
 
     def unlinked(self, record: PatientRecord) -> PatientRecord:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from math import ceil
 from typing import Any, TypeVar
 
@@ -23,13 +22,12 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_acceptance
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
-from webapp.sync.certificate import Tally, certificate, tally_of_copy
 from webapp.sync.changes import ChangeCounts
 from webapp.sync.database_trouble import patiently
 from webapp.sync.estimate import Estimate
-from webapp.sync.failures import failed_before
 from webapp.sync.progress import Progress, percent
 from webapp.sync.removals import Outcome
+from webapp.sync.shown import Shown
 from webapp.sync.target import Target
 from webapp.sync.time_limit import TimeLimit
 from webapp.sync.upsert import RecordPage, Stored, store_pages, told_of
@@ -64,8 +62,7 @@ class Recorder:
         waited = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
         self.checkpoint["waited"] = waited
         self.time = TimeLimit(self._started_at, waited, budget)
-        self._forgotten.left_out.update(self.checkpoint.get("left_out", ()))
-        self._told = Tally.from_json(self.checkpoint.get("told"))
+        self._shown = Shown.from_json(self.checkpoint)
         self._estimate = Estimate(sync_log.records_processed)
         self._writes: int = self.checkpoint.get("writes", 0)  # that the database has confirmed
         self._written_at = 0.0
@@ -106,19 +103,19 @@ class Recorder:
         """Store the pages that follow, in one transaction. Raises BadResponse if half of a clinic's
         records or more are malformed, SyncTimeout when the sync has taken too long."""
         self.time.check(self.progress)
-        pages = [self._forgotten.left_out_of(page) for page in pages]
+        pages, left_out = self._forgotten.left_out_of(pages)
 
-        def write(standing: lease.Standing) -> tuple[Stored, Progress, Tally]:
+        def write(standing: lease.Standing) -> tuple[Stored, Progress, Shown]:
             some_failed = standing.failed > 0
             stored = store_pages(self.target, pages, seen_at=now(), some_failed=some_failed)
-            unread = {*self.checkpoint.get("unread_tombstones", ()), *stored.unread_tombstones}
-            self.checkpoint["unread_tombstones"] = sorted(unread)
             progress = self._advanced(standing, stored, pages[-1].number)
-            told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told)
-            self._write(progress, told)
-            return stored, progress, told
+            shown = Shown.from_json(standing.checkpoint).plus(
+                stored.told, left_out=left_out, unread_tombstones=stored.unread_tombstones
+            )
+            self._write(progress, shown)
+            return stored, progress, shown
 
-        stored, self.progress, self._told = self._in_transaction(write)
+        stored, self.progress, self._shown = self._in_transaction(write)
         self.progress.refuse_another_form()
         return stored
 
@@ -148,16 +145,12 @@ class Recorder:
     def not_shown(self, counted: int, *, gone: Sequence[PatientRecord]) -> int:
         """How many of the living patients that Cliniko counts it has not shown so far. `gone`: who
         will be marked deleted; it may have shown them before."""
-        return self.look_up(partial(self._not_shown, counted, self._told, self.progress, gone))
 
-    def _not_shown(
-        self, counted: int, told: Tally, progress: Progress, gone: Sequence[PatientRecord] = ()
-    ) -> int:
-        told = told.plus(told_of(self.target, gone)) if gone else told
-        unread = set(self.checkpoint.get("unread_tombstones", ()))
-        deleted = len(unread & failed_before(self.target.sync_log_id)) if unread else 0
-        shown = told.living + progress.failed - deleted + len(self._forgotten.left_out)
-        return max(0, counted - shown)
+        def missing() -> int:
+            shown = self._shown.plus(told_of(self.target, gone)) if gone else self._shown
+            return shown.missing_of(counted, self.target, failed=self.progress.failed)
+
+        return self.look_up(missing)
 
     def finish(self, removals: Outcome, *, counted: int | None = None) -> None:
         """Mark deleted what is to be marked, list what is held, compare what Cliniko has told with
@@ -169,21 +162,25 @@ class Recorder:
             marks = RecordPage(self.progress.current_page, removals.marks)
             stored = store_pages(self.target, [marks], seen_at=now())
             progress = self._advanced(standing, stored, marks.number).finished()
-            told = Tally.from_json(standing.checkpoint.get("told")).plus(stored.told).plus(withheld)
+            shown = Shown.from_json(standing.checkpoint).plus(stored.told).plus(withheld)
             held_rows.forget_listed_again(self.target)
             # Of all who are gone only a sync that reads everything makes a list from nothing.
-            if removals.listed or progress.sync_type is OperationType.FULL_PATIENTS:
+            full = progress.sync_type is OperationType.FULL_PATIENTS
+            if removals.listed or full:
                 held_rows.replace_waiting(self.target, removals.listed, now())
             if progress.sync_type.sees_all_changes:
                 watermark.move(self.target.organization_id, self.read_from)
-            not_shown = None if counted is None else self._not_shown(counted, told, progress)
+            not_shown = None
+            if counted is not None:
+                not_shown = shown.missing_of(counted, self.target, failed=progress.failed)
+            missed = progress.failed + (not_shown or 0)
             self._write(
                 progress,
                 removals_held=len(removals.listed),
                 removals_unasked=removals.unasked,
                 removals_kept=held_rows.count_kept(self.target.organization_id),
                 not_shown=not_shown,
-                certificate=self._certificate(told, missed=progress.failed + (not_shown or 0)),
+                certificate=shown.certificate(self.target, missed=missed) if full else None,
             )
             sync_log = db.session.get_one(SyncLog, self.target.sync_log_id, populate_existing=True)
             ending.complete(sync_log)
@@ -192,13 +189,6 @@ class Recorder:
 
     def _entering(self, phase: SyncPhase) -> Progress:
         return self.progress.entering(phase, (now() - self._started_at).total_seconds())
-
-    def _certificate(self, told: Tally, *, missed: int) -> dict[str, Any] | None:
-        """Only a sync that reads all lists can tell whether both sides are the same."""
-        if self.progress.sync_type is not OperationType.FULL_PATIENTS:
-            return None
-        copy = tally_of_copy(self.target.organization_id, self.target.secret)
-        return certificate(told, copy, missed=missed)
 
     def _advanced(self, standing: lease.Standing, stored: Stored, page: int) -> Progress:
         before = self.progress
@@ -229,12 +219,11 @@ class Recorder:
         )
 
     def _write(
-        self, progress: Progress | None = None, told: Tally | None = None, **extra: Any
+        self, progress: Progress | None = None, shown: Shown | None = None, **extra: Any
     ) -> None:
         progress = progress or self.progress
-        so_far: dict[str, Any] = {"told": (told or self._told).to_json()}
-        so_far |= {"changes": progress.changes.to_json(), "writes": self._writes + 1}
-        so_far["left_out"] = sorted(self._forgotten.left_out)
+        so_far = {"changes": progress.changes.to_json(), "writes": self._writes + 1}
+        so_far |= (shown or self._shown).to_json()
         lease.write(
             self.target.sync_log_id,
             self._attempt,
