@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from webapp.cliniko.http_times import date_of
 from webapp.cliniko.throttle import (
     FOR_PEOPLE,
     FOR_SYNCS,
@@ -21,6 +20,7 @@ from webapp.cliniko.throttle import (
     rate_limit_backoff,
     wait_asked,
 )
+from webapp.outbound.http_times import date_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 STAMP = int(NOW.timestamp())

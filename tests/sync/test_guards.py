@@ -27,10 +27,10 @@ from tests.conftest import as_user
 from tests.sync.copies import copy_of, truth_of
 from webapp import create_app
 from webapp.cliniko import listing
-from webapp.cliniko.deadline import DirectSession
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import Organization, Patient, PatientChange, SyncLog
+from webapp.outbound.deadline import DirectSession
 from webapp.services import changes
 from webapp.sync import engine, lease, reader, recovery, removals
 from webapp.sync.catch_up import CatchUp

@@ -10,8 +10,8 @@ from math import ceil
 import requests
 
 from webapp.cliniko.errors import AuthFailed, BadResponse, Forbidden, RateLimited, Unavailable
-from webapp.cliniko.http_times import date_of
 from webapp.cliniko.throttle import wait_asked
+from webapp.outbound.http_times import date_of
 
 MAX_BODY = 20 * 1024 * 1024  # bytes, after decompression
 _CHUNK = 64 * 1024

@@ -10,9 +10,9 @@ import requests
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from webapp.cliniko.answer import Answer, body_of
-from webapp.cliniko.deadline import DirectSession, TimelyAdapter, answer_by
 from webapp.cliniko.errors import BadResponse, TimedOut, Unavailable
 from webapp.cliniko.throttle import RetryPolicy
+from webapp.outbound.deadline import DirectSession, TimelyAdapter, answer_by
 
 # The bodies of others tell nothing. That of a 404 is read so that its connection can be used again.
 _STATUSES_WITH_BODY = (200, 404)

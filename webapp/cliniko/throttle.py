@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from webapp.cliniko.http_times import date_of, retry_after
+from webapp.outbound.http_times import date_of, retry_after
 
 SHORTEST_WAIT = 1.0  # seconds
 LONGEST_WAIT = 120.0

@@ -8,7 +8,7 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import queue
-from webapp.cliniko.deadline import DirectSession
+from webapp.outbound.deadline import DirectSession
 from webapp.services import audit
 
 log = structlog.get_logger()

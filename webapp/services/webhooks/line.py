@@ -22,10 +22,10 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.exceptions import HTTPError
 
-from webapp.cliniko.deadline import DirectSession, TimelyAdapter, answer_by
-from webapp.cliniko.http_times import retry_after
 from webapp.clock import now
 from webapp.errors import ValidationError
+from webapp.outbound.deadline import DirectSession, TimelyAdapter, answer_by
+from webapp.outbound.http_times import retry_after
 from webapp.services.webhooks import addresses
 
 CONNECT_SECONDS = 5.0
