@@ -21,7 +21,8 @@ from tests.sync.copies import copy_of
 from webapp.clock import iso, now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, SyncLog
-from webapp.sync import engine, held, history, recovery, watermark, window
+from webapp.sync import engine, held, recovery, watermark, window
+from webapp.sync.expected_duration import expected_duration
 
 Sync = Callable[..., SyncLog]
 InStep = Callable[[], bool]
@@ -531,8 +532,8 @@ def test_the_account_is_checked_before_anything_is_stored(
 
 
 def test_who_is_expected_to_wait_how_long_goes_by_the_type(synced: SyncLog, cast: Cast) -> None:
-    full = history.expected_duration(cast.surf, OperationType.FULL_PATIENTS)
-    assert history.expected_duration(cast.surf, CHANGED) == "1-7 seconds" != full
+    full = expected_duration(cast.surf, OperationType.FULL_PATIENTS)
+    assert expected_duration(cast.surf, CHANGED) == "1-7 seconds" != full
 
 
 def test_a_lost_sync_of_changes_is_handed_over_like_any_other(synced: SyncLog, begin: Sync) -> None:

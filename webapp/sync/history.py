@@ -1,19 +1,16 @@
-"""Syncs as they stand: the latest, the list, one with its failed records, the summary of a clinic,
-and how long the next one will take. One whose worker is gone for good is closed when it is read."""
+"""Syncs as they stand: the latest, the list, one with its failed records, the summary of a clinic.
+One whose worker is gone for good is closed when it is read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from math import ceil, floor
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Select, bindparam, case, func, inspect, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import joinedload, make_transient
 
-from webapp.cliniko.listing import PER_PAGE
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.errors import AuditUnavailable, NotFound
@@ -28,11 +25,6 @@ from webapp.models import (
 )
 from webapp.services import counts
 from webapp.sync import ending, lease, recovery
-
-UNKNOWN_DURATION = "30-120 seconds"
-REQUESTS_BESIDE_PAGES = 7  # whose account it is, counts, archived and deleted patients, catch-up
-# Seconds a request: four at once by an answer in 250 ms, or one after the other by slow ones.
-QUICKEST, SLOWEST = 0.0625, 1.0
 
 # Built once: open dashboards ask it hundreds of times a second.
 _ONE = select(SyncLog).where(
@@ -170,23 +162,6 @@ def version(organization: Organization) -> str:
     return f"{log.id}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
-def expected_duration(organization: Organization, operation_type: OperationType) -> str:
-    """How long a sync will take, as `30-120 seconds`: from the last completed one of this type, or
-    else from the number of patients that a connection test has found."""
-    completed = last_completed(organization, operation_type)
-    if completed is not None and completed.duration_seconds is not None:
-        seconds = completed.duration_seconds
-        return _between(floor(seconds), round(seconds * 2))
-    if organization.cliniko_patients is None:
-        return UNKNOWN_DURATION
-    requests = REQUESTS_BESIDE_PAGES
-    if operation_type is not OperationType.CHANGED_PATIENTS:
-        requests += ceil(organization.cliniko_patients / PER_PAGE)
-    per_minute = current_app.config["CLINIKO_RATE_LIMIT"]
-    waiting = max(0, requests - per_minute) / per_minute * 60
-    return _between(floor(requests * QUICKEST + waiting), ceil(requests * SLOWEST + waiting))
-
-
 def settle_abandoned(organization: Organization) -> SyncLog | None:
     """Close the clinic's running sync if its worker is gone for good; called before syncs are read.
     Returns None, or, if the database cannot be written to, the sync as it is to be shown."""
@@ -209,11 +184,6 @@ def _status(unsettled: SyncLog | None) -> ColumnElement[str]:
     if unsettled is None:
         return SyncLog.status.expression
     return case((SyncLog.id == unsettled.id, unsettled.status), else_=SyncLog.status)
-
-
-def _between(shortest: int, longest: int) -> str:
-    shortest = max(1, shortest)
-    return f"{shortest}-{max(shortest + 1, longest)} seconds"
 
 
 def _newest(organization: Organization, *conditions: ColumnElement[bool]) -> Select[SyncLog]:

@@ -30,8 +30,9 @@ from webapp.models import (
 from webapp.queue import enqueue_sync, forget_sync
 from webapp.services import locks, origins
 from webapp.services.audit import Event
-from webapp.sync import ending, history, trail, window
+from webapp.sync import ending, trail, window
 from webapp.sync.ending import Closing
+from webapp.sync.expected_duration import expected_duration
 from webapp.sync.lease import database_now
 from webapp.sync.progress import Progress
 from webapp.sync.recovery import CANCELLED, close_if_due, closing_for
@@ -135,7 +136,7 @@ def admit(
         origin=origin,
         started_by_id=actor.id if actor else None,
         idempotency_key=key,
-        expected_duration=history.expected_duration(organization, operation_type),
+        expected_duration=expected_duration(organization, operation_type),
         started_at=now(),
         progress=Progress(operation_type, changed_since=since).metadata(),
     )
