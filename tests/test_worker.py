@@ -422,7 +422,7 @@ def test_a_worker_looks_for_lost_and_due_syncs_while_redis_refuses(
     looks = Mock(return_value=[])
     monkeypatch.setattr("webapp.sync.recovery.recover_stale_syncs", looks)
     monkeypatch.setattr("webapp.sync.schedule.start_due_syncs", looks)
-    monkeypatch.setattr("webapp.services.retention.look", looks)
+    monkeypatch.setattr("webapp.services.retention.remove_a_little", looks)
 
     worker.heartbeat()
 

@@ -131,7 +131,7 @@ class SyncWorker(Worker):
             self._recover()
             self._start_due()
             with self._in_database():
-                retention.look()
+                retention.remove_a_little()
         # Afterwards, for a Redis that is away is tried for more than a minute.
         with _without(ResponseError):
             super().heartbeat(*args, **kwargs)

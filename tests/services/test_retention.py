@@ -475,7 +475,7 @@ def test_of_a_deleted_clinic_no_patient_is_left_after_the_next_look(
     tell(cast.northside)
     suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
 
-    retention.look()
+    retention.remove_a_little()
 
     assert (rows_of(Patient), rows_of(SyncFailure), rows_of(HeldRemoval)) == (1, 2, 1)
     told = (WebhookEndpoint, WebhookDelivery, Notice)
@@ -553,12 +553,12 @@ def test_what_another_clinic_has_had_since_under_an_id_that_was_freed_stays(
 @pytest.mark.usefixtures("patients")
 def test_a_worker_does_it_once_a_day(clock: time_machine.Traveller) -> None:
     for _ in range(3):
-        retention.look()
+        retention.remove_a_little()
     assert rows_of(CleanUp) == 1
 
     clock.move_to(GONE_AT + 100 * DAY)
     for _ in range(3):
-        retention.look()
+        retention.remove_a_little()
     db.session.rollback()
     first, second = db.session.scalars(select(CleanUp).order_by(CleanUp.day))
     assert (first.removed, second.removed) == ({}, {"deleted_patients": 1})
@@ -581,7 +581,7 @@ def test_a_day_with_much_to_do_is_done_in_steps(
     named = select(func.count()).where(Patient.first_name != "")
     left = []
     for _ in range(5):
-        retention.look()
+        retention.remove_a_little()
         db.session.rollback()
         left.append(db.session.scalar(named))
     assert left == [3, 1, 0, 0, 0]
@@ -599,12 +599,12 @@ def test_what_another_worker_is_at_is_left_to_it_for_a_minute(
         taken_until = moment + timedelta(seconds=30)
         session.add(CleanUp(day=moment.date(), taken_until=taken_until, removed={}))
 
-    retention.look()
+    retention.remove_a_little()
     db.session.rollback()
     assert db.session.get_one(CleanUp, moment.date()).completed_at is None
 
     clock.move_to(moment + timedelta(seconds=31))  # that worker has died
-    retention.look()
+    retention.remove_a_little()
     db.session.rollback()
     assert db.session.get_one(CleanUp, moment.date()).removed == {"deleted_patients": 1}
 
@@ -612,7 +612,7 @@ def test_what_another_worker_is_at_is_left_to_it_for_a_minute(
 @pytest.mark.usefixtures("patients")
 def test_the_audit_trail_tells_how_much_went(clock: time_machine.Traveller) -> None:
     clock.move_to(GONE_AT + 100 * DAY)
-    retention.look()
+    retention.remove_a_little()
     db.session.rollback()
     (event,) = db.session.scalars(select(AuditEvent).where(AuditEvent.event.like("service:%")))
     assert (event.event, event.details) == ("service:cleaned_up", {"deleted_patients": 1})

@@ -20,6 +20,7 @@ from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import ending, history, lease, recovery
+from webapp.sync.each_clinic import Tolerance
 from webapp.sync.start import cancel_sync, start_sync
 
 Begin = Callable[..., SyncLog]
@@ -352,16 +353,16 @@ def test_a_redis_that_was_away_is_not_believed_before_living_workers_had_time_to
 
 
 def test_three_troubles_in_a_row_are_trouble_of_the_whole_system(app: Flask) -> None:
-    look = recovery.Look()
+    tolerance = Tolerance()
     for number in (1, 2):
-        with look.at(sync_log_id=number):
+        with tolerance.of(sync_log_id=number):
             raise AuditUnavailable()
-    with look.at(sync_log_id=3):
+    with tolerance.of(sync_log_id=3):
         pass  # one that goes well begins the count again
     for number in (4, 5):
-        with look.at(sync_log_id=number):
+        with tolerance.of(sync_log_id=number):
             raise AuditUnavailable()
-    with pytest.raises(AuditUnavailable), look.at(sync_log_id=6):
+    with pytest.raises(AuditUnavailable), tolerance.of(sync_log_id=6):
         raise AuditUnavailable()
 
 

@@ -22,7 +22,7 @@ from webapp.cliniko.shard import without_shard
 KEPT_FOR_TESTS = 20
 _TEST_REQUESTS = 2
 _TEST_EVERY = 6.0
-_LOOK_AGAIN_SECONDS = 1.0
+_REFRESH_AFTER_SECONDS = 1.0
 
 # Cliniko stamps a request when it arrives, we when it leaves: a window a little longer than its
 # minute keeps requests that were delayed on the way from falling together there.
@@ -110,8 +110,8 @@ class SharedBudget:
         self._hold = redis.register_script(_HOLD)
         self._alone = _Alone(per_minute - self._keep)
         self._held_until = 0.0
-        self.seen_left = per_minute - self._keep  # when `look` asked last
-        self._looked_at = 0.0
+        self.seen_left = per_minute - self._keep  # when `refresh` asked last
+        self._refreshed_at = 0.0
 
     def acquire(self) -> float:
         """0.0 if a request may go now (and is counted), else the seconds until to ask again."""
@@ -136,10 +136,10 @@ class SharedBudget:
         except RedisError:
             return self._alone.left()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what is left, at most once a second; `seen_left` tells it."""
-        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_SECONDS:
-            self.seen_left, self._looked_at = self.left(), time.monotonic()
+        if time.monotonic() - self._refreshed_at >= _REFRESH_AFTER_SECONDS:
+            self.seen_left, self._refreshed_at = self.left(), time.monotonic()
 
     def _ask(self, what: str) -> float:
         rule = [WINDOW_SECONDS, self.per_minute, self._keep, _TEST_REQUESTS, _TEST_EVERY]

@@ -86,7 +86,7 @@ def clean_up() -> Removed:
     return removed
 
 
-def look() -> None:
+def remove_a_little() -> None:
     """What a worker does every few seconds: for a moment remove what a deleted clinic has left, or
     what is due today unless it is done, or another worker is at it."""
     give_up_at = time.monotonic() + STEP_SECONDS

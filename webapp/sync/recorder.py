@@ -237,7 +237,7 @@ class Recorder:
         def checked() -> Answer:
             return write(lease.check(self.target.sync_log_id, self._attempt, self._writes))
 
-        self._budget.look()  # first, so that no transaction waits for Redis
+        self._budget.refresh()  # first, so that no transaction waits for Redis
         answer = patiently(checked, meanwhile=self._stay_alive)
         self._writes += 1
         self._written_at = time.monotonic()

@@ -6,17 +6,13 @@ between two that look at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from flask import current_app
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.errors import AppError, ErrorCode
+from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog, SyncPhase, SyncStatus
 from webapp.queue import (
@@ -29,15 +25,13 @@ from webapp.queue import (
 from webapp.services import origins
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
+from webapp.sync.each_clinic import Tolerance
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
 from webapp.sync.progress import left_alone
 
-logger = structlog.get_logger()
-
 MAX_INTERRUPTIONS = 3
 MAX_HAND_OVERS = 20  # that were no interruptions
-MOST_TROUBLES_IN_A_ROW = 3
 
 # A sync that no worker has begun after this is looked for in the queue: Redis may have lost it.
 LOOK_IN_QUEUE_AFTER = timedelta(seconds=10)
@@ -104,16 +98,16 @@ def recover_stale_syncs() -> list[int]:
 
     Returns the ids of the syncs that were handed over.
     """
-    handed_over, look = [], Look()
+    handed_over, tolerance = [], Tolerance()
     for log_id, attempt in _stale():
-        with look.at(sync_log_id=log_id):
+        with tolerance.of(sync_log_id=log_id):
             if settle(log_id) is None and hand_over(log_id, attempt, interrupted=True):
                 handed_over.append(log_id)
     known: dict[str, Any] = current_app.extensions
     missed_before, missed = known.get(_MISSED, set()), set()
     for log_id, attempt in _waiting_long():
         # A new attempt, for Redis may still hold a broken job under the name of this one.
-        with look.at(sync_log_id=log_id):
+        with tolerance.of(sync_log_id=log_id):
             if settle(log_id) is not None or is_queued(log_id, attempt):
                 continue
             missed.add((log_id, attempt))
@@ -124,27 +118,6 @@ def recover_stale_syncs() -> list[int]:
                 hand_over(log_id, attempt, interrupted=False, unclaimed=True)
     known[_MISSED] = missed
     return handed_over
-
-
-class Look:
-    """A look at many clinics. Trouble with one of them passes: the others must not wait for it, and
-    the next look is a few seconds away. Three in a row is trouble of the whole system."""
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-
-    @contextmanager
-    def at(self, **one: int) -> Iterator[None]:
-        """Raises what the third in a row raises."""
-        try:
-            yield
-        except (SQLAlchemyError, AppError) as error:
-            logger.warning("left_for_the_next_look", error=type(error).__name__, **one)
-            self._in_a_row += 1
-            if self._in_a_row == MOST_TROUBLES_IN_A_ROW:
-                raise
-        else:
-            self._in_a_row = 0
 
 
 def hand_over(

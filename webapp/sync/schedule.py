@@ -29,7 +29,7 @@ from webapp.models import (
 from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
 from webapp.sync import history
-from webapp.sync.recovery import Look
+from webapp.sync.each_clinic import Tolerance
 from webapp.sync.start import admit
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
@@ -55,11 +55,11 @@ def start_due_syncs() -> list[int]:
     moment = now()
     room = MOST_WAITING - _waiting()
     started: list[int] = []
-    look = Look()
+    tolerance = Tolerance()
     for due in _due(moment):
         if len(started) >= room:
             break
-        with look.at(organization_id=due.organization_id):
+        with tolerance.of(organization_id=due.organization_id):
             try:
                 log = _start(due, moment)
             except SyncAlreadyRunning:
