@@ -34,7 +34,7 @@ from tests.support.running_system import RunningSystem, running_system
 from webapp import create_app, create_core
 from webapp.extensions import db
 from webapp.models import User, WebhookDelivery, WebhookEndpoint
-from webapp.services import origins
+from webapp.services import callers
 from webapp.services.webhooks import endpoints
 
 # Tests that run in several processes share a server that was given to them.
@@ -250,7 +250,7 @@ def app(
     app = factory(settings)
     app.config["TESTING"] = True
     app.jinja_env.bytecode_cache = compiled_templates
-    origins.current.set(origins.SYSTEM)  # the last test may have asked by another way
+    callers.current.set(callers.SYSTEM)  # the last test may have asked by another way
     with app.app_context():
         yield app
         db.session.remove()

@@ -14,7 +14,7 @@ from webapp.api import errors as api_errors
 from webapp.errors import DatabaseUnavailable, NotFound
 from webapp.limits import refusals
 from webapp.pages import errors as page_errors
-from webapp.services import origins
+from webapp.services import callers
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ def _answer(error: Exception) -> ResponseReturnValue:
 
 def _answer_to(error: Exception) -> ResponseReturnValue:
     known = _in_our_words(error)
-    return api_errors.answer(known) if origins.by_api() else page_errors.answer(known)
+    return api_errors.answer(known) if callers.by_api() else page_errors.answer(known)
 
 
 def _in_our_words(error: Exception) -> Exception:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from flask import Flask, Response, current_app, g, request
 
-from webapp.services import origins
+from webapp.services import callers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -37,8 +37,8 @@ def _begin() -> None:
     # A thread serves one request after the other: forget what the last one bound.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    via = origins.Way.API if f"{request.path}/".startswith("/api/") else origins.Way.PAGE
-    origins.current.set(origins.Origin(via, ip=request.remote_addr, request_id=g.request_id))
+    via = callers.Way.API if f"{request.path}/".startswith("/api/") else callers.Way.PAGE
+    callers.current.set(callers.Caller(via, ip=request.remote_addr, request_id=g.request_id))
 
 
 def _end(response: Response) -> Response:

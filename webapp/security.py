@@ -16,7 +16,7 @@ from werkzeug.wsgi import get_host
 from webapp import front, request_ids
 from webapp.errors import SentByOthers, ValidationError
 from webapp.htmx import htmx_url
-from webapp.services import origins
+from webapp.services import callers
 
 
 class _Forms(CSRFProtect):  # type: ignore[misc]
@@ -129,7 +129,7 @@ def _refuse_unreadable_query() -> None:
 def _refuse_other_sites() -> None:
     """Browsers tell which site made them send a form; those that do not say so name its origin.
     A second line behind the tokens. In the API cookies open nothing."""
-    if request.method in ("GET", "HEAD", "OPTIONS", "TRACE") or origins.by_api():
+    if request.method in ("GET", "HEAD", "OPTIONS", "TRACE") or callers.by_api():
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:

@@ -16,7 +16,7 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError
 from webapp.extensions import NOT_MIGRATED
 from webapp.models import User
-from webapp.services import origins, people
+from webapp.services import callers, people
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
         for given in (*args, *kwargs.values()):
             _check_text(given)
         try:
-            with origins.coming_by(origins.Origin(origins.Way.COMMAND)), database_in_words():
+            with callers.called_by(callers.Caller(callers.Way.COMMAND)), database_in_words():
                 return command(*args, **kwargs)
         except (AppError, ClinikoError) as error:
             raise CannotBeDone(error.message) from error

@@ -18,7 +18,7 @@ from tests.support.databases import on_both
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, SyncLog, SyncStatus, User, UserSession
-from webapp.services import audit, origins, people, sessions, tokens
+from webapp.services import audit, callers, people, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
 
@@ -67,15 +67,15 @@ def meanwhile(
     """The same, in the moment after the thief has been let in."""
 
     def meanwhile(end: End) -> None:
-        let_in = origins.let_in
+        let_in = callers.let_in
 
         def and_then(*said: Any) -> None:
             let_in(*said)
             if request.method == "POST":
-                monkeypatch.setattr(origins, "let_in", let_in)
+                monkeypatch.setattr(callers, "let_in", let_in)
                 elsewhere(end)
 
-        monkeypatch.setattr(origins, "let_in", and_then)
+        monkeypatch.setattr(callers, "let_in", and_then)
 
     return meanwhile
 

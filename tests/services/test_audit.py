@@ -19,7 +19,7 @@ from webapp.clock import now
 from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
-from webapp.services import audit, audit_anchors, audit_check, organizations, origins, sessions
+from webapp.services import audit, audit_anchors, audit_check, callers, organizations, sessions
 from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
 
@@ -59,8 +59,8 @@ def events() -> list[AuditEvent]:
 
 @on_both
 def test_an_event_says_who_did_what_to_what_and_by_which_way(cast: Cast) -> None:
-    way = origins.current.set(
-        origins.Origin(origins.Way.API, ip="192.0.2.7", request_id="a-request")
+    before = callers.current.set(
+        callers.Caller(callers.Way.API, ip="192.0.2.7", request_id="a-request")
     )
     try:
         audit.note(
@@ -73,7 +73,7 @@ def test_an_event_says_who_did_what_to_what_and_by_which_way(cast: Cast) -> None
             nothing=None,
         )
     finally:
-        origins.current.reset(way)
+        callers.current.reset(before)
 
     (event,) = events()
     assert (event.chain, event.number) == (SURF, 1)
@@ -335,9 +335,9 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
 ) -> None:
     bob, surf = cast.bob, cast.surf
     session, _ = sessions.begin(bob, address="", agent="")
-    way = origins.current.set(origins.Origin(origins.Way.PAGE))
+    before = callers.current.set(callers.Caller(callers.Way.PAGE))
     try:
-        origins.let_in(bob, session)
+        callers.let_in(bob, session)
         organizations.rename(surf, "Before", actor=bob)
         with db.engine.begin() as theirs:
             theirs.execute(update(User).where(User.email == "bob@example.com").values(since))
@@ -345,7 +345,7 @@ def test_whoever_may_no_more_since_they_were_let_in_changes_nothing(
         with pytest.raises(InsufficientPermissions):
             organizations.rename(surf, "After", actor=bob)
     finally:
-        origins.current.reset(way)
+        callers.current.reset(before)
 
     db.session.rollback()
     assert surf.name == "Before"

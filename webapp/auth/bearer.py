@@ -10,7 +10,7 @@ from flask import g, request
 from webapp.auth.access import refuse_if_disabled
 from webapp.errors import AuthenticationRequired
 from webapp.models import User
-from webapp.services import origins, tokens
+from webapp.services import callers, tokens
 
 # RFC 6750, section 2.1; the name of a scheme is the same in any case (RFC 9110, section 11.1).
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
@@ -30,7 +30,7 @@ def authenticate() -> None:
     g.actor = token.user
     structlog.contextvars.bind_contextvars(user_id=g.actor.id)
     refuse_if_disabled(g.actor)
-    origins.let_in(g.actor, token)
+    callers.let_in(g.actor, token)
 
 
 def current_actor() -> User:

@@ -15,7 +15,7 @@ from flask_login import (  # type: ignore[import-untyped]
 from webapp.auth.access import refuse_if_disabled
 from webapp.errors import AuthenticationRequired
 from webapp.models import User, UserSession
-from webapp.services import origins, sessions
+from webapp.services import callers, sessions
 
 login_manager = LoginManager()
 
@@ -104,7 +104,7 @@ def require_sign_in() -> None:
     if row is None:
         raise AuthenticationRequired()
     refuse_if_disabled(row.user)
-    origins.let_in(row.user, row)
+    callers.let_in(row.user, row)
 
 
 def current_actor() -> User:

@@ -30,7 +30,7 @@ from webapp.errors import (
 )
 from webapp.limits import limiter
 from webapp.models import User
-from webapp.services import audit, origins
+from webapp.services import audit, callers
 from webapp.services.audit import Event, Result
 
 RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
@@ -92,7 +92,7 @@ def note_event(event: Event, *, of: User | None = None, **details: str | None) -
 
 
 def _whoever_asks() -> User | None:
-    if origins.by_api():
+    if callers.by_api():
         actor: User | None = g.get("actor")
         return actor
     return sessions.signed_in_user()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.services.audit import Event, Result
-from webapp.services.origins import Way
+from webapp.services.callers import Way
 
 # What whoever stands in the row did; {person} is whom it was done to.
 WORDS = {

@@ -25,7 +25,7 @@ from webapp.errors import AuditUnavailable
 from webapp.extensions import INSERT, db
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
-from webapp.services import origins
+from webapp.services import callers
 from webapp.services.audit_events import Event as Event
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ def record(
     `actor` is None for what nobody asked for; `organization_id` None for what belongs to no clinic;
     `subject` says what it was done to, as `patient 5`; `details` are ids, counts, names of fields.
     Raises AuditUnavailable, or OperationalError where the database itself has trouble. Unless the
-    event is a refusal, raises what `origins.refuse_if_changed` does for the actor.
+    event is a refusal, raises what `callers.refuse_if_changed` does for the actor.
     """
     # What the session still holds back belongs before the event that tells of it.
     db.session.flush()
@@ -66,7 +66,7 @@ def record(
     # Asked after the wait for the chain's lock: a session that was ended meanwhile, under the same
     # lock, is then seen as ended.
     if actor is not None and result is not Result.REFUSED:
-        origins.refuse_if_changed(actor.id)
+        callers.refuse_if_changed(actor.id)
 
 
 def note(
@@ -177,16 +177,16 @@ def _row_of(
     result: Result,
     details: Mapping[str, Detail],
 ) -> dict[str, Any]:
-    way = origins.current.get()
+    caller = callers.current.get()
     return {
         "at": now(),
         "event": str(event),
         "actor_id": actor.id if actor else None,
         "actor": actor.email if actor else None,
         "role": actor.role if actor else None,
-        "via": str(way.via),
-        "ip": way.ip,
-        "request_id": way.request_id,
+        "via": str(caller.via),
+        "ip": caller.ip,
+        "request_id": caller.request_id,
         "subject": subject,
         "result": str(result),
         "details": {name: value for name, value in details.items() if value is not None},

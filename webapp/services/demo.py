@@ -11,7 +11,7 @@ from config import DEMO_CLINIKO_KEY
 from webapp.errors import AppError
 from webapp.extensions import db
 from webapp.models import Role, User
-from webapp.services import organizations, origins, people
+from webapp.services import callers, organizations, people
 
 ADMIN = "admin@surfrehab.example"
 CLINIC = "Surf Rehab"
@@ -30,7 +30,7 @@ def seed() -> str:
             f".venv/bin/flask --app webapp set-password {ADMIN}"
         )
     password = "-".join(secrets.token_hex(3) for _ in range(4))
-    origins.current.set(origins.Origin(origins.Way.COMMAND))
+    callers.current.set(callers.Caller(callers.Way.COMMAND))
     organizations.add(CLINIC, DEMO_CLINIKO_KEY)
     people.create(ADMIN, password, role=Role.ADMIN)
     return f"Sign in as {ADMIN} with the password {password} (shown only this once)."

@@ -14,7 +14,7 @@ from webapp.clock import now
 from webapp.errors import AddressTaken, NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import account_notices, audit, email_addresses, origins, passwords, tries
+from webapp.services import account_notices, audit, callers, email_addresses, passwords, tries
 from webapp.services.audit import Event
 
 
@@ -114,7 +114,7 @@ def changing(
     an event the caller records what is done.
 
     Raises NotFound if their role or clinic has changed since they were loaded: whoever was allowed
-    to change them may not be any more. Raises what `origins.refuse_if_changed` does if they change
+    to change them may not be any more. Raises what `callers.refuse_if_changed` does if they change
     themselves.
     """
     allowed = (user.role, user.organization_id)
@@ -125,7 +125,7 @@ def changing(
         session.refresh(user, with_for_update={"of": User})
         if (user.role, user.organization_id) != allowed:
             raise NotFound()
-        origins.refuse_if_changed(user.id)
+        callers.refuse_if_changed(user.id)
         yield
         if event is not None:
             record(event, user, actor=actor, left=(allowed[1],), **details)
@@ -235,7 +235,7 @@ def end_everything_of(user: User) -> None:
     """End a person's sessions and tokens, and delete their links for choosing a password, inside
     the caller's transaction. Links that they made for others go too, for they know them."""
     user.session_epoch += 1
-    origins.goes_on(user)
+    callers.goes_on(user)
     theirs = (ApiToken.user_id == user.id) & ApiToken.revoked_at.is_(None)
     db.session.execute(update(ApiToken).where(theirs).values(revoked_at=now()))
     links = (Invitation.user_id == user.id) | (Invitation.made_by_id == user.id)

@@ -22,7 +22,7 @@ from webapp.queue import (
     worker_seen_lately,
     workers_connected,
 )
-from webapp.services import origins
+from webapp.services import callers
 from webapp.services.audit import Event
 from webapp.sync import ending, trail
 from webapp.sync.each_clinic import Tolerance
@@ -173,7 +173,7 @@ def close_if_due(log: SyncLog) -> Closing | None:
     moment = database_now()
     closing = closing_for(log, moment)
     if closing is not None:
-        with origins.coming_by(origins.SYSTEM):
+        with callers.called_by(callers.SYSTEM):
             ending.fail(log, closing, moment)
     return closing
 

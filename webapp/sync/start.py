@@ -28,7 +28,7 @@ from webapp.models import (
     User,
 )
 from webapp.queue import enqueue_sync, forget_sync
-from webapp.services import locks, origins
+from webapp.services import callers, locks
 from webapp.services.audit import Event
 from webapp.sync import ending, trail, window
 from webapp.sync.ending import Closing
@@ -226,8 +226,8 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
 
 def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -> None:
     # Nothing is left running, even if whoever started it was signed out since.
-    unchecked = replace(origins.current.get(), let_in=None)
-    with origins.coming_by(unchecked), transaction():
+    unchecked = replace(callers.current.get(), let_in=None)
+    with callers.called_by(unchecked), transaction():
         if log.is_running and log.worker is None:
             log.idempotency_key = None  # nothing was started: the key is good for another try
             ending.fail(log, Closing(error.error_code, error.message), actor=actor)

@@ -1,4 +1,4 @@
-"""Where a request, command or job came from, and which session or token authorised it.
+"""Who calls, by a request, command or job, and which session or token authorised it.
 
 The audit trail records the first. Every change checks before its commit that the second still
 holds.
@@ -40,8 +40,8 @@ class LetIn:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where something came from, and who was let in for it."""
+class Caller:
+    """Who asks for something, from where and by which way, and who was let in for it."""
 
     via: Way
     ip: str | None = None
@@ -49,9 +49,9 @@ class Origin:
     let_in: LetIn | None = None
 
 
-SYSTEM = Origin(Way.WORKER)
+SYSTEM = Caller(Way.WORKER)
 # Set by the edge, as the id of a request is for the log; a worker and a test need to set nothing.
-current: ContextVar[Origin] = ContextVar("origin", default=SYSTEM)
+current: ContextVar[Caller] = ContextVar("caller", default=SYSTEM)
 
 
 def by_api() -> bool:
@@ -60,9 +60,9 @@ def by_api() -> bool:
 
 
 @contextmanager
-def coming_by(way: Origin) -> Iterator[None]:
-    """Set the origin of all that is done in this block."""
-    before = current.set(way)
+def called_by(caller: Caller) -> Iterator[None]:
+    """Set who asks for all that is done in this block."""
+    before = current.set(caller)
     try:
         yield
     finally:
