@@ -28,7 +28,7 @@ from webapp.clock import now
 from webapp.deliverer import Deliverer
 from webapp.extensions import db, transaction
 from webapp.models import Notice, NoticeKind, WebhookDelivery, WebhookEndpoint, WebhookEvent
-from webapp.services import alive, notices, organizations
+from webapp.services import deadman, notices, organizations
 from webapp.services.webhooks import endpoints, outbox, sending
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,15 +177,15 @@ def calls(app: Flask, says: int) -> Iterator[list[str]]:
 def test_a_sign_of_life_is_given_while_a_worker_lives(
     app: Flask, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not alive.tell()  # no worker is there
+    assert not deadman.tell()  # no worker is there
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
-    assert alive.tell()
+    assert deadman.tell()
     assert calls == ["/ping"]
 
     app.config["DEADMAN_URL"] = "http://127.0.0.1:1/"
-    assert not alive.tell()
+    assert not deadman.tell()
     app.config["DEADMAN_URL"] = None
-    assert not alive.tell()
+    assert not deadman.tell()
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_sign_of_life_stays_away_while_the_database_or_its_tables_do_or_may_on
     with monkeypatch.context() as patched:
         there = create_engine(database.format(db.engine.url.database))
         patched.setitem(db.engines, None, there)
-        assert not alive.tell()
+        assert not deadman.tell()
     assert calls == []
-    assert alive.tell()
+    assert deadman.tell()
     assert calls == ["/ping"]
 
 
@@ -209,7 +209,7 @@ def test_a_call_that_was_not_heard_is_told_in_the_log(
     calls: list[str], says: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
-    assert not alive.tell()
+    assert not deadman.tell()
     assert calls == ["/ping"]  # and what it leads to is not followed
     assert "no_sign_of_life" in caplog.text
     assert str(says) in caplog.text

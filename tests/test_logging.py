@@ -23,7 +23,7 @@ from webapp import queue
 from webapp.extensions import db
 from webapp.logging_setup import json_lines
 from webapp.models import Patient
-from webapp.services import alive
+from webapp.services import deadman
 
 MANY = 10_000
 
@@ -85,7 +85,7 @@ def test_an_answer_with_a_line_that_is_no_header_tells_the_log_no_address(
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
     with serving(says(answer(b"", "a line of Olivia Nguyen", "X-Other: 1"))) as server:
         app.config["DEADMAN_URL"] = f"{server.url}/ping?token=typed-by-an-operator"
-        assert alive.tell()
+        assert deadman.tell()
         assert b"token=typed-by-an-operator" in server.requests[0]
     for told in ("127.0.0.1", "ping", "token", "Olivia"):
         assert told not in written.getvalue()

@@ -18,7 +18,7 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.services import alive, audit_anchors, notice_sending, notices
+from webapp.services import audit_anchors, deadman, notice_sending, notices
 from webapp.services.webhooks import sending
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ WEBHOOKS_AT_ONCE = AT_ONCE - 2  # a mail finds a place though every receiver is 
 LOOK_EVERY_SECONDS = 1.0
 NOW_AND_THEN_SECONDS = 120.0
 
-_NOW_AND_THEN = (alive.tell, notices.look_for_overdue, audit_anchors.tell)
+_NOW_AND_THEN = (deadman.tell, notices.look_for_overdue, audit_anchors.tell)
 
 # The C library reads this: a name server that is silent must not hold a thread for half a minute.
 _RESOLVER = ("RES_OPTIONS", "timeout:2 attempts:2")

@@ -35,7 +35,7 @@ from webapp.limits import sign_in
 from webapp.models import AuditEvent, User
 from webapp.services import invitations, passwords, people, second_factor
 from webapp.services.audit import Event
-from webapp.services.second_factor import Proof
+from webapp.services.second_factor import CodeKind
 
 URL = "/api/v1/auth/token"
 BOB = "bob@example.com"
@@ -480,7 +480,7 @@ def test_of_fifty_codes_sent_at_once_five_are_looked_at(
             all_came.notify_all()
             assert all_came.wait_for(lambda: came.total() >= at_once, timeout=30)
 
-    def accept(user: User, code: str) -> Proof | None:
+    def accept(user: User, code: str) -> CodeKind | None:
         come("looked at")
         return look(user, code)
 

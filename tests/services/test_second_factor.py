@@ -17,8 +17,8 @@ from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
-from webapp.services import invitations, people, second_factor, tokens, tries
-from webapp.services.second_factor import Proof
+from webapp.services import failed_sign_ins, invitations, people, second_factor, tokens
+from webapp.services.second_factor import CodeKind
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -33,21 +33,21 @@ def events() -> list[str]:
 @on_both
 def test_a_code_is_taken_once(cast: Cast) -> None:
     phone = set_up(cast.bob)
-    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code()) is CodeKind.CODE
     assert second_factor.accept(cast.bob, phone.code()) is None
-    assert second_factor.accept(cast.bob, phone.code(steps=1)) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code(steps=1)) is CodeKind.CODE
     assert second_factor.accept(cast.bob, phone.code()) is None  # nor is an earlier one any more
 
 
 @pytest.mark.parametrize(("steps", "taken"), [(-2, False), (-1, True), (1, True), (2, False)])
 def test_clocks_may_differ_by_half_a_minute(cast: Cast, steps: int, taken: bool) -> None:
     phone = set_up(cast.bob)
-    assert (second_factor.accept(cast.bob, phone.code(steps=steps)) is Proof.CODE) is taken
+    assert (second_factor.accept(cast.bob, phone.code(steps=steps)) is CodeKind.CODE) is taken
 
 
 def test_a_code_may_be_typed_as_phones_show_it(cast: Cast) -> None:
     code = set_up(cast.bob).code()
-    assert second_factor.accept(cast.bob, f" {code[:3]} {code[3:]} ") is Proof.CODE
+    assert second_factor.accept(cast.bob, f" {code[:3]} {code[3:]} ") is CodeKind.CODE
 
 
 @pytest.mark.parametrize("code", ["", "000000", "12345", "١٢٣٤٥٦", "1" * 5000, "\0", "abcd-efgh"])
@@ -60,14 +60,14 @@ def test_what_is_no_code_is_wrong(cast: Cast, code: str) -> None:
 def test_of_two_who_come_with_one_code_at_once_one_gets_in(app: Flask, cast: Cast) -> None:
     phone, bob_id = set_up(cast.bob), cast.bob.id
 
-    def come(code: str) -> Proof | None:
+    def come(code: str) -> CodeKind | None:
         with app.app_context():
             return second_factor.accept(db.session.get_one(User, bob_id), code)
 
     with ThreadPoolExecutor(4) as threads:
         for code in (phone.code(), phone.recovery_codes[0]):
-            proofs = list(threads.map(come, [code] * 4))
-            assert len([proof for proof in proofs if proof is not None]) == 1
+            kinds = list(threads.map(come, [code] * 4))
+            assert len([kind for kind in kinds if kind is not None]) == 1
 
 
 @on_both
@@ -76,7 +76,7 @@ def test_ten_recovery_codes_work_once_each_however_they_are_typed(cast: Cast) ->
     assert len(set(phone.recovery_codes)) == 10
     for number, code in enumerate(phone.recovery_codes):
         typed = code.upper().replace("-", " ") if number % 2 else code
-        assert second_factor.accept(cast.bob, typed) is Proof.RECOVERY_CODE
+        assert second_factor.accept(cast.bob, typed) is CodeKind.RECOVERY_CODE
         assert second_factor.accept(cast.bob, code) is None
         assert second_factor.recovery_codes_left(cast.bob) == 9 - number
 
@@ -94,7 +94,7 @@ def test_new_recovery_codes_end_the_earlier_ones(cast: Cast) -> None:
     phone = set_up(cast.bob)
     newer = second_factor.new_recovery_codes(cast.bob)
     assert second_factor.accept(cast.bob, phone.recovery_codes[0]) is None
-    assert second_factor.accept(cast.bob, newer[0]) is Proof.RECOVERY_CODE
+    assert second_factor.accept(cast.bob, newer[0]) is CodeKind.RECOVERY_CODE
 
 
 def test_what_is_somebody_elses_proves_nothing(cast: Cast) -> None:
@@ -235,20 +235,20 @@ def test_after_a_hundred_wrong_ones_in_a_row_only_a_new_link_opens(cast: Cast) -
     assert people.authenticate("bob@example.com", PASSWORD) is cast.bob  # which forgets nothing yet
     assert second_factor.accept(cast.bob, "000000") is None
     assert events()[-2:] == ["second_factor:refused", "person:locked"]
-    assert tries.is_locked(cast.bob)
+    assert failed_sign_ins.is_locked(cast.bob)
     assert people.authenticate("bob@example.com", PASSWORD) is None
     assert second_factor.accept(cast.bob, phone.code()) is None
 
     new = "seven surfers ate warm papayas"
     invitations.accept(invitations.renew(cast.bob), new)
     assert people.authenticate("bob@example.com", new) is cast.bob
-    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code()) is CodeKind.CODE
 
 
 def test_whoever_gets_in_has_their_failures_forgotten(cast: Cast) -> None:
     phone = set_up(cast.bob)
     _fail(cast.bob, 99)
-    assert second_factor.accept(cast.bob, phone.code()) is Proof.CODE
+    assert second_factor.accept(cast.bob, phone.code()) is CodeKind.CODE
     _fail(cast.vera, 99)
     assert people.authenticate("vera@example.com", PASSWORD) is cast.vera
     db.session.rollback()

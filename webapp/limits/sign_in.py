@@ -23,7 +23,7 @@ from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
 from webapp.services import audit, email_addresses, passwords, people, second_factor
 from webapp.services.audit import Event, Result
-from webapp.services.second_factor import Proof
+from webapp.services.second_factor import CodeKind
 
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")
 PER_ADDRESS = RateLimitItemPerMinute(20, 15, namespace="sign-in-address")
@@ -115,18 +115,18 @@ def _note_unknown() -> None:
         audit.write_nothing()
 
 
-def by_code(user: User, code: str) -> Proof | None:
-    """What this code of the second factor proves; None if it is wrong, which is counted.
+def by_code(user: User, code: str) -> CodeKind | None:
+    """Which kind of code of the second factor this is; None if it is wrong, which is counted.
 
     Raises RateLimited if no more guesses are heard.
     """
     person = str(user.id)
     if limiter.limiter.hit(CODES, person):
-        proof = second_factor.accept(user, code)
-        if proof is not None:
+        kind = second_factor.accept(user, code)
+        if kind is not None:
             limiter.limiter.clear(CODES, person)
             limiter.limiter.clear(AWAITED, person)
-        return proof
+        return kind
     raise _refusal(
         limiter.limiter.get_window_stats(CODES, person).reset_time, "codes that are wrong"
     )

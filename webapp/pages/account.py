@@ -13,7 +13,7 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import mail, notices, people
 from webapp.services import sessions as sessions_service

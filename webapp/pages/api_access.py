@@ -12,7 +12,7 @@ from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.services import tokens
 
 LIFETIMES = {

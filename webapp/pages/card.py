@@ -12,7 +12,7 @@ from webapp.clock import now
 from webapp.htmx import asked_by_htmx
 from webapp.models import Organization, SyncLog
 from webapp.pages.card_words import headline, is_apart
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.queue import workers_connected
 from webapp.sync import held, history
 from webapp.sync.differences import differences

@@ -12,9 +12,9 @@ from webapp.errors import ValidationError
 from webapp.models import OperationType
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
-from webapp.pages.lead import lead_to
 from webapp.pages.outcome import Outcome, outcome
-from webapp.pages.picture import picture
+from webapp.pages.redirects import lead_to
+from webapp.pages.sync_bars import picture
 from webapp.pages.templating import render_clinic
 from webapp.services import clinic_figures, names, organizations
 from webapp.services.clinic_figures import ClinicFigures

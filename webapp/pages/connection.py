@@ -14,7 +14,7 @@ from webapp.htmx import asked_by_htmx
 from webapp.limits import per_person
 from webapp.models import Organization
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.services import connection
 
 

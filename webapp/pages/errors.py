@@ -31,7 +31,7 @@ from webapp.errors import (
 )
 from webapp.htmx import asked_by_htmx
 from webapp.pages import confirm
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.sign_in import form_again, safe_next
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from webapp.htmx import asked_by_htmx
 from webapp.models import Organization
 from webapp.pages import parameters, sealed_query
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import changes, looks
 from webapp.services import patients as patients_service

@@ -15,7 +15,7 @@ from webapp.limits import per_person
 from webapp.models import Role, User
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import invitations, organizations, passwords, roles, second_factor
 from webapp.services import people as people_service

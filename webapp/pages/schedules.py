@@ -15,7 +15,7 @@ from webapp.errors import ValidationError
 from webapp.models import Organization
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import schedules, time_zones
 from webapp.services.timetable import NIGHTLY_SPREAD, Run

@@ -15,7 +15,7 @@ from webapp.errors import NotFound, RateLimited, ValidationError
 from webapp.pages.account import stay
 from webapp.pages.blueprints import signed_in
 from webapp.pages.confirm import check_password
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import second_factor as factor
 

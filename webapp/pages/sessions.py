@@ -9,7 +9,7 @@ from webapp.auth.guards import fresh, id_of
 from webapp.auth.sessions import current_actor, current_session
 from webapp.htmx import asked_by_htmx
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.services import sessions
 
 

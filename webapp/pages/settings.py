@@ -15,7 +15,7 @@ from webapp.errors import AccountMismatch, RateLimited, ValidationError
 from webapp.limits import per_person
 from webapp.models import Organization, User
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services import organizations

@@ -24,10 +24,10 @@ from webapp.errors import RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import open_to_all
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.services import second_factor
-from webapp.services.second_factor import Proof
+from webapp.services.second_factor import CodeKind
 
 # Whole pages that can be asked for without a form; people come back to these and to no others.
 RETURN_TO = frozenset(
@@ -98,13 +98,13 @@ def sign_in_code() -> ResponseReturnValue:
         lapsed = "More than five minutes have passed since your password. Begin again."
         return lead_to("open.sign_in", lapsed, "warn")
     try:
-        proof = attempts.by_code(user, request.form.get("code", ""))
+        kind = attempts.by_code(user, request.form.get("code", ""))
     except RateLimited as error:
         return refusal(_code_form(next_path, problem=error.message), error)
-    if proof is None:
+    if kind is None:
         return _code_form(next_path, problem="This code is wrong, or was used before."), 401
     sessions.sign_in(user)
-    if proof is Proof.RECOVERY_CODE:
+    if kind is CodeKind.RECOVERY_CODE:
         left = second_factor.recovery_codes_left(user)
         are_left = "1 is" if left == 1 else f"{left} are"
         flash(f"You used a recovery code; {are_left} left. See “Your account”.", "warn")

@@ -13,7 +13,7 @@ from webapp.clock import now
 from webapp.htmx import HTMX_CONFIG, HTMX_INTEGRITY, htmx_url, shows_notices
 from webapp.models import Organization
 from webapp.pages import filters
-from webapp.pages.picture import picture
+from webapp.pages.sync_bars import picture
 from webapp.services import counts, search, sessions
 from webapp.services.connection import page_in_cliniko, same_account
 from webapp.services.webhooks import endpoints

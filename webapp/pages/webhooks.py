@@ -24,7 +24,7 @@ from webapp.models import (
 )
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
-from webapp.pages.lead import lead_to
+from webapp.pages.redirects import lead_to
 from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services.webhooks import deliveries, endpoints

@@ -14,7 +14,14 @@ from webapp.clock import now
 from webapp.errors import AddressTaken, NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, Invitation, Organization, Role, User
-from webapp.services import account_notices, audit, callers, email_addresses, passwords, tries
+from webapp.services import (
+    account_notices,
+    audit,
+    callers,
+    email_addresses,
+    failed_sign_ins,
+    passwords,
+)
 from webapp.services.audit import Event
 
 
@@ -194,11 +201,11 @@ def authenticate(
     right = passwords.matches(password, user.password_hash if user else None)
     if user is None:
         return None
-    if not right or tries.is_locked(user):
-        tries.failed(user, again=again, counts=counts)
+    if not right or failed_sign_ins.is_locked(user):
+        failed_sign_ins.note(user, again=again, counts=counts)
         return None
     epoch = user.session_epoch
-    tries.succeeded(user, password)
+    failed_sign_ins.succeeded(user, password)
     # Unless all they had was ended meanwhile: this may be the password that was replaced.
     return user if user.session_epoch == epoch else None
 

@@ -22,7 +22,7 @@ from webapp.clock import now
 from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import RecoveryCode, Role, SecondFactor, User
-from webapp.services import passwords, people, tries
+from webapp.services import failed_sign_ins, passwords, people
 from webapp.services.audit import Event
 from webapp.services.sealing import Purpose, seal, unseal
 
@@ -34,8 +34,8 @@ RECOVERY_CODES = 10
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none looks like another: 118 bits in 24
 
 
-class Proof(StrEnum):
-    """What somebody has shown."""
+class CodeKind(StrEnum):
+    """Which code somebody has shown."""
 
     CODE = "code"
     RECOVERY_CODE = "recovery_code"
@@ -102,20 +102,20 @@ def confirm(user: User, code: str) -> list[str]:
         return codes
 
 
-def accept(user: User, code: str) -> Proof | None:
-    """What a code proves; None if it is wrong or was used before, which counts as a failed try to
-    sign in."""
+def accept(user: User, code: str) -> CodeKind | None:
+    """Which kind of code this is; None if it is wrong or was used before, which counts as a failed
+    try to sign in."""
     epoch = user.session_epoch
     with people.changing(user):
-        proof = None if tries.is_locked(user) else _proof(user, code)
-        if proof is None:
-            tries.count(user, Event.CODE_REFUSED)
+        kind = None if failed_sign_ins.is_locked(user) else _kind_of(user, code)
+        if kind is None:
+            failed_sign_ins.count(user, Event.CODE_REFUSED)
         else:
             user.failures_in_a_row = 0
-        if proof is Proof.RECOVERY_CODE:
+        if kind is CodeKind.RECOVERY_CODE:
             people.record(Event.RECOVERY_CODE_USED, user, actor=user)
     # Unless all they had was ended meanwhile, the step before this one too.
-    return proof if user.session_epoch == epoch else None
+    return kind if user.session_epoch == epoch else None
 
 
 def new_recovery_codes(user: User) -> list[str]:
@@ -184,14 +184,14 @@ def _secret(row: SecondFactor) -> str:
     return unseal(Purpose.TOTP_SECRET, row.user_id, row.sealed_secret)
 
 
-def _proof(user: User, code: str) -> Proof | None:
+def _kind_of(user: User, code: str) -> CodeKind | None:
     row = _row(user)
     if row is not None and _take(row, code):
-        return Proof.CODE
+        return CodeKind.CODE
     digest = _digest(user, code)
     theirs = (RecoveryCode.user_id == user.id) & (RecoveryCode.code_digest == digest)
     used = db.session.execute(delete(RecoveryCode).where(theirs).returning(RecoveryCode.id))
-    return Proof.RECOVERY_CODE if used.all() else None
+    return CodeKind.RECOVERY_CODE if used.all() else None
 
 
 def _take(row: SecondFactor, code: str) -> bool:

@@ -14,9 +14,9 @@ from webapp.clock import iso, now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
-from webapp.services import audit, names, signing
+from webapp.services import audit, bearer_tokens, names
 from webapp.services.audit import Event
-from webapp.services.signing import MAX_LIFETIME, Claims
+from webapp.services.bearer_tokens import MAX_LIFETIME, Claims
 
 LIFETIME = timedelta(hours=1)
 MAX_NAME = 100
@@ -66,13 +66,13 @@ def issue(
         claims = Claims(user_id, row.jti, epoch, row.expires_at)
         session.flush()
         _record(Event.TOKEN_ISSUED, row, user, actor)
-    return signing.sign(claims), int(claims.expires_at.timestamp())
+    return bearer_tokens.sign(claims), int(claims.expires_at.timestamp())
 
 
 def row_of(token: str) -> ApiToken:
     """A token as it is stored, with the person it was issued to. Raises AuthenticationRequired for
     all but valid tokens."""
-    claims = signing.read(token)
+    claims = bearer_tokens.read(token)
     row = db.session.scalar(
         select(ApiToken)
         .join(ApiToken.user)
@@ -80,7 +80,7 @@ def row_of(token: str) -> ApiToken:
         .where(ApiToken.jti == claims.jti, ApiToken.user_id == claims.user_id)
     )
     # The row knows the end, too: whoever could sign for us cannot prolong a token.
-    if row is None or row.revoked_at is not None or row.expires_at < now() - signing.LEEWAY:
+    if row is None or row.revoked_at is not None or row.expires_at < now() - bearer_tokens.LEEWAY:
         raise AuthenticationRequired()
     if not row.user.active or claims.epoch != row.user.session_epoch:
         raise AuthenticationRequired()

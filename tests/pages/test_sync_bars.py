@@ -9,7 +9,7 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.extensions import transaction
 from webapp.models import SyncStatus
-from webapp.pages.picture import picture
+from webapp.pages.sync_bars import picture
 from webapp.services import clinic_figures
 
 

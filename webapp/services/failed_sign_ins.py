@@ -25,7 +25,7 @@ def is_locked(user: User) -> bool:
     return user.failures_in_a_row >= MOST_IN_A_ROW
 
 
-def failed(user: User, *, again: bool, counts: bool) -> None:
+def note(user: User, *, again: bool, counts: bool) -> None:
     """Remember a wrong password, if the database can take it just now; `again` says that it was
     asked of somebody who is signed in, `counts` that it is one of the hundred."""
     remember = count if counts else _record
