@@ -30,7 +30,6 @@ BOTH = ("sqlite", "postgresql")
 POSTGRES = ("postgresql",)
 SQLITE = ("sqlite",)
 EVERYWHERE = ("first", "middle", "last")
-ONCE: dict[str, Any] = {}
 EVER: dict[str, Any] = {"times": None}
 PAGE = {"on": "/patients", "query": "page=2"}
 

@@ -1,4 +1,4 @@
-"""Deleting old syncs that nothing needs any more, and old failed records."""
+"""Deleting old syncs that nothing needs any more, and which failed records nothing needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import aliased
 
 from webapp.extensions import INSERT, db, transaction
@@ -72,21 +72,11 @@ def delete_old(before: datetime) -> int:
     return len(some)
 
 
-def delete_old_failures(before: datetime) -> int:
-    """Delete some of the records that failed in syncs that ended before a moment, of all clinics,
-    in one transaction; says how many, 0 when none is left.
-
-    What stays: all that has failed in the last full sync of a clinic that completed, or since.
-    """
+def failure_is_over(before: datetime) -> ColumnElement[bool]:
+    """Whether a record failed in a sync that ended before a moment, and is not needed any more: all
+    that has failed in the last full sync of a clinic that completed, or since, is."""
     old = select(SyncLog.id).where(SyncLog.completed_at < before, _HAS_FULL_SUCCESSOR)
-    theirs = SyncFailure.sync_log_id.in_(old)
-    some = db.session.scalars(select(SyncFailure.id).where(theirs).limit(_AT_ONCE)).all()
-    if some:
-        # Once more: SQLite may have given a freed id to a record that has failed since.
-        gone = delete(SyncFailure).where(SyncFailure.id.in_(some), theirs)
-        with transaction() as session:
-            session.connection().execute(gone)
-    return len(some)
+    return SyncFailure.sync_log_id.in_(old)
 
 
 def _counted(ends: Counter[tuple[str, str]]) -> Any:

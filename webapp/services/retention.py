@@ -208,6 +208,10 @@ def _purge_notices(before: datetime) -> int:
     return _delete_some(Notice, notices.is_over(before))
 
 
+def _purge_failures(before: datetime) -> int:
+    return _delete_some(SyncFailure, old_syncs.failure_is_over(before))
+
+
 def _purge_clean_ups(before: datetime) -> int:
     with transaction() as session:
         old = delete(CleanUp).where(CleanUp.day < before.date())
@@ -235,7 +239,7 @@ def _rules() -> list[Rule]:
         Rule("tokens", DAYS_OF_WHAT_HAS_ENDED, _over(ApiToken.expires_at, ApiToken.revoked_at)),
         Rule("invitations", DAYS_OF_WHAT_HAS_ENDED, _over(Invitation.expires_at)),
         Rule("changes", changes.KEPT.days, changes.delete_old),
-        Rule("failed_records", old_syncs.KEPT.days, old_syncs.delete_old_failures),
+        Rule("failed_records", old_syncs.KEPT.days, _purge_failures),
         Rule("syncs", old_syncs.KEPT.days, old_syncs.delete_old),
         Rule("webhook_messages", DAYS_OF_WHAT_HAS_ENDED, _over(WebhookDelivery.created_at)),
         Rule("notices", DAYS_OF_WHAT_HAS_ENDED, _purge_notices),

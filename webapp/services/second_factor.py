@@ -18,6 +18,7 @@ from flask import current_app
 from pyotp import TOTP, random_base32
 from sqlalchemy import delete, func, select
 
+import config
 from webapp.clock import now
 from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db
@@ -53,9 +54,10 @@ class Pending:
 def is_missing(role: str, since: datetime | None) -> bool:
     """Whether somebody in this role, who has a second factor since then or has none, must set one
     up before anything else. Viewers may choose, unless the settings say everybody."""
-    setting: str = current_app.config["SECOND_FACTOR"]
-    of_all = setting == "everybody"
-    return since is None and (of_all or (setting == "required" and role != Role.VIEWER))
+    setting = config.SecondFactor(current_app.config["SECOND_FACTOR"])
+    if since is not None or setting is config.SecondFactor.OPTIONAL:
+        return False
+    return setting is config.SecondFactor.EVERYBODY or role != Role.VIEWER
 
 
 def begin(user: User) -> datetime:

@@ -21,17 +21,17 @@ _ENOUGH_WALKS = 3
 
 class ByLinks:
     """The lists without order that a sync has met, and how to read them. `store` takes each page;
-    `begun_at` tells when the sync began, by Cliniko's clock."""
+    `read_from` tells when the sync began to read, by Cliniko's clock."""
 
     def __init__(
         self,
         reader: Reader,
         store: Callable[[Sequence[Page | IdPage], Listing], None],
-        begun_at: Callable[[], datetime],
+        read_from: Callable[[], datetime],
     ) -> None:
         self._reader = reader
         self._store = store
-        self._begun_at = begun_at
+        self._read_from = read_from
         self.listings: set[Listing] = set()
 
     def read(self, listing: Listing) -> None:
@@ -54,11 +54,11 @@ class ByLinks:
 
     def walk(self, listing: Listing) -> set[int | None]:
         """Walk a list once; the ids of those who were there when the sync began."""
-        begun_at = self._begun_at()
+        read_from = self._read_from()
         seen: set[int | None] = set()
         for page in self._reader.walk_links(listing):
             self._store([page], listing)
-            seen.update(id_of(each) for each in page.records if not _is_newer(each, begun_at))
+            seen.update(id_of(each) for each in page.records if not _is_newer(each, read_from))
         return seen
 
 

@@ -167,8 +167,8 @@ class Passes:
 
     def _note_start(self, *answers: Page | IdPage) -> None:
         """When the first of these came, by Cliniko's clock; one that runs ahead must not count."""
-        begun_at = min([now(), *(each.served_at for each in answers if each.served_at)])
-        self._recorder.checkpoint.setdefault("read_from", iso(begun_at))
+        read_from = min([now(), *(each.served_at for each in answers if each.served_at)])
+        self._recorder.checkpoint.setdefault("read_from", iso(read_from))
 
     def _read_archived(self) -> None:
         if self._done("archived") or self._archived is not None:

@@ -45,9 +45,9 @@ class Outcome(NamedTuple):
     held before and goes on waiting, though nothing was heard of them. `unasked`: how many others
     stand in no list either, but this sync had no question left for them, or no answer."""
 
-    marks: Sequence[PatientRecord]
-    held: Sequence[PatientRecord]
-    kept: Sequence[PatientRecord]
+    marks: Sequence[PatientRecord] = ()
+    held: Sequence[PatientRecord] = ()
+    kept: Sequence[PatientRecord] = ()
     waiting: Sequence[PatientRecord] = ()
     unasked: int = 0
 
@@ -188,8 +188,8 @@ class Removals:
         gone = len(marks) + len(waiting) + (unasked if self._some_unknown else 0)
         many = gone > HOLD_ABOVE and gone > HOLD_ABOVE_SHARE * self._count_living()
         if (many and marks) or (of_all and waiting):
-            return Outcome([], marks, kept, list(waiting.values()), unasked)
-        return Outcome([] if many else marks, [], kept, unasked=unasked)
+            return Outcome((), marks, kept, list(waiting.values()), unasked)
+        return Outcome(() if many else marks, (), kept, unasked=unasked)
 
     def _living(self, keys: list[str]) -> set[str]:
         theirs = (among(self._target, keys), Patient.state != PatientState.DELETED)

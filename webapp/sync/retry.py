@@ -81,7 +81,7 @@ def read_failed(
         recorder.store([RecordPage(number, [], failed)])
     if keys:
         recorder.accepted(account)
-    recorder.finish(Outcome([], [], []))
+    recorder.finish(Outcome())
 
 
 def _is_asked_for(record: PatientRecord | Malformed, wanted: set[int]) -> bool:

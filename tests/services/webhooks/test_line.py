@@ -30,8 +30,6 @@ BODY = b'{"event":"webhook.test"}'
 PUBLIC = "93.184.215.14"
 SOON = 10  # seconds: far less than the dripping or the silence would take
 
-Resolver = Callable[..., list[Any]]
-
 
 def local(url: str) -> str:
     """The same server by its name: addresses are refused."""
