@@ -17,6 +17,7 @@ from flask import current_app
 from sqlalchemy import ColumnElement, TextClause, bindparam, func, select, true
 
 from webapp.cliniko.records import PatientState
+from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import Organization, Patient, SyncLog, SyncStatus
 from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
@@ -100,6 +101,14 @@ def _certified(organization: Organization, latest: SyncLog | None) -> Counts | N
     if changed is not None and changed >= latest.completed_at:
         return None
     return {state: certificate["stored"][state] for state in PatientState}
+
+
+def after_all_syncs(organization_id: int) -> datetime:
+    """When something else than a sync changes patients: now, but by whichever clock not before the
+    newest sync has ended, or its certificate would still be taken for the count."""
+    ends = select(func.max(SyncLog.completed_at)).where(SyncLog.organization_id == organization_id)
+    moment = now()
+    return max(moment, db.session.scalar(ends) or moment)
 
 
 def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> list[int]:

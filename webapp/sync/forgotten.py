@@ -18,7 +18,6 @@ import msgspec
 from sqlalchemy import delete, func, select, update
 
 from webapp.cliniko.records import PatientRecord
-from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import (
@@ -30,7 +29,7 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.services import audit, changes, locks
+from webapp.services import audit, changes, counts, locks
 from webapp.services.audit import Event
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_while_running
@@ -112,7 +111,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
             key = secrets.token_hex(32)
             clinic.forgetting_key = seal(Purpose.FORGOTTEN_PATIENTS, organization_id, key)
         digest = _digest(_key_of(clinic), row.cliniko_patient_id)
-        moment = _after_all_syncs(organization_id)
+        moment = counts.after_all_syncs(organization_id)
         session.add(
             ForgottenPatient(organization_id=organization_id, digest=digest, forgotten_at=moment)
         )
@@ -143,14 +142,6 @@ def _remove(patient: Patient, moment: datetime) -> None:
     ):
         db.session.execute(statement.execution_options(synchronize_session=False))
     changes.forget_patient(organization_id, key)
-
-
-def _after_all_syncs(organization_id: int) -> datetime:
-    """Now, and later than the newest sync by whichever clock: see what counts patients."""
-    newest = select(func.max(SyncLog.completed_at)).where(
-        SyncLog.organization_id == organization_id
-    )
-    return max(now(), db.session.scalar(newest) or now())
 
 
 def _key_of(organization: Organization) -> bytes:

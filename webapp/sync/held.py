@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import UpdateBase, delete, func, select, update
 
 from webapp.cliniko.records import PatientState
-from webapp.clock import iso, now
+from webapp.clock import iso
 from webapp.errors import RemovalsNotHeld
 from webapp.extensions import db, transaction
 from webapp.models import (
@@ -24,7 +24,7 @@ from webapp.models import (
     SyncLog,
     User,
 )
-from webapp.services import audit, locks
+from webapp.services import audit, counts, locks
 from webapp.services.audit import Event
 from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
@@ -121,8 +121,7 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
         sync_log = session.get_one(SyncLog, sync_log_id)
         if sync_log.progress.get("removals_decision") == decision:
             return 0
-        # Later than the sync by whichever clock: see what counts patients.
-        moment = max(now(), sync_log.completed_at or now())
+        moment = counts.after_all_syncs(organization_id)
         if decision is RemovalsDecision.CONFIRMED:
             patients = _mark(organization, sync_log, moment)
         else:
