@@ -35,6 +35,10 @@ class SecondFactor(StrEnum):
     EVERYBODY = "everybody"  # viewers too
 
 
+# What the application calls otherwise than by the setting's own name.
+_FLASK_NAMES = {"environment": "ENV", "database_url": "SQLALCHEMY_DATABASE_URI"}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set from outside."""
@@ -72,34 +76,10 @@ class Settings:
     deadman_url: str | None = field(repr=False)
 
     def flask(self) -> dict[str, object]:
-        """The configuration of the Flask application."""
+        """The configuration of the Flask application: every setting, by its name in capitals."""
         production = self.environment is Environment.PRODUCTION
         return {
-            "ENV": self.environment.value,
-            "DEMO": self.demo,
-            "SECRET_KEY": self.secret_key,
-            "SECRET_KEY_FALLBACKS": list(self.secret_key_fallbacks),
-            "CREDENTIALS_KEYS": list(self.credentials_keys),
-            "AUDIT_KEYS": list(self.audit_keys),
-            "SQLALCHEMY_DATABASE_URI": self.database_url,
-            "REDIS_URL": self.redis_url,
-            "CLINIKO_API_URL": self.cliniko_api_url,
-            "CLINIKO_CONTACT_EMAIL": self.cliniko_contact_email,
-            "CLINIKO_RATE_LIMIT": self.cliniko_rate_limit,
-            "METRICS_TOKEN": self.metrics_token,
-            "PUBLIC_URL": self.public_url,
-            "SECOND_FACTOR": self.second_factor.value,
-            "BREACHED_PASSWORDS": self.breached_passwords,
-            "HTMX_URL": self.htmx_url,
-            "ALLOWED_HOSTS": list(self.allowed_hosts),
-            "TRUSTED_PROXIES": self.trusted_proxies,
-            "LOG_LEVEL": self.log_level,
-            "RETENTION_DAYS": self.retention_days,
-            "WEBHOOK_PORTS": list(self.webhook_ports),
-            "WEBHOOK_ALLOWED_HOSTS": list(self.webhook_allowed_hosts),
-            "SMTP_URL": self.smtp_url,
-            "NOTICES_FROM": self.notices_from,
-            "DEADMAN_URL": self.deadman_url,
+            **{_FLASK_NAMES.get(name, name.upper()): value for name, value in vars(self).items()},
             "MAX_CONTENT_LENGTH": 1024 * 1024,
             # Browsers take a __Host- cookie over HTTPS only, and from this very host only.
             "SESSION_COOKIE_NAME": "__Host-session" if production else "session",

@@ -364,7 +364,7 @@ def test_a_real_cliniko_wants_an_address_in_development_too(tmp_path: Path) -> N
 def test_earlier_secret_keys_are_kept_for_what_they_have_signed(tmp_path: Path) -> None:
     one, two = PRODUCTION["SECRET_KEY"][::-1], PRODUCTION["SECRET_KEY"][1:] + "0"
     settings = load_in(tmp_path, **PRODUCTION, SECRET_KEY_FALLBACKS=f"{one}, {two}")
-    assert settings.flask()["SECRET_KEY_FALLBACKS"] == [one, two]
+    assert settings.flask()["SECRET_KEY_FALLBACKS"] == (one, two)
     assert load_in(tmp_path, **PRODUCTION).secret_key_fallbacks == ()
 
 
@@ -438,7 +438,7 @@ def test_flask_learns_what_it_needs(tmp_path: Path) -> None:
     config = load_in(tmp_path, **PRODUCTION).flask()
     assert config["ENV"] == "production"
     assert config["DEMO"] is False
-    assert config["CREDENTIALS_KEYS"] == [FERNET_KEY]
+    assert config["CREDENTIALS_KEYS"] == (FERNET_KEY,)
     assert config["MAX_CONTENT_LENGTH"] == 1024 * 1024
     assert config["SESSION_COOKIE_SECURE"] is True
     assert config["SESSION_COOKIE_NAME"] == "__Host-session"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,7 +41,7 @@ class Finding:
 class _Keys:
     """Which key signed which events of a chain, in their order."""
 
-    keys: list[str]  # newest first
+    keys: Sequence[str]  # newest first
     began: dict[int, datetime] = field(default_factory=dict)
     latest: datetime | None = None
 
