@@ -864,6 +864,24 @@ def test_waiting_for_another_worker_is_no_time_of_a_sync(
     assert in_step()
 
 
+def test_waiting_for_a_queue_that_was_emptied_is_no_time_of_a_sync(
+    begin: Callable[..., SyncLog], in_step: InStep
+) -> None:
+    log = begin()
+    engine.hand_over_requested.set()
+    engine.run(log.id, 1, worker="ended")
+    engine.hand_over_requested.clear()
+    with transaction():
+        log.started_at = now() - timedelta(minutes=17)
+        log.lease_expires_at = now() - timedelta(minutes=16)
+    assert recovery.hand_over(log.id, 2, interrupted=False, unclaimed=True)
+    engine.run(log.id, 3, worker="test")
+    db.session.expire_all()
+
+    assert log.status == "completed"
+    assert in_step()
+
+
 def _waits_for(organization: Organization) -> str | None:
     db.session.rollback()
     log = history.latest(organization)

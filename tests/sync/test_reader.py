@@ -4,8 +4,8 @@ hand whenever they are asked for."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -86,8 +86,8 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
     return traffic
 
 
-@pytest.fixture
-def walk(simulator: Simulator, traffic: Traffic) -> Iterator[Walk]:
+@contextmanager
+def opened(simulator: Simulator, idle: Callable[[], None]) -> Iterator[tuple[Cliniko, Reader]]:
     waiter = StoppableWaiter()
     with (
         Cliniko(
@@ -97,8 +97,14 @@ def walk(simulator: Simulator, traffic: Traffic) -> Iterator[Walk]:
             waiter=waiter,
             api_url=simulator.url,
         ) as client,
-        Reader.opened(client, waiter, idle=lambda: None) as reader,
+        Reader.opened(client, waiter, idle) as reader,
     ):
+        yield client, reader
+
+
+@pytest.fixture
+def walk(simulator: Simulator, traffic: Traffic) -> Iterator[Walk]:
+    with opened(simulator, lambda: None) as (client, reader):
         yield Walk(client, reader)
 
 
@@ -132,6 +138,20 @@ def test_one_request_that_takes_long_does_not_hold_the_others_up(
     while walk.next_pages():
         pass
     assert len(walk.seen) == PAGES * PER_PAGE
+
+
+def test_the_reader_looks_up_though_every_answer_is_there_at_once(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a worker would give no sign of life while it asks about one patient after the other."""
+    monkeypatch.setattr(reader_module, "_LOOK_UP_SECONDS", 0.0)
+    looks: list[int] = []
+    with opened(simulator, lambda: looks.append(1)) as (_, reader):
+        asked = [reader.put(lambda: "there") for _ in range(5)]
+        wait_until(lambda: all(future.done() for future in asked))
+
+        assert reader.answers(asked) == ["there"] * 5
+    assert len(looks) == 5
 
 
 def test_where_one_request_at_a_time_was_not_enough_it_takes_twice_as_long_to_try_again() -> None:

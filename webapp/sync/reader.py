@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 from webapp.cliniko.client import Cliniko, Listing
@@ -46,8 +47,8 @@ _LOOK_UP_SECONDS = 0.5
 class Reader:
     """Reads the listings of one client.
 
-    `idle` is called twice a second while answers are awaited; what it raises ends the reading. At
-    most so many pages as `together` are passed on at once.
+    `idle` is called twice a second while answers are awaited, however soon they come; what it
+    raises ends the reading. At most so many pages as `together` are passed on at once.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reader:
         self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="cliniko-alone")
         self._pace = Pace()
         self._unanswered: set[Future[Any]] = set()
+        self._look_up_at = 0.0
 
     @classmethod
     @contextmanager
@@ -217,6 +219,9 @@ class Reader:
         waiting_for = set(futures)
         while True:
             done, _ = wait(waiting_for, timeout=_LOOK_UP_SECONDS, return_when=FIRST_COMPLETED)
+            # Also if answers come all the time: not each of them leads to a write.
+            if (moment := monotonic()) >= self._look_up_at:
+                self._look_up_at = moment + _LOOK_UP_SECONDS
+                self._idle()
             if done:
                 return done
-            self._idle()

@@ -145,9 +145,13 @@ def hand_over(
             return False
         handed.attempt = attempt + 1
         handed.interruptions += int(interrupted)
+        if (
+            begun := handed.checkpoint
+        ) and unclaimed:  # it has waited for nobody: no time of its own
+            waited = (moment - handed.waiting_since).total_seconds()
+            handed.checkpoint = begun | {"waited": begun.get("waited", 0.0) + waited}
         handed.worker, handed.lease_expires_at = None, moment
         handed.progress = left_alone(handed.progress, SyncPhase.QUEUED)
-        begun = bool(handed.checkpoint)
         trail.record(
             Event.SYNC_HANDED_OVER,
             sync_log_id,
@@ -156,7 +160,7 @@ def hand_over(
             interrupted=interrupted,
         )
     # What was begun goes on before what nobody has begun.
-    enqueue_sync(sync_log_id, attempt + 1, at_front=begun)
+    enqueue_sync(sync_log_id, attempt + 1, at_front=bool(begun))
     return True
 
 
