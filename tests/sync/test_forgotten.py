@@ -224,6 +224,22 @@ def test_whoever_asks_again_is_told_of_the_change(
     assert history.version(cast.surf) != before
 
 
+def test_each_of_two_is_told_of_though_the_clock_of_the_worker_runs_ahead(
+    cast: Cast, sync: Sync, surf_account: ClinikoAccount
+) -> None:
+    log = sync()
+    with transaction():
+        log.completed_at = now() + timedelta(seconds=30)
+    versions, counted = [history.version(cast.surf)], []
+    for key in surf_account.ids(State.ACTIVE)[:2]:
+        forget(cast, key)
+        versions.append(history.version(cast.surf))
+        counted.append(sum(counts.by_state(cast.surf).values()))
+
+    assert len({*versions}) == 3
+    assert counted[0] == counted[1] + 1
+
+
 def test_what_is_left_does_not_say_who_it_was(cast: Cast, begin: Sync, active: str) -> None:
     where = IdRange(Listing.ACTIVE, after=int(active))  # as they are still in Cliniko's lists
     with transaction():

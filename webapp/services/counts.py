@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
@@ -103,12 +103,14 @@ def _certified(organization: Organization, latest: SyncLog | None) -> Counts | N
     return {state: certificate["stored"][state] for state in PatientState}
 
 
-def after_all_syncs(organization_id: int) -> datetime:
+def after_all_changes(organization: Organization) -> datetime:
     """When something else than a sync changes patients: now, but by whichever clock not before the
-    newest sync has ended, or its certificate would still be taken for the count."""
-    ends = select(func.max(SyncLog.completed_at)).where(SyncLog.organization_id == organization_id)
-    moment = now()
-    return max(moment, db.session.scalar(ends) or moment)
+    newest sync has ended, or its certificate would still be taken for the count; and later than the
+    last such change, or whoever asks again would be told that nothing has changed."""
+    ends = select(func.max(SyncLog.completed_at)).where(SyncLog.organization_id == organization.id)
+    moment, before = now(), organization.patients_changed_at
+    moment = max(moment, db.session.scalar(ends) or moment)
+    return moment if before is None else max(moment, before + timedelta(microseconds=1))
 
 
 def _stale(known: Mapping[int, _Known], versions: Mapping[int, _Version]) -> list[int]:

@@ -111,7 +111,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
             key = secrets.token_hex(32)
             clinic.forgetting_key = seal(Purpose.FORGOTTEN_PATIENTS, organization_id, key)
         digest = _digest(_key_of(clinic), row.cliniko_patient_id)
-        moment = counts.after_all_syncs(organization_id)
+        moment = counts.after_all_changes(clinic)
         session.add(
             ForgottenPatient(organization_id=organization_id, digest=digest, forgotten_at=moment)
         )

@@ -121,7 +121,7 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
         sync_log = session.get_one(SyncLog, sync_log_id)
         if sync_log.progress.get("removals_decision") == decision:
             return 0
-        moment = counts.after_all_syncs(organization_id)
+        moment = counts.after_all_changes(organization)
         if decision is RemovalsDecision.CONFIRMED:
             patients = _mark(organization, sync_log, moment)
         else:
