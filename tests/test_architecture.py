@@ -119,11 +119,16 @@ def test_the_simulator_and_the_application_do_not_know_each_other() -> None:
         assert not any(module.startswith("simulator") for module, _ in imported(path)), path
 
 
-def test_the_web_process_does_not_load_the_engine() -> None:
+def test_the_web_process_does_not_load_the_engine(tmp_path: Path) -> None:
     """By whichever way: what is loaded is asked of a process that has made the application."""
     asked = "import sys; from webapp import create_app; create_app(); print(*sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", asked], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-c", asked],
+        cwd=ROOT,
+        env={"ENV": "development", "INSTANCE_DIR": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split()
     assert "webapp.pages.syncs" in loaded
     assert not {f"webapp.{name}" for name in ("jobs", "sync.engine", "sync.passes")} & {*loaded}

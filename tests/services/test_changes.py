@@ -1,4 +1,4 @@
-"""The feed of changes: in order, at least once, without gaps; and how it is forgotten."""
+"""The feed of changes: in order, at least once, none left out; and how it is forgotten."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def enable(organization: Organization, *, actor: User) -> None:
     with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
         if clinic.disabled_at is not None:
             schedules.count_from_now(clinic)
-            for endpoint in endpoints.of(clinic):
+            for endpoint in endpoints.locked(clinic):
                 outbox.begin_anew(endpoint)
         clinic.disabled_at = None
 

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import case, func, select
+from sqlalchemy import case, delete, func, select, text
+from sqlalchemy.exc import OperationalError
 from standardwebhooks import Webhook
 
 from tests.cast import Cast
@@ -269,6 +270,28 @@ def test_what_fails_for_the_last_time_while_its_clinic_is_disabled_waits_until_i
     assert delivery.tries == 0
     assert send_due() == 1
     assert statuses(delivery) == [status, 204]
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite has one writer at a time
+def test_nobody_changes_a_webhook_while_its_clinic_is_enabled(
+    tell: Tell, endpoint: WebhookEndpoint, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell()
+    suspension.disable(cast.surf, actor=cast.alice)
+    begin_anew, refused = outbox.begin_anew, []
+
+    def beside_another(endpoint: WebhookEndpoint) -> None:
+        with db.engine.connect() as other:
+            other.execute(text("SET lock_timeout = '1ms'"))
+            with pytest.raises(OperationalError, match="lock timeout") as refusal:
+                other.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint.id))
+            refused.append(refusal)
+        begin_anew(endpoint)
+
+    monkeypatch.setattr(outbox, "begin_anew", beside_another)
+    suspension.enable(cast.surf, actor=cast.alice)
+    assert len(refused) == 1
+    assert send_due() == 1
 
 
 @on_both

@@ -47,6 +47,13 @@ def of(organization: Organization) -> list[WebhookEndpoint]:
     return list(db.session.scalars(query.order_by(WebhookEndpoint.id)))
 
 
+def locked(organization: Organization) -> list[WebhookEndpoint]:
+    """The endpoints of a clinic as they are, locked to the end of the caller's transaction."""
+    query = select(WebhookEndpoint).where(WebhookEndpoint.organization_id == organization.id)
+    ours = query.order_by(WebhookEndpoint.id).with_for_update()
+    return list(db.session.scalars(ours.execution_options(populate_existing=True)))
+
+
 def get(organization: Organization, endpoint_id: int) -> WebhookEndpoint:
     """One endpoint of this clinic. Raises NotFound for one that is none of the clinic's."""
     endpoint = db.session.get(WebhookEndpoint, endpoint_id)
