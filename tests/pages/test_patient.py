@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.api.rows import record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.cliniko.records import PatientState
+from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, OperationType, Patient, SyncOrigin
 from webapp.sync.start import start_sync
@@ -195,6 +195,35 @@ def test_whoever_forgets_is_told_of_other_records_of_the_same_person(
         told = f"Other records of the same person stay: {other}"
         assert told in text_of(bob.get(path_of(number)))
     assert "Other records" not in text_of(bob.get(path_of(3)))
+
+
+def test_a_merged_patient_who_was_deleted_afterwards_is_the_same_person_still(
+    bob: Visitor, cast: Cast
+) -> None:
+    merged = record(2, "Liv", "Nguyen", state=PatientState.MERGED, merged_into="1")
+    store(cast.surf, record(1, "Olivia", "Nguyen"), merged)
+    store(cast.surf, PatientRecord("2", PatientState.DELETED))
+
+    words = text_of(bob.get(path_of(1)))
+    assert "Merged into this patient Liv Nguyen Phone" in words
+    assert "Other records of the same person stay: Liv Nguyen . Forget them first" in words
+
+
+def test_whoever_is_not_named_among_many_records_of_a_person_is_counted(
+    bob: Visitor, cast: Cast
+) -> None:
+    numbers = range(2, 14)
+    merged = {"state": PatientState.MERGED, "merged_into": "1"}
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    store(cast.surf, *(record(number, "Liv", f"N{number:02}", **merged) for number in numbers))
+
+    for first, end in ((2, "Liv N11 and 2 more"), (3, "Liv N12 and 1 more"), (4, "Liv N13")):
+        words = text_of(bob.get(path_of(1))).replace(" .", ".")
+        assert f"person stay: Liv N{first:02} , Liv" in words
+        assert f", {end}. Forget them first" in words
+        assert f", {end} Phone" in words
+        bob.post(f"{path_of(first)}/forget")
+        db.session.rollback()
 
 
 def test_nobody_is_forgotten_while_a_sync_runs(bob: Visitor, cast: Cast) -> None:

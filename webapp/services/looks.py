@@ -53,12 +53,12 @@ def at_survivor(patient: Patient, *, actor: User) -> Patient | None:
     return survivor
 
 
-def at_absorbed(patient: Patient, *, actor: User) -> list[Patient]:
+def at_absorbed(patient: Patient, *, actor: User) -> PatientPage:
     """Whom `patients.absorbed` finds, for somebody to see. Raises what `audit.note` does."""
-    absorbed = patients.absorbed(patient)
-    for each in absorbed:
+    page = patients.absorbed(patient)
+    for each in page.patients:
         _note_view(each, actor, beside=f"patient {patient.id}")
-    return absorbed
+    return page
 
 
 def at_changes(

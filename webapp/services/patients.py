@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from webapp.cliniko.records import PatientState
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import Organization, Patient
@@ -101,14 +100,20 @@ def survivor(patient: Patient) -> Patient | None:
     )
 
 
-def absorbed(patient: Patient) -> list[Patient]:
-    """Those who were merged into a patient, by name; the first ten."""
-    merged = select(Patient).where(
+def absorbed(patient: Patient) -> PatientPage:
+    """Those who were merged into a patient, by name: the first ten, and how many there are. Who
+    was deleted afterwards is one of them still."""
+    theirs = (
         Patient.organization_id == patient.organization_id,
-        Patient.state == PatientState.MERGED,
         Patient.merged_into == patient.cliniko_patient_id,
     )
-    return list(db.session.scalars(merged.order_by(Patient.sort_key, Patient.id).limit(_ABSORBED)))
+    first = select(Patient).where(*theirs).order_by(Patient.sort_key, Patient.id)
+    rows = list(db.session.scalars(first.limit(_ABSORBED + 1)))
+    total = len(rows)
+    if total > _ABSORBED:
+        counted = select(func.count()).select_from(Patient).where(*theirs)
+        total = max(total, db.session.scalars(counted).one())
+    return PatientPage(rows[:_ABSORBED], total, _ABSORBED, 0)
 
 
 def _known_count(organization: Organization, criteria: PatientFilter) -> int:
