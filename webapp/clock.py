@@ -24,4 +24,5 @@ def zone_name(moment: datetime) -> str:
 
 def iso(moment: datetime) -> str:
     """A moment as the API writes it: UTC with whole seconds and `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not by strftime(), which on Linux writes the year 1 as `1`.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -110,6 +110,13 @@ def test_a_merged_patient_says_into_whom(bob: FlaskClient, url: str, cast: Cast)
 
     assert (merged["state"], merged["merged_into"]) == ("merged", "1")
     assert merged["merged_at"] == merged["archived_at"] == "2026-03-02T09:30:00Z"
+
+
+def test_a_year_has_four_digits(bob: FlaskClient, url: str, cast: Cast) -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    store(cast.surf, record(1, "Old", "Record", state=PatientState.ARCHIVED, archived_at=first))
+
+    assert ask(bob, url, state="all")["patients"][0]["archived_at"] == "0001-01-01T00:00:00Z"
 
 
 def test_the_order_is_by_last_name_first_name_and_id(

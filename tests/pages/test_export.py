@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -107,6 +107,12 @@ def test_all_patients_of_this_clinic_are_in_the_file(bob: Visitor, path: str) ->
         "Last synced": "2026-03-02T09:30:00Z",
     }
     assert rows[2]["First name"] == "'=1+1"
+
+
+@on_both
+def test_a_year_has_four_digits_in_the_file(bob: Visitor, cast: Cast, path: str) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen", created_at=datetime(1, 1, 1, tzinfo=UTC)))
+    assert rows_of(bob.post(path))[0]["Created in Cliniko"] == "0001-01-01T00:00:00Z"
 
 
 @pytest.mark.usefixtures("three")

@@ -62,6 +62,32 @@ def test_on_a_page_of_a_clinic_a_moment_is_the_clinics_own_and_utc_for_machines(
     assert f'title="{words}" data-ago>' in drawn("{{ value|ago }}", MORNING, in_zone(zone))
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone", "machines", "words"),
+    [
+        (
+            datetime(1, 1, 1, tzinfo=UTC),
+            "America/New_York",
+            "0001-01-01T00:00:00Z",
+            "1 Jan 0001, 00:00:00 UTC",
+        ),
+        (
+            datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+            "Australia/Sydney",
+            "9999-12-31T23:59:59Z",
+            "31 Dec 9999, 23:59:59 UTC",
+        ),
+    ],
+)
+def test_a_moment_that_a_zone_leads_out_of_all_calendars_is_said_in_utc(
+    drawn: Drawn, moment: datetime, zone: str, machines: str, words: str
+) -> None:
+    assert drawn("{{ value|moment }}", moment, in_zone(zone)) == (
+        f'<time datetime="{machines}" title="{words}">{words}</time>'
+    )
+    assert f'title="{words}" data-ago>' in drawn("{{ value|ago }}", moment, in_zone(zone))
+
+
 def test_a_clock_takes_moments_and_their_text(drawn: Drawn) -> None:
     assert ">09:05:07 UTC<" in drawn("{{ value|clock }}", MORNING)
     sydney = in_zone("Australia/Sydney")

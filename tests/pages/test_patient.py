@@ -11,7 +11,8 @@ from sqlalchemy import select
 from tests.api.rows import record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.cliniko.records import PatientRecord, PatientState
+from tests.support.databases import on_both
+from webapp.cliniko.records import PatientRecord, PatientState, parse_patient
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, OperationType, Patient, SyncOrigin
 from webapp.sync.start import start_sync
@@ -98,6 +99,29 @@ def test_an_outdated_record_says_that_it_is_one(bob: Visitor, cast: Cast) -> Non
     page = bob.get(path_of(1))
     assert "The newest version of this record could not be stored" in text_of(page)
     assert f"/syncs/{log.id}#failures" in page.text
+
+
+@on_both
+@pytest.mark.parametrize(
+    ("zone", "sent", "shown"),
+    [
+        ("America/New_York", "0001-01-01T00:00:00Z", "1 Jan 0001, 00:00:00 UTC"),
+        ("Australia/Sydney", "9999-12-31T23:59:59Z", "31 Dec 9999, 23:59:59 UTC"),
+    ],
+)
+def test_a_time_that_means_nothing_is_shown_and_the_patient_can_be_forgotten(
+    bob: Visitor, cast: Cast, zone: str, sent: str, shown: str
+) -> None:
+    with transaction():
+        cast.surf.time_zone = zone
+    fields = {"id": "1", "created_at": sent, "updated_at": sent, "archived_at": sent}
+    store(cast.surf, parse_patient(fields | {"last_name": "Nguyen"}))
+    path = path_of(1)
+
+    words = text_of(bob.get(path))
+    assert f"Created in Cliniko {shown} Updated in Cliniko {shown} Archived {shown}" in words
+    assert bob.post(f"{path}/forget").headers["Location"].endswith("/patients")
+    assert bob.get(path).status_code == 404
 
 
 def test_who_is_not_there_is_not_found(bob: Visitor, cast: Cast) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import update
 
@@ -11,7 +13,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import Patient, SyncLog, SyncStatus
+from webapp.models import HeldRemoval, Patient, SyncLog, SyncStatus
 from webapp.services import counts
 
 COUNT = 60
@@ -209,6 +211,15 @@ def test_the_list_comes_in_pages(bob: Visitor, path: str) -> None:
     assert "51\u201360 of 60" in second
     assert "Nguyen 060" in second
     assert "Nothing on this page" in text_of(bob.get(f"{path}?page=3"))
+
+
+def test_a_time_that_means_nothing_leaves_the_list_readable(
+    bob: Visitor, path: str, cast: Cast
+) -> None:
+    with transaction() as session:
+        cast.surf.time_zone = "America/New_York"
+        session.execute(update(HeldRemoval).values(deleted_at=datetime(1, 1, 1, tzinfo=UTC)))
+    assert "Olivia Nguyen 001 1 1 Jan 0001, 00:00:00 UTC" in text_of(bob.get(path))
 
 
 def test_who_is_read_again_leaves_the_list(bob: Visitor, path: str, cast: Cast) -> None:

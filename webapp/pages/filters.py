@@ -198,10 +198,14 @@ def _in_full(value: datetime) -> str:
 
 
 def _shown(context: Context, value: datetime | str) -> datetime:
-    """A moment, or the text of one, by the clock of the page."""
+    """A moment, or the text of one, by the clock of the page; by that of UTC on the first and the
+    last day there can be, which Cliniko may name and a zone can lead out of."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    return value.astimezone(clock_of_page(context))
+    try:
+        return value.astimezone(clock_of_page(context))
+    except OverflowError:
+        return value.astimezone(UTC)
 
 
 def _date(value: date) -> str:
