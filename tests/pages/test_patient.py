@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -89,7 +90,34 @@ def test_a_deleted_patient_is_said_to_be_gone(bob: Visitor, cast: Cast) -> None:
     gone = datetime(2026, 2, 1, 8, tzinfo=UTC)
     store(cast.surf, record(1, "", "", state=PatientState.DELETED, deleted_at=gone))
     words = text_of(bob.get(path_of(1)))
-    assert "deleted in Cliniko on 1 Feb 2026, 08:00:00 UTC" in words
+    assert "deleted in Cliniko on 1 Feb 2026, 08:00:00 UTC . Nothing else is kept of them." in words
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"first_name": "Olivia"},
+        {"last_name": "Nguyen"},
+        {"preferred_first_name": "Liv"},
+        {"email": "olivia@example.com"},
+        {"phones": (("Mobile", "0412 345 678"),)},
+        {"date_of_birth": date(2001, 5, 21)},
+        {"created_at": datetime(2020, 1, 2, tzinfo=UTC)},
+        {"updated_at": datetime(2020, 1, 2, tzinfo=UTC)},
+        {"archived_at": datetime(2020, 1, 2, tzinfo=UTC)},
+        {"merged_at": datetime(2020, 1, 2, tzinfo=UTC)},
+        {"merged_into": "7"},
+    ],
+    ids=lambda kept: next(iter(kept)),
+)
+def test_whatever_is_kept_of_a_deleted_patient_is_not_denied(
+    bob: Visitor, cast: Cast, kept: dict[str, Any]
+) -> None:
+    store(cast.surf, PatientRecord("1", PatientState.ACTIVE, **kept))
+    store(cast.surf, PatientRecord("1", PatientState.DELETED))
+    words = text_of(bob.get(path_of(1)))
+    assert "Nothing else is kept" not in words
+    assert "This patient was deleted in Cliniko. What is shown is the last that was known." in words
 
 
 def test_an_outdated_record_says_that_it_is_one(bob: Visitor, cast: Cast) -> None:

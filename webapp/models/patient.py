@@ -104,3 +104,11 @@ class Patient(Base):
     last_changed: Mapped[datetime] = mapped_column(UtcDateTime)
     # The sync that last saw this patient: keeps every counter exact when a page is repeated.
     last_sync_id: Mapped[int] = mapped_column(BigId)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is kept but the id, and when they went."""
+        names = self.first_name or self.last_name or self.preferred_first_name
+        moments = self.cliniko_created_at or self.cliniko_updated_at or self.archived_at
+        merge = self.merged_at or self.merged_into
+        return not (names or self.email or self.phones or self.date_of_birth or moments or merge)
