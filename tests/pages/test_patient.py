@@ -188,8 +188,12 @@ def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
 
 @pytest.mark.parametrize(
     ("first_name", "last_name", "shown"),
-    [("דוד", "לוי", "דוד לוי"), ("", "", "Patient 1")],
-    ids=["from right to left", "without a name"],
+    [
+        ("דוד", "לוי", "דוד לוי"),
+        ("", "", "Patient 1"),
+        ("\u200b", "\u200e\u2060", "Patient 1"),
+    ],
+    ids=["from right to left", "without a name", "of letters that nobody sees"],
 )
 def test_whatever_they_are_called_turns_nothing_around_and_is_the_same_everywhere(
     bob: Visitor, cast: Cast, first_name: str, last_name: str, shown: str

@@ -12,9 +12,10 @@ from markupsafe import Markup
 
 from webapp.clock import iso, now, zone_name
 from webapp.durations import ago_words, duration_words
-from webapp.models import ChangeKind, OperationType, SyncLog, SyncOrigin
+from webapp.models import ChangeKind, OperationType, Patient, SyncLog, SyncOrigin
 from webapp.pages.outcome import outcome
 from webapp.services import schedules
+from webapp.services.search import fold
 from webapp.services.webhooks.line import Problem
 
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
@@ -122,6 +123,12 @@ def day(value: date | None) -> Markup | str:
     return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), _date(value))
 
 
+def called(patient: Patient) -> str:
+    """What a patient is called; `Patient 4711` for whoever has no name that can be seen."""
+    name = f"{patient.first_name} {patient.last_name}".strip()
+    return name if fold(name).strip() else f"Patient {patient.cliniko_patient_id}"
+
+
 def took(log: SyncLog) -> str:
     """How long a sync took, or has been running: `2.4s`, `4m 22s`."""
     seconds = log.seconds_so_far
@@ -213,7 +220,7 @@ def _date(value: date) -> str:
 
 
 ALL = (
-    *(moment, clock, planned, ago, day),
+    *(moment, clock, planned, ago, day, called),
     *(took, lasted, number, operation, through, interval, region, device, outcome),
     *(field_name, change_count, change_words, attempt_result),
 )
