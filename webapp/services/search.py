@@ -46,6 +46,10 @@ _NO_DIGIT = re.compile("[^0-9]")
 LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
 _WHOLE = 10  # digits of a number that is no part of one
+# Between names, often without a blank: `Smith,John`. Fold makes the full-width ones plain.
+_BETWEEN = re.compile("[,;\u060c\u061b\u3001]")
+# What a link to a number or an address begins with, where it was copied whole.
+_LINK = re.compile(r"\b(?:tel|mailto):(?=\S)")
 # Around words that were copied from elsewhere: `Smith, John <john@example.com>`.
 _AROUND = ",;:.!?'\"()[]{}<>\u201c\u201d\u201e\u00ab\u00bb"
 
@@ -89,13 +93,14 @@ def terms(search: str) -> list[str]:
     else is left, as of a comma or a lone accent, it is looked for as it stands: no search that says
     something finds everybody. Beside other words, one without a letter or a digit says nothing."""
     found: list[str] = []
-    folded = fold(search).replace("`", "'").split()
-    for is_text, words in groupby(folded, _has_letter):
-        run = " ".join(words)
-        parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
-        found += filter(None, (part.strip(_AROUND) for part in parts))
+    folded = fold(search).replace("`", "'")
+    for piece in _BETWEEN.split(_LINK.sub("", folded)):
+        for is_text, words in groupby(piece.split(), _has_letter):
+            run = " ".join(words)
+            parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
+            found += filter(None, (part.strip(_AROUND) for part in parts))
     telling = [term for term in found if any(map(str.isalnum, term))]
-    return telling or found or folded or search.split()
+    return telling or found or folded.split() or search.split()
 
 
 def forms(number: str, shard: str | None) -> list[str]:
