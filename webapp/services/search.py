@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from itertools import filterfalse, groupby
 
 # What nobody sees, and what copied names and numbers come with: marks of direction, joiners, soft
@@ -43,6 +44,8 @@ _PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
 _INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
 _ZERO_WITHIN = re.compile(r"(?<=\d)[\s)]*\(0\)", re.ASCII)
 _NO_DIGIT = re.compile("[^0-9]")
+_PARTS = re.compile(r"[\s/]+")
+_MOST_DIGITS = 15  # no number has more (E.164)
 LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
 _WHOLE = 10  # digits of a number that is no part of one
@@ -124,9 +127,30 @@ def _has_letter(word: str) -> bool:
 
 
 def _as_digits(phone: re.Match[str]) -> str:
-    _, digits = _dialled(phone.group())
-    # `0012` may be the end of a number: without its zeros it would find nothing.
-    return f" {digits if is_number(digits) else _NO_DIGIT.sub('', phone.group())} "
+    found = []
+    for number in _numbers_in(phone.group()):
+        _, digits = _dialled(number)
+        # `0012` may be the end of a number: without its zeros it would find nothing.
+        found.append(digits if is_number(digits) else _NO_DIGIT.sub("", number))
+    return f" {' '.join(found)} "
+
+
+def _numbers_in(run: str) -> Iterator[str]:
+    """The numbers in a run of digits: as a rule one. Where it is longer than any is, several stand
+    side by side, and each ends with the group that makes it whole."""
+    _, digits = _dialled(run)
+    if len(digits) <= _MOST_DIGITS:
+        yield run
+        return
+    number = ""
+    for group in _PARTS.split(run):
+        number = f"{number} {group}"
+        _, digits = _dialled(number)
+        if len(digits) >= _WHOLE:
+            yield number
+            number = ""
+    if number:
+        yield number
 
 
 def _dialled(number: str) -> tuple[bool, str]:
