@@ -37,6 +37,10 @@ _CALLING_CODES = {
     "us": ("1", "", 11),
 }
 
+# What an international number begins with where the zero was left in that is dialled within the
+# country only. No number of these countries has one behind its calling code; those of others may.
+_CODE_AND_TRUNK = ("610", "440")
+
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
 _PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
 # What an international number begins with; 0011 is how Australia dials one. Behind its calling code
@@ -156,9 +160,12 @@ def _numbers_in(run: str) -> Iterator[str]:
 def _dialled(number: str) -> tuple[bool, str]:
     """Whether a phone number is an international one, and its digits without what only says so."""
     prefix = _INTERNATIONAL.match(number)
-    if prefix is not None:
-        number = _ZERO_WITHIN.sub("", number[prefix.end() :], count=1)
-    return prefix is not None, _NO_DIGIT.sub("", number)
+    if prefix is None:
+        return False, _NO_DIGIT.sub("", number)
+    digits = _NO_DIGIT.sub("", _ZERO_WITHIN.sub("", number[prefix.end() :], count=1))
+    if digits.startswith(_CODE_AND_TRUNK):
+        digits = digits[:2] + digits[3:]
+    return True, digits
 
 
 def _calling_code(shard: str | None) -> tuple[str, str, int]:
@@ -167,9 +174,13 @@ def _calling_code(shard: str | None) -> tuple[str, str, int]:
 
 def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
     code, trunk, whole = _calling_code(shard)
-    # A whole number tells by its length that it begins with the calling code: a plus may be lost.
-    if code and digits.startswith(code) and (international or len(digits) == whole):
-        return [digits, trunk + digits.removeprefix(code)]
+    if code and digits.startswith(code):
+        within = digits.removeprefix(code)
+        trunk_too = trunk != "" and within.startswith(trunk)
+        # By its length a whole number tells that it begins with the code: a plus may be lost.
+        if international or len(digits) == whole + trunk_too:
+            within = within.removeprefix(trunk)
+            return [code + within, trunk + within]
     if trunk and digits.startswith(trunk) and not international:
         return [digits, code + digits.removeprefix(trunk)]
     if code and not trunk and not international and len(code + digits) == whole:
