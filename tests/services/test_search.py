@@ -19,6 +19,9 @@ from webapp.services.search import (
     terms,
 )
 
+ARABIC = "٠٤١٢٣٤٥٦٧٨"
+PERSIAN = "۰۴۱۲ ۳۴۵ ۶۷۸"
+DEVANAGARI = "+६१ ४१२ ३४५ ६७८"
 FULL_WIDTH = "0412 345 678".translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
 
 
@@ -50,6 +53,16 @@ def test_what_nobody_sees_is_nowhere_in_folded_text() -> None:
     unseen = [letter for letter in letters if unicodedata.category(letter) == "Cf"]
     assert len(unseen) > 100
     assert [letter for letter in unseen if fold(f"a{letter}b") != "ab"] == []
+
+
+def test_a_digit_of_any_script_is_a_plain_one_in_folded_text() -> None:
+    digits = {
+        letter: str(unicodedata.decimal(letter))
+        for letter in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(letter) == "Nd"
+    }
+    assert len(digits) > 600
+    assert {letter: fold(letter) for letter in digits} == digits
 
 
 def test_a_backtick_is_found_as_an_apostrophe() -> None:
@@ -95,6 +108,9 @@ def test_the_nameless_come_last() -> None:
         ("\u202a+61 412 345 678\u202c", "au1", "61412345678 0412345678"),
         ("\uff0b\uff16\uff11 412 345 678", "au1", "61412345678 0412345678"),
         (FULL_WIDTH, "au1", "0412345678 61412345678"),
+        (ARABIC, "au1", "0412345678 61412345678"),
+        (PERSIAN, "au1", "0412345678 61412345678"),
+        (DEVANAGARI, "au1", "61412345678 0412345678"),
         ("61412345678", "au1", "61412345678 0412345678"),
         ("6123 4567", "au1", "61234567"),  # without its area code
         ("442079460000", "uk1", "442079460000 02079460000"),
@@ -125,6 +141,9 @@ def test_a_phone_number_is_kept_in_both_forms(number: str, shard: str | None, di
         ("0412\u2013345\u2013678", ["0412345678"]),
         ("0412\u2011345\u2011678", ["0412345678"]),
         (FULL_WIDTH, ["0412345678"]),
+        (ARABIC, ["0412345678"]),
+        (PERSIAN, ["0412345678"]),
+        (DEVANAGARI, ["61412345678"]),
         ("0412 345 678.", ["0412345678"]),
         ("0412-", ["0412"]),
         ("Smith - Jones", ["smith", "jones"]),

@@ -18,6 +18,17 @@ _UNSEEN = [
 _ACUTE = "\u00b4"  # typed as an apostrophe; Unicode takes it apart into a space and an accent
 _APOSTROPHES = "\u2018\u2019\u201b\u2032\u02b9\u02bb\u02bc\u02bd\u02be\u02bf"
 _HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+# The zeros of all scripts; behind each stand its other nine digits. Those that are a plain digit in
+# another form, as full-width ones, are not among them.
+_ZEROS = [
+    *(0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6),
+    *(0xE50, 0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50),
+    *(0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x104A0),
+    *(0x10D30, 0x10D40, 0x11066, 0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450, 0x114D0, 0x11650),
+    *(0x116C0, 0x116D0, 0x116DA, 0x11730, 0x118E0, 0x11950, 0x11BF0, 0x11C50, 0x11D50, 0x11DA0),
+    *(0x11F50, 0x16130, 0x16A60, 0x16AC0, 0x16B50, 0x16D70, 0x1E140, 0x1E2F0, 0x1E4F0, 0x1E5F1),
+    0x1E950,
+]
 # With the letters that Unicode does not take apart into a base letter and an accent.
 _PLAIN = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "\u0131": "i"}
@@ -25,6 +36,7 @@ _PLAIN = str.maketrans(
     | dict.fromkeys(_APOSTROPHES, "'")
     | dict.fromkeys(_HYPHENS, "-")
     | {chr(code): "" for first, last in _UNSEEN for code in range(first, last + 1)}
+    | {chr(zero + digit): str(digit) for zero in _ZEROS for digit in range(10)}
 )
 
 # The calling code of the region that a shard serves, the prefix that national numbers there begin
@@ -62,7 +74,7 @@ _AROUND = ",;:.!?'\"()[]{}<>\u201c\u201d\u201e\u00ab\u00bb"
 
 
 def fold(text: str) -> str:
-    """Text without case, accents and what nobody sees, its apostrophes and hyphens plain:
+    """Text without case, accents and what nobody sees, its digits, apostrophes and hyphens plain:
     `Müller-O'Brien` is `muller-o'brien`."""
     if text.isascii():
         return text.lower()
