@@ -39,6 +39,7 @@ FULL_WIDTH = "0412 345 678".translate({ord("0") + digit: 0xFF10 + digit for digi
         ("Jo\u00adanna", "joanna"),
         ("\u0646\u06cc\u200c\u06a9", "\u0646\u06cc\u06a9"),
         ("O\u2018Brien O\u00b4Brien O\uff07Brien", "o'brien o'brien o'brien"),
+        ("\U0001d409\U0001d428\U0001d421\U0001d427 \uff24\uff4f\uff45 Ⓐnn ™", "john doe ann tm"),
         ("Hawai\u02bbi Sa\u02bcid", "hawai'i sa'id"),
         ("Smith\u2011Jones\u2013Lee\u2212Ng\ufe58Wu", "smith-jones-lee-ng-wu"),
         ("", ""),
@@ -46,6 +47,20 @@ FULL_WIDTH = "0412 345 678".translate({ord("0") + digit: 0xFF10 + digit for digi
 )
 def test_text_is_folded(text: str, folded: str) -> None:
     assert fold(text) == folded
+
+
+def test_each_letter_that_was_folded_stays_as_it_is_and_has_no_case() -> None:
+    for letter in map(chr, range(sys.maxunicode + 1)):
+        if unicodedata.category(letter) in ("Cn", "Co", "Cs"):
+            continue
+        folded = fold(letter)
+        assert fold(folded) == folded, hex(ord(letter))
+        assert fold(letter.upper()) == fold(letter.lower()) == folded, hex(ord(letter))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_text_that_was_folded_stays_as_it_is(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
 
 
 def test_what_nobody_sees_is_nowhere_in_folded_text() -> None:

@@ -79,6 +79,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace(_ACUTE, "'"))
+    # Once more, for a letter in another form, as a bold one, has no case until it is taken apart.
+    decomposed = decomposed.casefold()
     return "".join(filterfalse(unicodedata.combining, decomposed)).translate(_PLAIN)
 
 
