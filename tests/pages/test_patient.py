@@ -192,8 +192,9 @@ def test_the_demo_leads_to_nobody_real(bob: Visitor, cast: Cast) -> None:
         ("דוד", "לוי", "דוד לוי"),
         ("", "", "Patient 1"),
         ("\u200b", "\u200e\u2060", "Patient 1"),
+        ("\u3164", "", "Patient 1"),
     ],
-    ids=["from right to left", "without a name", "of letters that nobody sees"],
+    ids=["from right to left", "without a name", "of letters that nobody sees", "of a filler"],
 )
 def test_whatever_they_are_called_turns_nothing_around_and_is_the_same_everywhere(
     bob: Visitor, cast: Cast, first_name: str, last_name: str, shown: str
