@@ -225,3 +225,37 @@ def test_deleted_clinics_keep_no_key_of_their_forgotten_patients(cast: Cast) -> 
     upgrade()
     left = db.session.scalars(select(Organization.forgetting_key).order_by(Organization.id))
     assert list(left) == [None, "sealed"]
+
+
+@on_both
+def test_whoever_was_hidden_by_another_form_of_letters_and_numbers_is_found_afterwards(
+    cast: Cast,
+) -> None:
+    crowd = 1001  # more than are read at once
+    names = {
+        "first_name": "\U0001d409\U0001d428\U0001d421\U0001d427",
+        "last_name": "葛\U000e0100城",
+        "email": "J@example.com",
+    }
+    as_made = {"search_text": "as it was", "search_digits": "as it was", "sort_key": "as it was"}
+    with transaction() as session:
+        cast.northside.shard = "uk1"
+        session.merge(cast.northside)
+        for key in range(crowd):
+            session.add(kept(cast.surf.id, key, "٠٤١٢ ٣٤٥ ٦٧٨", **names, **as_made))
+        for key, number in enumerate(("+61 0412 345 678", "61 0412345678", "+44 07911 123456")):
+            session.add(kept(cast.surf.id, crowd + key, number, search_digits="as it was"))
+        session.add(kept(cast.northside.id, 1, "+44 07911 123456", last_name="Ng", **as_made))
+        session.add(kept(cast.northside.id, 2, "none", **as_made))
+    db.session.remove()
+    downgrade(revision="0034")
+    upgrade()
+    made = select(Patient.search_text, Patient.search_digits, Patient.sort_key)
+    rows = db.session.execute(made.order_by(Patient.id)).all()
+    john = ("john 葛城 j@example.com", "0412345678 61412345678", "葛城\tjohn")
+    assert rows[:crowd] == [john] * crowd
+    assert [row.search_digits for row in rows[crowd:-2]] == [
+        *["61412345678 0412345678"] * 2,
+        "447911123456",
+    ]
+    assert rows[-2:] == [("ng", "447911123456 07911123456", "ng\t"), ("", "", "\uffff")]
