@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
 from tests.api.rows import record, store
 from tests.cast import PASSWORD, Cast
+from tests.codes import Phone, set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor, text_of
 from tests.support.databases import on_both
@@ -96,13 +99,61 @@ def test_nothing_is_changed(alice: Visitor, bob: Visitor, clinic: str, cast: Cas
     assert db.session.scalar(select(func.count()).select_from(SyncLog)) == 1
 
 
-def test_nobody_is_let_in_and_no_guess_is_told_from_the_password(
-    visitor: Visitor, clinic: str
-) -> None:
-    for password in (PASSWORD, "a wrong password of some length"):
-        answer = visitor.post("/sign-in", email="bob@example.com", password=password)
-        assert answer.status_code == 503
+@pytest.fixture
+def phone(cast: Cast) -> Phone:
+    """Bob's, who has set up a second factor."""
+    return set_up(cast.bob)
+
+
+@on_both
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_nobody_is_let_in(visitor: Visitor, clinic: str, door: str) -> None:
+    form = {"email": "bob@example.com", "password": PASSWORD}
+    if door == "page":
+        assert visitor.post("/sign-in", **form).status_code == 503
+    else:
+        assert visitor.client.post("/api/v1/auth/token", json=form).status_code == 503
     assert visitor.get("/clinics").status_code == 303
+
+
+def test_nobody_is_let_in_by_a_code(visitor: Visitor, phone: Phone, clinic: str) -> None:
+    visitor.post("/sign-in", email="bob@example.com", password=PASSWORD)
+    for code in ("000000", phone.code(), phone.recovery_codes[0]):
+        assert visitor.post("/sign-in/code", code=code).status_code == 503
+    assert visitor.get("/clinics").status_code == 303
+
+
+@on_both
+@pytest.mark.parametrize("door", ["page", "api"])
+def test_a_wrong_password_is_one_for_everybody_and_the_eleventh_is_not_heard(
+    visitor: Visitor, phone: Phone, clinic: str, door: str
+) -> None:
+    """Bob has a second factor, Vera has none, and nobody has the last address."""
+
+    def guess(email: str, number: int) -> tuple[int, str]:
+        form = {"email": email, "password": "a wrong password of some length"}
+        visitor.client.environ_base["REMOTE_ADDR"] = f"192.0.2.{number}"
+        if door == "page":
+            answer = visitor.post("/sign-in", **form)
+        else:
+            answer = visitor.client.post("/api/v1/auth/token", json=form)
+        if answer.status_code == 429:  # and says for how long
+            return answer.status_code, ""
+        words = re.sub(r"data-now=\S+|request_id.*", "", answer.text)
+        return answer.status_code, words.replace(email, "EMAIL")
+
+    emails = ("bob@example.com", "vera@example.com", "nobody@example.com")
+    bobs, *others = [
+        [guess(email, number) for _ in range(11)] for number, email in enumerate(emails)
+    ]
+    assert [status for status, _ in bobs] == [401] * 10 + [429]
+    assert all(theirs == bobs for theirs in others)
+
+
+@on_both
+def test_a_wrong_password_is_one_for_whoever_is_signed_in(bob: Visitor, clinic: str) -> None:
+    answers = [bob.post("/confirm", current="not the password at all") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [422] * 10 + [429]
 
 
 @on_both

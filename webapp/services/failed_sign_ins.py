@@ -6,9 +6,9 @@ The limits of minutes are counted at the edge (limits/sign_in.py).
 from __future__ import annotations
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from webapp.errors import ValidationError
+from webapp.errors import AuditUnavailable, ValidationError
 from webapp.extensions import transaction
 from webapp.models import User
 from webapp.services import audit, passwords
@@ -26,8 +26,9 @@ def is_locked(user: User) -> bool:
 
 
 def note(user: User, *, again: bool, counts: bool) -> None:
-    """Remember a wrong password, if the database can take it just now; `again` says that it was
-    asked of somebody who is signed in, `counts` that it is one of the hundred."""
+    """Remember a wrong password, if database and audit trail can take it just now: it is refused in
+    any case. `again` says that it was asked of somebody who is signed in, `counts` that it is one
+    of the hundred."""
     remember = count if counts else _record
     try:
         with transaction() as session:
@@ -36,8 +37,8 @@ def note(user: User, *, again: bool, counts: bool) -> None:
                 remember(person, Event.PROOF_FAILED, actor=person)
             else:
                 remember(person, Event.SIGN_IN_FAILED)
-    except OperationalError:
-        log.warning("failed_sign_in_not_noted")
+    except (AuditUnavailable, SQLAlchemyError):
+        log.warning("failed_sign_in_not_noted", exc_info=True)
 
 
 def count(user: User, event: Event, *, actor: User | None = None) -> None:
