@@ -71,6 +71,15 @@ class AddressTaken(ValidationError):
         super().__init__(message, parameter="email")
 
 
+class AccountClosed(ValidationError):
+    def __init__(self) -> None:
+        super().__init__(
+            "This is your password, but your account was closed after a hundred wrong ones in a "
+            "row. Ask an admin for a link to choose another: it opens the account again.",
+            parameter="current",
+        )
+
+
 class SentByOthers(ValidationError):
     def __init__(self) -> None:
         super().__init__(

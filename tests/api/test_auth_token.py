@@ -374,6 +374,36 @@ def test_each_wrong_try_costs_one_look_at_a_hash(
 
 
 @pytest.mark.parametrize("door", ["api", "page"])
+def test_the_right_password_of_a_closed_account_is_told_as_a_wrong_one_and_recorded_as_right(
+    app: Flask, cast: Cast, door: str
+) -> None:
+    with transaction():
+        cast.bob.failures_in_a_row = cast.vera.failures_in_a_row = 100
+    visitor = Visitor(app)
+
+    def told(email: str, password: str) -> tuple[int, str]:
+        if door == "api":
+            answer = ask(visitor.client, email, password)
+        else:
+            answer = visitor.post("/sign-in", email=email, password=password)
+        words = re.sub(r"\d+ (second|minute)s?|data-now=\S+|request_id.*", "", answer.text)
+        return answer.status_code, "" if answer.status_code == 429 else words.replace(email, "")
+
+    right = [told(BOB, PASSWORD) for _ in range(11)]
+    visitor.client.environ_base["REMOTE_ADDR"] = "192.0.2.9"
+    wrong = [told("vera@example.com", "wrong") for _ in range(11)]
+    assert [status for status, _ in right] == [401] * 10 + [429]
+    assert right == wrong
+
+    db.session.rollback()
+    rows = db.session.scalars(select(AuditEvent).where(AuditEvent.event == "session:closed"))
+    assert [(row.actor, row.subject, row.details["given"]) for row in rows] == [
+        (None, f"person {cast.bob.id}", "right password")
+    ] * 10
+    assert (cast.bob.failures_in_a_row, cast.vera.failures_in_a_row) == (100, 110)
+
+
+@pytest.mark.parametrize("door", ["api", "page"])
 def test_known_unknown_and_deactivated_people_are_told_the_same(
     app: Flask, cast: Cast, door: str
 ) -> None:

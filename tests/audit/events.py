@@ -177,6 +177,11 @@ def _short(stage: Stage) -> None:
         stage.cast.bob.password_hash = passwords.hashed_anew(SHORT)
 
 
+def _closed(stage: Stage) -> None:
+    with transaction():
+        stage.cast.bob.failures_in_a_row = 100
+
+
 def _revoke(stage: Stage) -> object:
     tokens.issue(stage.cast.vera, name="Report")
     (row,) = tokens.of(stage.cast.vera)
@@ -284,6 +289,32 @@ CASES = [
         clinic=None,
         result="refused",
         prepare=_too_many,
+    ),
+    Case(
+        Event.CLOSED_REFUSED,
+        lambda stage: stage.at("").post("/sign-in", email=BOB, password=PASSWORD),
+        result="refused",
+        subject="person",
+        prepare=_closed,
+        details={"person": BOB, "given": "right password"},
+    ),
+    Case(
+        Event.CLOSED_REFUSED,
+        _token,
+        via="api",
+        result="refused",
+        subject="person",
+        prepare=_closed,
+        details={"person": BOB, "given": "right password"},
+    ),
+    Case(
+        Event.CLOSED_REFUSED,
+        lambda stage: stage.at("bob").post("/confirm", current=PASSWORD),
+        actor="bob",
+        result="refused",
+        subject="person",
+        prepare=_closed,
+        details={"person": BOB, "given": "right password"},
     ),
     Case(
         Event.SIGNED_OUT,

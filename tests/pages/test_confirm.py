@@ -14,9 +14,9 @@ from tests.api.rows import hold
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.extensions import Base, db
-from webapp.models import AuditEvent
-from webapp.services import sessions
+from webapp.extensions import Base, db, transaction
+from webapp.models import AuditEvent, User
+from webapp.services import invitations, sessions
 
 # Every page that shows or takes what could do harm. A page that is new here is decorated with
 # `fresh`; one that is taken out of here was no mistake. Files ask on the page that offers them.
@@ -256,6 +256,54 @@ def test_from_an_address_the_right_password_is_heard_ten_times_a_minute(
     told = list(db.session.scalars(limited))
     assert len(told) == 30
     assert {each.actor for each in told} == {"alice@example.com"}
+
+
+def close(user: User) -> None:
+    with transaction():
+        user.failures_in_a_row = 100
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/confirm",
+        "/account/password",
+        "/account/second-factor",
+        "/account/second-factor/recovery-codes",
+        "/account/second-factor/remove",
+        "/clinics/1/patient-export",
+    ],
+)
+def test_whose_account_was_closed_is_told_so_and_gave_no_wrong_password(
+    alice: Visitor, cast: Cast, path: str
+) -> None:
+    close(cast.alice)
+    answer = alice.post(path, current=PASSWORD, password="another battery staple")
+    assert answer.status_code == 422
+    assert "your account was closed after a hundred wrong ones in a row." in text_of(answer)
+    assert alice.get("/people").status_code == 303
+    db.session.rollback()
+    (event,) = db.session.scalars(select(AuditEvent).where(AuditEvent.result == "refused"))
+    assert (event.event, event.actor) == ("session:closed", "alice@example.com")
+    assert event.details == {"person": "alice@example.com", "given": "right password"}
+    assert cast.alice.failures_in_a_row == 100
+
+
+def test_the_right_password_of_a_closed_account_is_heard_ten_times_a_minute_and_no_guess(
+    alice: Visitor, cast: Cast
+) -> None:
+    close(cast.alice)
+    answers = [alice.post("/confirm", current=PASSWORD) for _ in range(11)]
+    assert [each.status_code for each in answers] == [422] * 10 + [429]
+    assert "You have given your password 10 times" in text_of(answers[-1])
+    invitations.accept(invitations.renew(cast.alice), "nine herons read old maps")
+    signing_in = {"email": "alice@example.com", "password": "nine herons read old maps"}
+    assert alice.post("/sign-in", **signing_in).status_code == 303
+
+
+def test_a_wrong_password_is_one_though_the_account_was_closed(alice: Visitor, cast: Cast) -> None:
+    close(cast.alice)
+    assert "This is not your password." in text_of(alice.post("/confirm", current="wrong"))
 
 
 def test_what_needs_no_proof_goes_on_without(alice: Visitor) -> None:

@@ -14,7 +14,7 @@ from tests.codes import set_up
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Invitation, Role, User
 from webapp.services import invitations, organizations, people, roles, sessions, tokens
 
@@ -147,6 +147,23 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def test_an_account_that_was_closed_stands_there_as_such_until_a_new_link_is_used(
+    alice: Visitor, cast: Cast
+) -> None:
+    with transaction():
+        cast.bob.failures_in_a_row = 100
+    assert "bob@example.com Manager Surf Rehab Closed a new link opens it" in text_of(
+        alice.get(PATH)
+    )
+    answer = alice.post(f"{PATH}/{cast.bob.id}/link")
+    assert "Closed" in text_of(answer)
+    link = answer.text.split('id="link"')[1].split(">")[1].split("<")[0]
+    db.session.rollback()
+    invitations.accept(link.partition("secret=")[2], "nine herons read old maps")
+    assert fresh(cast.bob).state == "active"
+    assert "Closed" not in text_of(alice.get(PATH))
 
 
 def test_a_page_from_before_somebody_was_deactivated_makes_no_link_for_them(

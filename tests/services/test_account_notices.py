@@ -15,7 +15,7 @@ from tests.codes import set_up
 from tests.support.databases import on_both
 from tests.support.mailbox import Mailbox
 from webapp.errors import ValidationError
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import Notice, NoticeKind, Role
 from webapp.services import (
     account_notices,
@@ -81,6 +81,13 @@ def reset_factor_by_command(cast: Cast) -> None:
     emergency.reset_second_factor(cast.bob, reason=REASON)
 
 
+def close(cast: Cast) -> None:
+    with transaction():
+        cast.bob.failures_in_a_row = 98
+    for _ in range(4):
+        people.authenticate("bob@example.com", "wrong")
+
+
 # What is done with Bob's account, what he is told last, and by whom it was.
 YOU, MANAGER, COMMAND = "by you or by", "by somebody who manages people", "by a command"
 CHANGES: list[tuple[Event, Callable[[Cast], object], str]] = [
@@ -101,6 +108,7 @@ CHANGES: list[tuple[Event, Callable[[Cast], object], str]] = [
     (Event.ADMIN_GRANTED, lambda c: emergency.grant_admin(c.bob, reason=REASON), COMMAND),
     (Event.PERSON_DEACTIVATED, lambda c: people.deactivate(c.bob, actor=c.alice), MANAGER),
     (Event.PERSON_ACTIVATED, activate, MANAGER),
+    (Event.ACCOUNT_LOCKED, close, "after a hundred wrong passwords or codes in a row."),
 ]
 
 
@@ -137,6 +145,14 @@ def test_a_mail_says_what_when_and_what_to_do_and_has_nothing_to_click_on(
     assert "sign out everywhere else" in text
     for absent in ("http", "sync.clinic.example", ANOTHER, PASSWORD):
         assert absent not in text
+
+
+def test_whose_account_was_closed_is_told_how_to_open_it(cast: Cast) -> None:
+    close(cast)
+    (notice,) = told()
+    assert "An admin can give you a link to choose another password" in notice.text
+    assert "If you know of this, there is nothing to do" not in notice.text
+    assert notice.text.endswith("mails like this one never hold a link.")
 
 
 @on_both

@@ -17,17 +17,20 @@ from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
-from webapp.services import failed_sign_ins, invitations, people, second_factor, tokens
+from webapp.services import invitations, people, second_factor, tokens
 from webapp.services.second_factor import CodeKind
 
 pytestmark = pytest.mark.usefixtures("clock")
+
+
+OF_IT = ("second", "recovery", "person:locked", "session:closed")
 
 
 def events() -> list[str]:
     """What the audit trail says of it."""
     db.session.rollback()
     found = db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id))
-    return [event for event in found if event.startswith(("second", "recovery", "person:locked"))]
+    return [event for event in found if event.startswith(OF_IT)]
 
 
 @on_both
@@ -235,14 +238,18 @@ def test_after_a_hundred_wrong_ones_in_a_row_only_a_new_link_opens(cast: Cast) -
     assert people.authenticate("bob@example.com", PASSWORD) is cast.bob  # which forgets nothing yet
     assert second_factor.accept(cast.bob, "000000") is None
     assert events()[-2:] == ["second_factor:refused", "person:locked"]
-    assert failed_sign_ins.is_locked(cast.bob)
+    assert cast.bob.is_closed
     assert people.authenticate("bob@example.com", PASSWORD) is None
-    assert second_factor.accept(cast.bob, phone.code()) is None
+    for code in (phone.code(), phone.recovery_codes[0]):
+        assert second_factor.accept(cast.bob, code) is None
+    assert events()[-3:] == ["session:closed"] * 3  # and not that they were wrong
+    assert cast.bob.failures_in_a_row == 100
 
     new = "seven surfers ate warm papayas"
     invitations.accept(invitations.renew(cast.bob), new)
     assert people.authenticate("bob@example.com", new) is cast.bob
     assert second_factor.accept(cast.bob, phone.code()) is CodeKind.CODE
+    assert second_factor.accept(cast.bob, phone.recovery_codes[0]) is CodeKind.RECOVERY_CODE
 
 
 def test_whoever_gets_in_has_their_failures_forgotten(cast: Cast) -> None:

@@ -18,7 +18,7 @@ import structlog
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItem, RateLimitItemPerMinute
 
-from webapp.errors import RateLimited, SignInLimited, ValidationError
+from webapp.errors import AccountClosed, RateLimited, SignInLimited, ValidationError
 from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
 from webapp.services import audit, email_addresses, passwords, people, second_factor
@@ -62,8 +62,9 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
     if email.isprintable():  # else it cannot be asked of every database
         try:
             user = people.authenticate(email, password, again=again, counts=counts)
-        except ValidationError:
-            if passwords.is_too_short_alone(password):  # so it was the right one
+        except ValidationError as error:
+            # So it was the right one.
+            if isinstance(error, AccountClosed) or passwords.is_too_short_alone(password):
                 limiter.limiter.hit(_here(again), *_account_and_network(email))
                 user = None if again else people.by_email(email)
                 if user is not None:

@@ -13,6 +13,9 @@ from webapp.extensions import Base
 from webapp.models.organization import Organization
 from webapp.models.types import BigId, UtcDateTime
 
+# So many wrong ones in a row, and only a new link opens the account (NIST SP 800-63B, 3.2.2).
+MOST_FAILURES_IN_A_ROW = 100
+
 
 class Role(StrEnum):
     """Admins see every clinic; managers and viewers the one they belong to."""
@@ -56,7 +59,14 @@ class User(Base):
 
     @property
     def state(self) -> str:
-        """`active`, `invited` or `deactivated`."""
+        """`active`, `closed`, `invited` or `deactivated`."""
         if not self.active:
             return "deactivated"
-        return "invited" if self.invited else "active"
+        if self.invited:
+            return "invited"
+        return "closed" if self.is_closed else "active"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a person needs a new link, whatever password or code they have."""
+        return self.failures_in_a_row >= MOST_FAILURES_IN_A_ROW

@@ -12,6 +12,7 @@ WORDS = {
     Event.SIGNED_IN: "signed in",
     Event.SIGN_IN_FAILED: "gave a wrong password for {person}",
     Event.SIGN_IN_LIMITED: "was not heard after too many tries to sign in",
+    Event.CLOSED_REFUSED: "was not let in, for the account of {person} is closed",
     Event.SIGNED_OUT: "signed out",
     Event.PROOF_FAILED: "gave a wrong password when asked for it again",
     Event.SIGNED_OUT_EVERYWHERE: "signed {person} out everywhere",

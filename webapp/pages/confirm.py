@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp.auth import sessions
 from webapp.auth.sessions import current_actor
-from webapp.errors import RateLimited, ValidationError
+from webapp.errors import AccountClosed, RateLimited, ValidationError
 from webapp.limits import sign_in as attempts
 from webapp.models import User
 from webapp.pages.blueprints import signed_in
@@ -51,9 +51,12 @@ def form(back: str, *, problem: str | None = None, refused: bool = False) -> str
 
 def check_password(user: User, password: str) -> None:
     """Whoever finds a computer unlocked must not take the account over; guesses are counted as
-    those at the sign-in are. Raises RateLimited, and ValidationError for a wrong password."""
+    those at the sign-in are. Raises RateLimited, AccountClosed, and ValidationError for a wrong
+    password."""
     try:
         right = attempts.by_password(user.email, password, again=True) is not None
+    except AccountClosed:
+        raise
     except ValidationError:  # too long to be anybody's
         right = False
     if not right:

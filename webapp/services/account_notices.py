@@ -28,12 +28,18 @@ WHAT = {
     Event.ADMIN_GRANTED: "Your account was given the admin role",
     Event.PERSON_DEACTIVATED: "Your account was deactivated",
     Event.PERSON_ACTIVATED: "Your account was activated again",
+    Event.ACCOUNT_LOCKED: "Your account was closed",
 }
 _WHAT_TO_DO = (
     "If you know of this, there is nothing to do. If not, tell an admin at once, and if you can "
     "still sign in, sign out everywhere else on the page “Your account” and choose another "
-    "password. Open Patient Sync as you always do: mails like this one never hold a link."
+    "password."
 )
+_WHEN_CLOSED = (
+    "Nobody was let in by them. An admin can give you a link to choose another password, which "
+    "opens the account again. If it was not you, tell them so: somebody tries to get in."
+)
+_NO_LINK = "Open Patient Sync as you always do: mails like this one never hold a link."
 
 
 # So many mails at most within an hour: whoever changes somebody to and fro must not flood them.
@@ -48,7 +54,10 @@ def tell(event: Event, user: User, *, actor: User | None) -> None:
     if what is None or user.invited or not mail.is_set_up() or _was_told_enough(user):
         return
     when = f"on {now():%Y-%m-%d at %H:%M} UTC"
-    text = f"{what} in Patient Sync {when}, {_by_whom(user, actor)}.\n\n{_WHAT_TO_DO}"
+    closed = event is Event.ACCOUNT_LOCKED
+    why = "after a hundred wrong passwords or codes in a row" if closed else _by_whom(user, actor)
+    then = _WHEN_CLOSED if closed else _WHAT_TO_DO
+    text = f"{what} in Patient Sync {when}, {why}.\n\n{then} {_NO_LINK}"
     db.session.add(Notice(kind=NoticeKind.ACCOUNT, recipient=user.email, subject=what, text=text))
 
 

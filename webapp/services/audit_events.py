@@ -12,6 +12,7 @@ class Event(StrEnum):
     SIGNED_IN = "session:started"
     SIGN_IN_FAILED = "session:refused"
     SIGN_IN_LIMITED = "session:limited"
+    CLOSED_REFUSED = "session:closed"  # whatever was given, the account opens by a new link alone
     SIGNED_OUT = "session:ended"
     PROOF_FAILED = "session:unproved"  # the password was asked for again, and was another
     SIGNED_OUT_EVERYWHERE = "session:all_ended"

@@ -5,38 +5,50 @@ The limits of minutes are counted at the edge (limits/sign_in.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from webapp.errors import AuditUnavailable, ValidationError
+from webapp.errors import AccountClosed, AuditUnavailable, ValidationError
 from webapp.extensions import transaction
 from webapp.models import User
-from webapp.services import audit, passwords
+from webapp.models.user import MOST_FAILURES_IN_A_ROW
+from webapp.services import account_notices, audit, passwords
 from webapp.services.audit import Event, Result
 
-# So many wrong ones in a row, and only a new link opens the account (NIST SP 800-63B, 3.2.2).
-MOST_IN_A_ROW = 100
-
 log = structlog.get_logger()
-
-
-def is_locked(user: User) -> bool:
-    """Whether a person needs a new link, whatever password or code they have."""
-    return user.failures_in_a_row >= MOST_IN_A_ROW
 
 
 def note(user: User, *, again: bool, counts: bool) -> None:
     """Remember a wrong password, if database and audit trail can take it just now: it is refused in
     any case. `again` says that it was asked of somebody who is signed in, `counts` that it is one
     of the hundred."""
+    event = Event.PROOF_FAILED if again else Event.SIGN_IN_FAILED
     remember = count if counts else _record
+    _in_a_transaction(user, lambda person, actor: remember(person, event, actor=actor), again=again)
+
+
+def note_right_but_closed(user: User, *, again: bool) -> None:
+    """Remember that somebody gave the right password of an account that is closed, as `note` does
+    and in as long; it is none of the hundred. Raises AccountClosed for whoever is signed in, which
+    nobody else is told."""
+    _in_a_transaction(
+        user,
+        lambda person, actor: note_closed(person, given="right password", actor=actor),
+        again=again,
+    )
+    if again:
+        raise AccountClosed()
+
+
+def _in_a_transaction(
+    user: User, remember: Callable[[User, User | None], None], *, again: bool
+) -> None:
     try:
         with transaction() as session:
             person = session.get_one(User, user.id, with_for_update={"of": User})
-            if again:
-                remember(person, Event.PROOF_FAILED, actor=person)
-            else:
-                remember(person, Event.SIGN_IN_FAILED)
+            remember(person, person if again else None)
     except (AuditUnavailable, SQLAlchemyError):
         log.warning("failed_sign_in_not_noted", exc_info=True)
 
@@ -45,9 +57,15 @@ def count(user: User, event: Event, *, actor: User | None = None) -> None:
     """Count a failure of a person who is locked in the caller's transaction."""
     user.failures_in_a_row += 1
     _record(user, event, actor=actor)
-    if user.failures_in_a_row == MOST_IN_A_ROW:
+    if user.failures_in_a_row == MOST_FAILURES_IN_A_ROW:
         log.warning("account_locked", person_id=user.id)
+        account_notices.tell(Event.ACCOUNT_LOCKED, user, actor=None)
         _record(user, Event.ACCOUNT_LOCKED)
+
+
+def note_closed(user: User, *, given: str, actor: User | None = None) -> None:
+    """Record in the caller's transaction what was given for an account that is closed."""
+    _record(user, Event.CLOSED_REFUSED, actor=actor, given=given)
 
 
 def succeeded(user: User, password: str) -> None:
@@ -79,7 +97,7 @@ def succeeded(user: User, password: str) -> None:
         log.warning("sign_in_not_noted")
 
 
-def _record(user: User, event: Event, *, actor: User | None = None) -> None:
+def _record(user: User, event: Event, *, actor: User | None = None, **details: str) -> None:
     audit.record(
         event,
         actor=actor,
@@ -87,4 +105,5 @@ def _record(user: User, event: Event, *, actor: User | None = None) -> None:
         subject=f"person {user.id}",
         result=Result.REFUSED,
         person=user.email,
+        **details,
     )

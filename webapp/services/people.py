@@ -195,14 +195,18 @@ def authenticate(
     address. It signs nobody in: a second factor was not shown yet. `again`: they are signed in.
     `counts`: a wrong password counts towards closing the account.
 
-    Raises ValidationError for a password that is too long to be one, or too short to stand alone.
+    Raises ValidationError for a password that is too long to be one, or too short to stand alone;
+    AccountClosed for the right one of somebody who is signed in and whose account was closed.
     """
     user = by_email(email)
     right = passwords.matches(password, user.password_hash if user else None)
     if user is None:
         return None
-    if not right or failed_sign_ins.is_locked(user):
+    if not right:
         failed_sign_ins.note(user, again=again, counts=counts)
+        return None
+    if user.is_closed:
+        failed_sign_ins.note_right_but_closed(user, again=again)
         return None
     epoch = user.session_epoch
     failed_sign_ins.succeeded(user, password)

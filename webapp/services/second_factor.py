@@ -106,11 +106,13 @@ def confirm(user: User, code: str) -> list[str]:
 
 def accept(user: User, code: str) -> CodeKind | None:
     """Which kind of code this is; None if it is wrong or was used before, which counts as a failed
-    try to sign in."""
+    try to sign in, or if the account is closed: then it is not looked at."""
     epoch = user.session_epoch
     with people.changing(user):
-        kind = None if failed_sign_ins.is_locked(user) else _kind_of(user, code)
-        if kind is None:
+        kind = None if user.is_closed else _kind_of(user, code)
+        if user.is_closed:
+            failed_sign_ins.note_closed(user, given="code")
+        elif kind is None:
             failed_sign_ins.count(user, Event.CODE_REFUSED)
         else:
             user.failures_in_a_row = 0
