@@ -102,11 +102,13 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"INSTANCE_DIR cannot be {instance} ({error.strerror}).") from None
-    redis_url = read.secret("REDIS_URL")
+    given_redis, given_database = read.secret("REDIS_URL"), read.secret("DATABASE_URL")
+    redis_url = addresses.redis_url(given_redis, instance)
+    database_url = addresses.database_url(given_database, instance)
     api_url = read.text("CLINIKO_API_URL", *(forms.HTTPS_URL if production else forms.HTTP_URL))
     demo = read.choice("DEMO", ["0", "1"], "0" if production or api_url else "1") == "1"
     if production:
-        refuse_what_is_unsafe(read, redis_url, read.secret("DATABASE_URL"), demo=demo)
+        refuse_what_is_unsafe(read, given_redis, given_database, demo=demo)
     contact_email = read.text("CLINIKO_CONTACT_EMAIL", *forms.EMAIL)
     if contact_email is None and not demo:
         raise ConfigError("CLINIKO_CONTACT_EMAIL is missing: Cliniko asks whom it can write to.")
@@ -118,9 +120,9 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     return Settings(
         environment=environment,
         instance=instance,
-        database_url=addresses.database_url(read.secret("DATABASE_URL"), instance),
-        redis_url=addresses.redis_url(redis_url, instance),
-        embedded_redis=redis_url is None,
+        database_url=database_url,
+        redis_url=redis_url,
+        embedded_redis=given_redis is None,
         cliniko_api_url=(api_url or addresses.cliniko_api_url(instance, demo=demo)).rstrip("/"),
         demo=demo,
         simulator=demo and api_url is None,

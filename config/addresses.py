@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from werkzeug.sansio.utils import host_is_trusted
 
@@ -18,6 +19,8 @@ CLINIKO_API_URL = "https://api.{shard}.cliniko.com/v1"
 SIMULATOR_NOTE = "simulator_url"  # in the instance folder; script/server writes the address there
 SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 
+_Door = tuple[str | None, int | None]  # a host and a port
+
 
 def database_url(url: str | None, instance: Path) -> str:
     """As SQLAlchemy takes it; without one, a file in the instance folder."""
@@ -25,7 +28,9 @@ def database_url(url: str | None, instance: Path) -> str:
         return f"sqlite:///{instance / 'patient_sync.db'}"
     scheme, separator, rest = url.partition("://")
     if separator and rest and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{rest}"  # SQLAlchemy does not know postgres://
+        url = f"postgresql+psycopg://{rest}"  # SQLAlchemy does not know postgres://
+        _check_parts("DATABASE_URL", url, _door_of_database)
+        return url
     if scheme != "sqlite" or not rest.startswith("/"):
         raise ConfigError("DATABASE_URL must begin with sqlite:/// or postgresql://.")
     if rest in ("/", "/:memory:"):
@@ -39,7 +44,44 @@ def redis_url(url: str | None, instance: Path) -> str:
         return f"unix://{redis_socket(instance)}"
     if not re.match("(rediss?://.|unix:///.)", url):
         raise ConfigError("REDIS_URL must begin with redis://, rediss:// or unix:///.")
+    if not url.startswith("unix:"):
+        _check_parts("REDIS_URL", url, _door_of_redis)
     return url
+
+
+def _check_parts(name: str, url: str, door_of: Callable[[str], _Door]) -> None:
+    """Raise ConfigError unless whoever connects finds the same host and port in an address as we
+    do, and no @ stands behind them: else a part of its password may pass for a host, which is
+    another one than production checks, and which errors tell."""
+    try:
+        parts, (host, port) = urlsplit(url), door_of(url)
+        same = (unquote(parts.hostname or ""), parts.port) == (unquote(host or "").lower(), port)
+    except ValueError:
+        same = False
+    if not same or "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigError(
+            f"{name} is no address that can be understood. In its password write %40 for @, %3A "
+            "for :, %2F for /, %3F for ?, %23 for #, %5B for [ and %5D for ]."
+        )
+
+
+# Imported when needed: script/server, which reads the settings too, has no other use for them.
+def _door_of_database(url: str) -> _Door:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        read = make_url(url)
+    except ArgumentError as error:
+        raise ValueError from error
+    return read.host, read.port
+
+
+def _door_of_redis(url: str) -> _Door:
+    from redis.connection import parse_url
+
+    read = parse_url(url)  # type: ignore[no-untyped-call]
+    return read.get("host"), read.get("port")
 
 
 def redis_socket(instance: Path) -> Path:

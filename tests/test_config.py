@@ -7,9 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha1
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from cryptography.fernet import Fernet
+from redis import Redis
+from sqlalchemy import make_url
 
 from config import ROOT, SIMULATOR_NOTE, ConfigError, Settings, load, redis_socket
 
@@ -246,6 +249,68 @@ def test_an_instance_folder_can_be_named(tmp_path: Path) -> None:
     settings = load_in(tmp_path, INSTANCE_DIR=str(tmp_path / "elsewhere"))
     assert settings.instance == tmp_path / "elsewhere"
     assert not (tmp_path / "instance").exists()
+
+
+HIDDEN = [
+    "Hid/den",
+    "Hid?den",
+    "Hid#den",
+    "Hid@den",
+    "Hid@den/1",
+    "Hid@12:34/1",
+    "Hid:d@e:n",
+    "Hid[den",
+]
+SENT = "is no address that can be understood. In its password write %40 for @"
+
+
+@pytest.mark.parametrize("environment", [{}, PRODUCTION], ids=["development", "production"])
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        *(
+            (
+                "DATABASE_URL",
+                f"postgresql://{user}{password}@db.example/clinics?sslmode=verify-full",
+            )
+            for password in HIDDEN
+            for user in ("u:", "localhost:5/")
+        ),
+        ("DATABASE_URL", "postgresql://Hid/den@db.example/clinics"),
+        ("DATABASE_URL", "postgresql://Hid@den?x@db.example/clinics"),
+        ("DATABASE_URL", "postgresql://u:hidden@db.example:hidden/clinics"),
+        ("DATABASE_URL", "postgresql://u:hidden@db.example:99999/clinics"),
+        *(
+            ("REDIS_URL", f"rediss://{user}{password}@redis.example:6379/0")
+            for password in HIDDEN
+            if password not in ("Hid@den", "Hid:d@e:n")
+            for user in (":", "", "u:", ":12/")
+        ),
+        ("REDIS_URL", "rediss://:hidden@redis.example:hidden/0"),
+        ("REDIS_URL", "rediss://:hidden@redis.example/0?socket_timeout=hidden"),
+    ],
+)
+def test_a_password_that_is_not_written_as_in_an_address_is_told_of_and_not_shown(
+    tmp_path: Path, environment: dict[str, str], name: str, url: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_in(tmp_path, **environment, **{name: url})
+    assert f"{name} {SENT}" in str(refused.value)
+    for part in ("hid", "den", "12", "99999"):
+        assert part not in str(refused.value).lower()
+    assert refused.value.__cause__ is refused.value.__context__ is None
+
+
+def test_a_password_may_hold_whatever_is_written_as_in_an_address(tmp_path: Path) -> None:
+    password = quote("@:/?#[]% ü", safe="")
+    database = f"postgresql://u:{password}@db.example:5433/c?sslmode=verify-full"
+    redis = f"rediss://:{password}@[2001:db8::1]:6380/0"
+    settings = load_in(tmp_path, **PRODUCTION, DATABASE_URL=database, REDIS_URL=redis)
+    assert make_url(settings.database_url).password == "@:/?#[]% ü"
+    assert Redis.from_url(settings.redis_url).get_connection_kwargs()["password"] == "@:/?#[]% ü"
+    # Redis' own reader takes these as they are, and so does ours.
+    plain = "rediss://:p@s:s@redis.example:6379/0"
+    assert load_in(tmp_path, **PRODUCTION, REDIS_URL=plain).redis_url == plain
 
 
 NONSENSE = [
@@ -506,6 +571,11 @@ def test_production_refuses_what_is_not_safe(
         {"DATABASE_URL": "postgresql://u:pw@db/clinics?sslmode=verify-ca"},
         {"DATABASE_URL": "postgresql://u@db/clinics?sslmode=verify-full&password=pw"},
         {"DATABASE_URL": "sqlite:////var/lib/patients.db"},
+        {"DATABASE_URL": "sqlite:////var/lib/at@home.db"},
+        {"DATABASE_URL": "postgresql://u@[::1]:5432/clinics"},
+        {"DATABASE_URL": "postgresql://u:pw@DB_1,db-2/c?sslmode=verify-full"},
+        {"REDIS_URL": "unix:///run/at@home.sock?password=p@ss"},
+        {"REDIS_URL": "rediss://:pw@My_Cache"},
     ],
 )
 def test_production_takes_what_is_safe(tmp_path: Path, environ: dict[str, str]) -> None:
