@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 from werkzeug.test import TestResponse
@@ -15,7 +16,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.support.databases import on_both
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import AuditEvent, Invitation, Role, User
+from webapp.models import AuditEvent, Invitation, Notice, Role, User
 from webapp.services import invitations, organizations, people, roles, sessions, tokens
 
 PATH = "/people"
@@ -147,6 +148,57 @@ def test_a_deactivated_person_is_out_until_somebody_activates_them(
     assert "Deactivated" in text_of(alice.get(PATH))
     assert alice.post(f"{PATH}/{cast.bob.id}/activate").status_code == 303
     assert fresh(cast.bob).state == "active"
+
+
+def recorded_of(person: User) -> list[str]:
+    db.session.rollback()
+    theirs = AuditEvent.subject == f"person {person.id}"
+    rows = db.session.scalars(select(AuditEvent).where(theirs).order_by(AuditEvent.id))
+    return [row.event for row in rows]
+
+
+@on_both
+def test_what_is_as_it_is_wanted_already_is_not_done_once_more(
+    alice: Visitor, app: Flask, cast: Cast
+) -> None:
+    app.config["SMTP_URL"] = "smtp://mail.example"
+    for what in ("deactivate", "deactivate", "activate", "activate"):
+        assert alice.post(f"{PATH}/{cast.bob.id}/{what}").status_code == 303
+    words = text_of(alice.get(PATH))
+    assert "bob@example.com is active already. Nothing was changed." in words
+    assert recorded_of(cast.bob) == ["person:deactivated", "person:activated"]
+    theirs = select(Notice.subject).where(Notice.recipient == "bob@example.com")
+    assert list(db.session.scalars(theirs.order_by(Notice.id))) == [
+        "Your account was deactivated",
+        "Your account was activated again",
+    ]
+
+
+def test_a_page_from_before_somebody_was_activated_makes_no_link_in_place_of_theirs(
+    alice: Visitor, cast: Cast
+) -> None:
+    clinic = cast.surf.id
+    nina, _ = invitations.invite("nina@example.com", role=Role.VIEWER, organization_id=clinic)
+    people.deactivate(nina)
+    answer = alice.post(f"{PATH}/{nina.id}/activate")
+    link = answer.text.split('id="link"')[1].split(">")[1].split("<")[0]
+
+    answer = alice.post(f"{PATH}/{nina.id}/activate")
+
+    assert answer.status_code == 303
+    db.session.rollback()
+    assert invitations.user_of(link.partition("secret=")[2]) is nina
+    assert recorded_of(nina)[-2:] == ["person:activated", "person:link_made"]
+
+
+def test_who_is_activated_with_an_account_that_was_closed_needs_a_link(
+    alice: Visitor, cast: Cast
+) -> None:
+    with transaction():
+        cast.bob.failures_in_a_row = 100
+    people.deactivate(cast.bob)
+    alice.post(f"{PATH}/{cast.bob.id}/activate")
+    assert "bob@example.com can sign in with a new link." in text_of(alice.get(PATH))
 
 
 def test_an_account_that_was_closed_stands_there_as_such_until_a_new_link_is_used(

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
+from tests.support.databases import on_both
 from tests.support.locks import until_somebody_waits
 from webapp.errors import (
     AuthenticationRequired,
@@ -59,6 +60,22 @@ def test_no_sync_of_a_disabled_clinic_starts_until_it_is_enabled(cast: Cast, syn
 
     suspension.enable(cast.surf, actor=cast.alice)
     assert sync().status == SyncStatus.COMPLETED
+
+
+@on_both
+def test_a_clinic_that_is_disabled_or_enabled_already_is_not_once_more(cast: Cast) -> None:
+    suspension.disable(cast.surf, actor=cast.alice)
+    since = cast.surf.disabled_at
+    suspension.disable(cast.surf, actor=cast.alice)
+    assert cast.surf.disabled_at == since
+    for _ in range(2):
+        suspension.enable(cast.surf, actor=cast.alice)
+    assert cast.surf.disabled_at is None
+
+    db.session.rollback()
+    either = AuditEvent.event.in_((Event.CLINIC_DISABLED, Event.CLINIC_ENABLED))
+    recorded = select(AuditEvent.event).where(either).order_by(AuditEvent.id)
+    assert list(db.session.scalars(recorded)) == ["clinic:disabled", "clinic:enabled"]
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,13 @@ def deactivate(user_id: str) -> ResponseReturnValue:
 @fresh
 def activate(user_id: str) -> ResponseReturnValue:
     person = _somebody_else(user_id)
-    people_service.activate(person, actor=current_actor())
+    if not people_service.activate(person, actor=current_actor()):
+        # A page from before: another link would end the one that they were just given.
+        return lead_to("pages.people", f"{person.email} is active already. Nothing was changed.")
     if person.invited:
         return _with_new_link(person)
-    return lead_to("pages.people", f"{person.email} can sign in again.")
+    how = "with a new link" if person.is_closed else "again"
+    return lead_to("pages.people", f"{person.email} can sign in {how}.")
 
 
 @signed_in.post("/people/<user_id>/reset-second-factor")

@@ -99,18 +99,24 @@ def take_password(user: User, password_hash: str, *, actor: User | None) -> None
 def deactivate(user: User, *, actor: User | None = None) -> None:
     """Let somebody in no more; their sessions, tokens and links end. Raises ValidationError for the
     last admin, NotFound if the person was made somebody else's meanwhile."""
-    with changing(user, Event.PERSON_DEACTIVATED, actor=actor):
-        keep_an_admin(user)
-        user.active = False
-        end_everything_of(user)
+    with changing(user):
+        if user.active:
+            keep_an_admin(user)
+            user.active = False
+            end_everything_of(user)
+            record(Event.PERSON_DEACTIVATED, user, actor=actor)
 
 
-def activate(user: User, *, actor: User | None = None) -> None:
-    """Let somebody in again, with the password they had if they have one. Raises NotFound as
-    `deactivate` does, and OrganizationNotFound if their clinic was deleted."""
-    with changing(user, Event.PERSON_ACTIVATED, actor=actor):
+def activate(user: User, *, actor: User | None = None) -> bool:
+    """Let somebody in again, with the password they had if they have one; False if they were active
+    already. Raises as `deactivate` does, and OrganizationNotFound if their clinic was deleted."""
+    with changing(user):
         check_place(Role(user.role), user.organization_id)
+        if user.active:
+            return False
         user.active = True
+        record(Event.PERSON_ACTIVATED, user, actor=actor)
+        return True
 
 
 @contextmanager

@@ -35,9 +35,11 @@ def disable(organization: Organization, *, actor: User) -> None:
 
     Raises OrganizationNotFound if it was deleted meanwhile.
     """
-    with _changing(organization, Event.CLINIC_DISABLED, actor) as clinic:
-        clinic.disabled_at = clinic.disabled_at or now()
-        _end_sync(clinic, _DISABLED, actor)
+    with _changing(organization) as clinic:
+        if clinic.disabled_at is None:
+            clinic.disabled_at = now()
+            _end_sync(clinic, _DISABLED, actor)
+            _record(Event.CLINIC_DISABLED, clinic, actor)
 
 
 def enable(organization: Organization, *, actor: User) -> None:
@@ -45,12 +47,13 @@ def enable(organization: Organization, *, actor: User) -> None:
 
     Raises OrganizationNotFound as `disable` does.
     """
-    with _changing(organization, Event.CLINIC_ENABLED, actor) as clinic:
+    with _changing(organization) as clinic:
         if clinic.disabled_at is not None:
             schedules.count_from_now(clinic)
             for endpoint in endpoints.locked(clinic):
                 outbox.begin_anew(endpoint)
-        clinic.disabled_at = None
+            clinic.disabled_at = None
+            _record(Event.CLINIC_ENABLED, clinic, actor)
 
 
 def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
@@ -64,7 +67,7 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         raise ValidationError(
             "This is not the name of the clinic. Nothing was deleted.", parameter="confirmation"
         )
-    with _changing(organization, Event.CLINIC_DELETED, actor) as clinic:
+    with _changing(organization) as clinic:
         clinic.deleted_at = now()
         clinic.encrypted_api_key = clinic.api_key_hint = clinic.credentials_saved_at = None
         clinic.cliniko_patients = clinic.forgetting_key = None
@@ -77,20 +80,24 @@ def delete(organization: Organization, typed_name: str, *, actor: User) -> None:
         _end_sync(clinic, _DELETED, actor)
         for user in some:
             people.record(Event.PERSON_DEACTIVATED, user, actor=actor)
+        _record(Event.CLINIC_DELETED, clinic, actor)
 
 
 @contextmanager
-def _changing(organization: Organization, event: Event, actor: User) -> Iterator[Organization]:
-    """A transaction that begins with the clinic locked, so that no sync of it starts meanwhile, and
-    ends with the event."""
+def _changing(organization: Organization) -> Iterator[Organization]:
+    """A transaction that begins with the clinic locked, so that no sync of it starts meanwhile."""
     organization_id = organization.id
     with transaction():
         clinic = locks.clinic(organization_id)
         if clinic.deleted_at is not None:
             raise OrganizationNotFound(organization_id=organization_id)
         yield clinic
-        subject = f"clinic {organization_id}"
-        audit.record(event, actor=actor, organization_id=organization_id, subject=subject)
+
+
+def _record(event: Event, organization: Organization, actor: User) -> None:
+    """The last step of the transaction."""
+    subject = f"clinic {organization.id}"
+    audit.record(event, actor=actor, organization_id=organization.id, subject=subject)
 
 
 def _end_sync(organization: Organization, closing: Closing, actor: User) -> None:
