@@ -360,6 +360,7 @@ def test_whoever_was_made_somebody_elses_meanwhile_is_not_changed(cast: Cast) ->
         *("n\u200bina@example.com", "n\u202ei@example.com", "n\0@a.com"),
         *("x@[1.2", "x@example.[com", "a(b@example.com", "a,b@example.com", '"a"@example.com'),
         *("<a@example.com>", "a@example..com", "a:b@example.com"),
+        *("bob@=?utf-8?q?x?=.example.com", "=?utf-8?q?alice?=@example.com"),
     ],
 )
 def test_an_address_that_cannot_be_seen_as_it_is_or_written_to_is_refused(
