@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextvars import Context
@@ -166,6 +167,11 @@ def test_cookies_and_tokens_of_forms_are_signed_with_256_bits(alice: Visitor) ->
     for signed in (cookie.value, alice.csrf_token()):
         signature = signed.rpartition(".")[2]
         assert len(urlsafe_b64decode(f"{signature}=")) * 8 == 256
+
+
+def test_what_is_signed_in_a_token_of_forms_has_160_bits(alice: Visitor) -> None:
+    value = json.loads(urlsafe_b64decode(alice.csrf_token().partition(".")[0] + "=="))
+    assert len(bytes.fromhex(value)) * 8 == 160
 
 
 NEW_KEY = "another key, that signs from now on"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import b32decode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from math import log2
@@ -14,6 +16,7 @@ from sqlalchemy import select, text
 from tests.cast import PASSWORD, Cast
 from tests.codes import code_of, set_up
 from tests.support.databases import on_both
+from webapp.clock import now
 from webapp.errors import AuthenticationRequired, NotFound, SecretUnreadable, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, RecoveryCode, SecondFactor, User
@@ -31,6 +34,16 @@ def events() -> list[str]:
     db.session.rollback()
     found = db.session.scalars(select(AuditEvent.event).order_by(AuditEvent.id))
     return [event for event in found if event.startswith(OF_IT)]
+
+
+def test_a_code_is_the_hmac_sha_1_that_all_phones_know(cast: Cast) -> None:
+    key = b32decode(set_up(cast.bob).secret)
+    assert len(key) * 8 == 160
+    step = int(now().timestamp()) // 30
+    mac = hmac.digest(key, step.to_bytes(8, "big"), "sha1")
+    begins = mac[-1] & 15
+    number = int.from_bytes(mac[begins : begins + 4], "big") & 0x7FFFFFFF
+    assert second_factor.accept(cast.bob, f"{number % 1_000_000:06}") is CodeKind.CODE
 
 
 @on_both
