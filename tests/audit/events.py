@@ -877,6 +877,7 @@ SHOWN_ELSEWHERE: dict[str, set[Event]] = {
     },
     "tests/services/test_schedules.py": {Event.SCHEDULE_CHANGED},
     "tests/services/test_retention.py": {Event.CLEANED_UP},
+    "tests/sync/test_backup.py": {Event.BACKED_UP},
     "tests/pages/test_webhooks.py": {
         event for event in Event if event.startswith("webhook:") and event != Event.WEBHOOK_STOPPED
     },

@@ -14,11 +14,12 @@ import pytest
 from click.testing import Result
 from cryptography.fernet import Fernet
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from config import ROOT, Settings, load
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
+from tests.audit.test_unwritable import REFUSE
 from tests.cast import SURF_KEY, Cast
 from tests.support.canaries import Search
 from tests.support.postgres_binaries import find_binaries
@@ -28,9 +29,19 @@ from webapp import create_app, create_core
 from webapp.clock import now
 from webapp.errors import CredentialsUnreadable
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, Patient, SyncLog, SyncOrigin, SyncStatus
+from webapp.models import (
+    AuditEvent,
+    OperationType,
+    Organization,
+    Patient,
+    SyncLog,
+    SyncOrigin,
+    SyncStatus,
+)
+from webapp.models.audit_event import SERVICE_CHAIN
+from webapp.services import audit_check, credentials
 from webapp.services import backup as backups
-from webapp.services import credentials
+from webapp.services.audit import Event
 from webapp.sync import engine, recovery
 from webapp.sync.start import start_sync
 
@@ -205,6 +216,50 @@ def test_those_of_more_than_two_weeks_ago_are_removed(
     assert made.suffix == f".{suffix}"
     assert made.stat().st_mode & 0o777 == 0o600
     assert made.stat().st_size > 10_000
+
+
+def recorded() -> list[AuditEvent]:
+    db.session.rollback()
+    ours = select(AuditEvent).where(AuditEvent.event == Event.BACKED_UP)
+    return list(db.session.scalars(ours))
+
+
+def test_that_it_was_made_stands_in_the_trail(app: Flask, backup: Backup, tmp_path: Path) -> None:
+    """Every patient of every clinic is in it."""
+    assert back_up(app, tmp_path / "backups").exit_code == 0
+    (event,) = recorded()
+    assert (event.chain, event.via, event.actor) == (SERVICE_CHAIN, "command", None)
+    assert (event.result, event.details) == ("ok", {})
+    assert list(audit_check.verify()) == []
+
+
+def test_one_that_was_written_stands_there_though_older_ones_could_not_be_removed(
+    app: Flask, backup: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_folder: Path, names: re.Pattern[str], _older_than: timedelta) -> None:
+        if names is backups._OURS:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(backups, "_remove", refuse)
+    assert back_up(app, tmp_path / "backups").exit_code == 2
+    assert len(recorded()) == 1
+
+
+def test_it_is_made_though_the_trail_cannot_be_written(
+    app: Flask, backup: Backup, database: str, tmp_path: Path
+) -> None:
+    with transaction() as session:
+        for statement in REFUSE[database]:
+            session.execute(text(statement))
+    assert back_up(app, tmp_path / "backups").exit_code == 0
+    assert len(list((tmp_path / "backups").iterdir())) == 1
+    assert recorded() == []
+
+
+def test_one_that_was_not_made_is_not_recorded(app: Flask, backup: Backup, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert back_up(app, tmp_path / "file" / "backups").exit_code == 2
+    assert recorded() == []
 
 
 def test_without_a_database_nothing_is_saved_and_no_backup_removed(

@@ -76,6 +76,7 @@ WORDS = {
     Event.WEBHOOK_TESTED: "sent a test message to a webhook",
     Event.WEBHOOK_RESENT: "sent a message of a webhook again",
     Event.KEYS_ROTATED: "rotated the encryption keys",
+    Event.BACKED_UP: "made a backup, which holds all clinics",
     Event.CLEANED_UP: "deleted what is kept no longer",
     Event.FOREIGN_JOB_REFUSED: "refused a job that is none of ours",
 }

@@ -76,5 +76,6 @@ class Event(StrEnum):
     WEBHOOK_TESTED = "webhook:tested"
     WEBHOOK_RESENT = "webhook:resent"
     KEYS_ROTATED = "service:keys_rotated"
+    BACKED_UP = "service:backed_up"
     CLEANED_UP = "service:cleaned_up"
     FOREIGN_JOB_REFUSED = "worker:foreign_job_refused"

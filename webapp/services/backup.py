@@ -14,6 +14,8 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from webapp.extensions import db, on_postgresql
+from webapp.services import audit
+from webapp.services.audit import Event
 
 KEPT = timedelta(days=14)
 _OURS = re.compile(r"\d{4}-\d\d-\d\d-\d{6}\.(db|dump)")
@@ -29,7 +31,8 @@ def make(folder: Path) -> Path:
     """Write a backup into a folder, which is made if it is not there, and remove those of ours in
     it that are older than KEPT. Returns the file, which nobody else may read. Raises BackupFailed.
 
-    SQLite's is a database, to be put in the place of ours; PostgreSQL's is for `pg_restore`.
+    SQLite's is a database, to be put in the place of ours; PostgreSQL's is for `pg_restore`. That
+    it was made is recorded if it can be: a backup is worth most where something is broken.
     """
     write, suffix = (_dump, "dump") if on_postgresql() else (_copy, "db")
     unfinished = folder / f"unfinished-{os.getpid()}"
@@ -46,6 +49,7 @@ def make(folder: Path) -> Path:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+    audit.note_anyway(Event.BACKED_UP)
     try:
         _remove(folder, _OURS, KEPT)
     except OSError as error:
