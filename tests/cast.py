@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
 from webapp.extensions import db, transaction
 from webapp.models import Organization, Role, User
 from webapp.services import organizations, passwords
@@ -34,21 +36,29 @@ def make_cast() -> Cast:
     """Put everybody into the database."""
     surf = organizations.add("Surf Rehab", SURF_KEY)
     northside = organizations.add("Northside Physio", NORTHSIDE_KEY)
-    alice = make_user("alice@example.com", Role.ADMIN)
-    bob = make_user("bob@example.com", Role.MANAGER, surf)
-    vera = make_user("vera@example.com", Role.VIEWER, surf)
-    charlie = make_user("charlie@example.com", Role.MANAGER, northside)
-    for row in (alice, bob, vera, charlie, surf, northside):
-        db.session.refresh(row)
+    with transaction() as session:
+        alice = _user("alice@example.com", Role.ADMIN)
+        bob = _user("bob@example.com", Role.MANAGER, surf)
+        vera = _user("vera@example.com", Role.VIEWER, surf)
+        charlie = _user("charlie@example.com", Role.MANAGER, northside)
+        for person in (alice, bob, vera, charlie):
+            session.add(person)
+            session.flush()  # in this order: tests name people by their ids
+    for table in (User, Organization):  # all at once
+        db.session.scalars(select(table)).all()
     return Cast(alice, bob, vera, charlie, surf, northside)
 
 
 def make_user(email: str, role: Role, organization: Organization | None = None) -> User:
     """A person with the password of all tests."""
-    organization_id = organization.id if organization else None
+    user = _user(email, role, organization)
     with transaction() as session:
-        user = User(
-            email=email, role=role, organization_id=organization_id, password_hash=PASSWORD_HASH
-        )
         session.add(user)
     return user
+
+
+def _user(email: str, role: Role, organization: Organization | None = None) -> User:
+    organization_id = organization.id if organization else None
+    return User(
+        email=email, role=role, organization_id=organization_id, password_hash=PASSWORD_HASH
+    )

@@ -62,14 +62,31 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("steady")
 
 
-# Each process takes whole files: those of minutes first, then those of many tests, or at the end
+# Each process takes whole files: the longest first, then those of many tests, or at the end
 # all wait for one of them.
-LONG = ("tests/access/", "tests/fuzz/", "tests/faults/", "tests/test_worker.py")
+LONG = (
+    "tests/faults/",
+    "tests/test_worker.py",
+    "tests/fuzz/",
+    "tests/access/",
+    "tests/browser/test_every_page.py",
+    "tests/browser/test_sync_all.py",
+    "tests/contract/test_examples.py",
+    "tests/sync/test_lost_connections.py",
+    "tests/sync/test_engine.py",
+    "tests/pages/test_escaping.py",
+    "tests/sync/test_a_month_of_changes.py",
+)
+
+
+def _place(path: str) -> int:
+    """The longest first; behind all of these whoever is not among them."""
+    return next((n for n, each in enumerate(LONG) if path.startswith(each)), len(LONG))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests_of = Counter(item.path for item in items)
-    items.sort(key=lambda item: (not item.nodeid.startswith(LONG), -tests_of[item.path], item.path))
+    items.sort(key=lambda item: (_place(item.nodeid), -tests_of[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -173,9 +173,12 @@ def in_javascript(name: str, request: pytest.FixtureRequest, folder: Path) -> Pa
         pytest.skip(str(reason))
 
 
-@pytest.fixture
-def program_in_typescript(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return in_javascript("sync.ts", request, tmp_path)
+@pytest.fixture(scope="module")
+def program_in_typescript(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Checked and translated once: the compiler takes longer than what is tried with it."""
+    return in_javascript("sync.ts", request, tmp_path_factory.mktemp("typescript"))
 
 
 def test_the_program_in_typescript(

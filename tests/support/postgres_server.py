@@ -50,7 +50,9 @@ class PostgresServer:
     def clone(self, template: str) -> Iterator[str]:
         """The URL of a copy of this database, to which nobody may be connected meanwhile."""
         name = f"{template}_{secrets.token_hex(4)}"
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        # File by file, as before PostgreSQL 15, and not by the log, is quicker where nothing is
+        # synchronized.
+        self._execute("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
         try:
             yield self._database_url(name)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -45,12 +47,15 @@ def copy_of(organization: Organization) -> dict[str, Copy]:
 
 def truth_of(account: ClinikoAccount) -> dict[str, Copy]:
     """The patients of an account at Cliniko, by id. Of a deleted one Cliniko tells nothing else."""
-    return {key: _of(str(state), record) for key, (state, record) in account.truth().items()}
+    return {str(each.id): _of(str(each.state), each.json) for each in account.patients()}
 
 
-def _of(state: str, record: dict[str, Any]) -> Copy:
+@lru_cache(maxsize=20_000)
+def _of(state: str, written: bytes) -> Copy:
+    """Most patients are the same in thousands of comparisons, so each version is read once."""
     if state == "deleted":
         return Copy(state, "", "", "", "", (), "", "")
+    record: dict[str, Any] = json.loads(written)
     survivor = record.get("merged_with_patient") or {}
     return Copy(
         state,
