@@ -38,16 +38,19 @@ def patients_of(organization: Organization) -> int:
 
 
 def while_it_runs(cliniko: Simulator, do: Callable[[], None]) -> None:
-    """Do something, once, when the archived patients are asked for the second time."""
+    """Do something, once, when the archived patients are asked for and some others are stored."""
     from flask import current_app
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
-    asked: list[str] = []
+    done: list[str] = []
 
     def between(path: str, _params: object, _number: int) -> None:
-        asked.append(path)
-        if path == "/patients/archived" and asked.count(path) == 2:
-            with app.app_context():
+        if path != "/patients/archived" or done:
+            return
+        with app.app_context():
+            if db.session.scalar(select(func.count()).select_from(Patient)):
+                done.append(path)
+                db.session.rollback()
                 do()
 
     cliniko.before_request = between
