@@ -74,8 +74,8 @@ class AddressTaken(ValidationError):
 class AccountClosed(ValidationError):
     def __init__(self) -> None:
         super().__init__(
-            "This is your password, but your account was closed after a hundred wrong ones in a "
-            "row. Ask an admin for a link to choose another: it opens the account again.",
+            "Your account was closed after a hundred wrong passwords or codes in a row. Ask an "
+            "admin for a link to choose another password: it opens the account again.",
             parameter="current",
         )
 

@@ -63,7 +63,7 @@ def by_password(email: str, password: str, *, again: bool = False) -> User | Non
         try:
             user = people.authenticate(email, password, again=again, counts=counts)
         except ValidationError as error:
-            # So it was the right one.
+            # It was the right one, or is not told from it.
             if isinstance(error, AccountClosed) or passwords.is_too_short_alone(password):
                 limiter.limiter.hit(_here(again), *_account_and_network(email))
                 user = None if again else people.by_email(email)

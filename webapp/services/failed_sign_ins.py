@@ -5,8 +5,6 @@ The limits of minutes are counted at the edge (limits/sign_in.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -20,37 +18,29 @@ from webapp.services.audit import Event, Result
 log = structlog.get_logger()
 
 
-def note(user: User, *, again: bool, counts: bool) -> None:
-    """Remember a wrong password, if database and audit trail can take it just now: it is refused in
-    any case. `again` says that it was asked of somebody who is signed in, `counts` that it is one
-    of the hundred."""
+def note(user: User, *, right: bool, again: bool, counts: bool) -> None:
+    """Remember a password that lets nobody in, if database and audit trail can take it just now: it
+    is refused in any case. `right`: it is theirs, and the account is closed. `again` says that it
+    was asked of somebody who is signed in, `counts` that a wrong one is one of the hundred.
+
+    Raises AccountClosed for somebody who is signed in, whether it was right or wrong: guessing ends
+    with the hundred.
+    """
+    closed = user.is_closed
     event = Event.PROOF_FAILED if again else Event.SIGN_IN_FAILED
-    remember = count if counts else _record
-    _in_a_transaction(user, lambda person, actor: remember(person, event, actor=actor), again=again)
-
-
-def note_right_but_closed(user: User, *, again: bool) -> None:
-    """Remember that somebody gave the right password of an account that is closed, as `note` does
-    and in as long; it is none of the hundred. Raises AccountClosed for whoever is signed in, which
-    nobody else is told."""
-    _in_a_transaction(
-        user,
-        lambda person, actor: note_closed(person, given="right password", actor=actor),
-        again=again,
-    )
-    if again:
-        raise AccountClosed()
-
-
-def _in_a_transaction(
-    user: User, remember: Callable[[User, User | None], None], *, again: bool
-) -> None:
+    remember = count if counts and not closed else _record
     try:
         with transaction() as session:
             person = session.get_one(User, user.id, with_for_update={"of": User})
-            remember(person, person if again else None)
+            actor = person if again else None
+            if right:
+                note_closed(person, given="right password", actor=actor)
+            else:
+                remember(person, event, actor=actor)
     except (AuditUnavailable, SQLAlchemyError):
         log.warning("failed_sign_in_not_noted", exc_info=True)
+    if again and closed:
+        raise AccountClosed()
 
 
 def count(user: User, event: Event, *, actor: User | None = None) -> None:

@@ -202,17 +202,14 @@ def authenticate(
     `counts`: a wrong password counts towards closing the account.
 
     Raises ValidationError for a password that is too long to be one, or too short to stand alone;
-    AccountClosed for the right one of somebody who is signed in and whose account was closed.
+    AccountClosed for any of somebody who is signed in and whose account was closed.
     """
     user = by_email(email)
     right = passwords.matches(password, user.password_hash if user else None)
     if user is None:
         return None
-    if not right:
-        failed_sign_ins.note(user, again=again, counts=counts)
-        return None
-    if user.is_closed:
-        failed_sign_ins.note_right_but_closed(user, again=again)
+    if not right or user.is_closed:
+        failed_sign_ins.note(user, right=right, again=again, counts=counts)
         return None
     epoch = user.session_epoch
     failed_sign_ins.succeeded(user, password)
