@@ -61,7 +61,8 @@ def _check_parts(name: str, url: str, door_of: Callable[[str], _Door]) -> None:
     if not same or "@" in parts.path + parts.query + parts.fragment:
         raise ConfigError(
             f"{name} is no address that can be understood. In its password write %40 for @, %3A "
-            "for :, %2F for /, %3F for ?, %23 for #, %5B for [ and %5D for ]."
+            "for :, %2F for /, %3F for ?, %23 for #, %5B for [ and %5D for ], and behind the host "
+            "%40 for @."
         )
 
 

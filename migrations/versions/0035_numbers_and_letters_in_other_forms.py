@@ -125,8 +125,13 @@ def forms_of(number: str, shard: str | None) -> list[str]:
     plain = re.sub("[^0-9]", "", number)
     if not plain:
         return []
+    written = plain
     if prefix is not None:
         plain = re.sub("^(61|44)0", r"\1", plain)
+    return [*both_forms(plain, prefix is not None, shard), written]
+
+
+def both_forms(plain: str, prefix: bool, shard: str | None) -> list[str]:
     code, trunk, whole = CALLING_CODES.get((shard or "au1")[:2], ("", "", 0))
     if code and plain.startswith(code):
         within = plain.removeprefix(code)

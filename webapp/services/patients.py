@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from webapp.cliniko.records import PatientState
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import Organization, Patient
@@ -105,6 +106,8 @@ def absorbed(patient: Patient) -> PatientPage:
     was deleted afterwards is one of them still."""
     theirs = (
         Patient.organization_id == patient.organization_id,
+        # No other has been merged; without it SQLite would read the rows of the whole clinic.
+        Patient.state.in_((PatientState.MERGED, PatientState.DELETED)),
         Patient.merged_into == patient.cliniko_patient_id,
     )
     first = select(Patient).where(*theirs).order_by(Patient.sort_key, Patient.id)

@@ -68,6 +68,7 @@ _MOST_DIGITS = 15  # no number has more (E.164)
 LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
 _WHOLE = 10  # digits of a number that is no part of one
+_SURE = 9  # digits behind 00 that are more than the end of a number
 # Between names, often without a blank: `Smith,John`. Fold makes the full-width ones plain.
 _BETWEEN = re.compile("[,;\u060c\u061b\u3001]")
 # What a link to a number or an address begins with, where it was copied whole.
@@ -105,9 +106,11 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     """Each phone number as digits, in its international and in its national form."""
     forms: list[str] = []
     for number in numbers:
-        international, digits = _dialled(number if number.isascii() else fold(number))
-        if digits:
-            forms.extend(_both_forms(digits, international, shard))
+        international, written = _dialled(number if number.isascii() else fold(number))
+        if written:
+            digits = _without_trunk(written) if international else written
+            # As it was written too, for whoever types the part behind the calling code.
+            forms += [*_both_forms(digits, international, shard), written]
     return " ".join(dict.fromkeys(forms))
 
 
@@ -150,7 +153,10 @@ def _has_letter(word: str) -> bool:
 def _as_digits(phone: re.Match[str]) -> str:
     found = []
     for number in _numbers_in(phone.group()):
-        _, digits = _dialled(number)
+        international, digits = _dialled(number)
+        # `00 610 123` is rather the end of a number than the beginning of one that was dialled.
+        if international and ("+" in number or len(digits) >= _SURE):
+            digits = _without_trunk(digits)
         # `0012` may be the end of a number: without its zeros it would find nothing.
         found.append(digits if is_number(digits) else _NO_DIGIT.sub("", number))
     return f" {' '.join(found)} "
@@ -179,10 +185,12 @@ def _dialled(number: str) -> tuple[bool, str]:
     prefix = _INTERNATIONAL.match(number)
     if prefix is None:
         return False, _NO_DIGIT.sub("", number)
-    digits = _NO_DIGIT.sub("", _ZERO_WITHIN.sub("", number[prefix.end() :], count=1))
-    if digits.startswith(_CODE_AND_TRUNK):
-        digits = digits[:2] + digits[3:]
-    return True, digits
+    return True, _NO_DIGIT.sub("", _ZERO_WITHIN.sub("", number[prefix.end() :], count=1))
+
+
+def _without_trunk(digits: str) -> str:
+    """An international number without the zero that is dialled within its country only."""
+    return digits[:2] + digits[3:] if digits.startswith(_CODE_AND_TRUNK) else digits
 
 
 def _calling_code(shard: str | None) -> tuple[str, str, int]:
