@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def install(requirements: Path, venv: Path) -> None:
     """Bring the environment up to date; at once if everything required is already there.
 
-    Raises CalledProcessError if Python or pip refuses; the next call then starts afresh.
+    Raises CalledProcessError if Python or pip refuses. What pip refused leaves the environment to
+    be used; the next call after one that was killed starts afresh.
     """
     python, stamp = venv / "bin" / "python", venv / "installed.txt"
     version = f"Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -33,13 +34,26 @@ def install(requirements: Path, venv: Path) -> None:
             return
         print(f"Installing {requirements.name}; this can take a minute.", flush=True)
         stamp.unlink(missing_ok=True)
-        if version not in installed:  # nothing yet, half of it, or for another Python
+        if version not in installed:  # nothing yet, one that was killed, or for another Python
             subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        subprocess.run([*pip, "install", "--require-hashes", "-r", requirements], check=True)
+        try:
+            _install_packages(python, requirements)
+        except subprocess.CalledProcessError as refused:
+            if refused.returncode > 0:
+                # Each package is whole, the old one or the new: pip downloads before it touches
+                # anything, and puts back the one that it cannot replace. So nothing has to go, and
+                # what an earlier release needs may all be there still, without a network.
+                stamp.write_text(version, encoding="utf-8")
+            raise
         stamp.write_text("\n".join(sorted(wanted)), encoding="utf-8")
     finally:
         os.close(lock)
+
+
+def _install_packages(python: Path, requirements: Path) -> None:
+    """Raises CalledProcessError; its code is negative if pip was killed."""
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "install", "--require-hashes", "-r", requirements], check=True)
 
 
 def _lines(file: Path) -> set[str]:
