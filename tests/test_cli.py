@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from unittest.mock import Mock
@@ -176,6 +178,23 @@ def test_settings_and_a_database_that_cannot_be_used_end_a_command_with_a_senten
     assert done.returncode == 2, done.stderr
     assert f"Error: {sentence}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_a_command_makes_is_for_its_user_alone(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """In a folder open to everybody. What SQLite puts beside a database is as open as this is."""
+    database = tmp_path / "clinics.db"
+    tmp_path.chmod(0o755)
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "webapp", "db", "upgrade"],
+        cwd=ROOT,
+        env=os.environ | environment | {"DATABASE_URL": f"sqlite:///{database}"},
+        umask=0o022,
+        check=True,
+    )
+
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
 
 
 def test_a_password_is_replaced(app: Flask, cast: Cast) -> None:

@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def create_core(settings: Settings | None = None) -> Flask:
     """The application without its edge: settings, database and logs. Enough for a worker."""
     setrlimit(RLIMIT_CORE, (0, 0))  # a core file would hold keys and patients
+    os.umask(0o077)  # as does the database, which a command may be the first to make
     settings = settings or load(os.environ, instance=ROOT / "instance")
     app = Flask(
         __name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
