@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from redis import Redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, text, update
 
 from tests.pages.visitor import Visitor
+from tests.support.databases import on_both
+from tests.support.read_only import only_to_be_read
 from webapp import queue
-from webapp.extensions import db
+from webapp.extensions import LOCK_TIMEOUT_MS, db
+from webapp.models import AuditChain
+from webapp.services import audit
+from webapp.services.audit import Event
 
 
 @pytest.fixture
@@ -61,6 +66,30 @@ def test_a_database_behind_its_migrations_is_not_ready(visitor: Visitor) -> None
     with db.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
     assert_not_ready(visitor, "migrations", "DATABASE_UNAVAILABLE")
+
+
+@on_both
+def test_a_database_that_may_only_be_read_is_alive_but_not_ready(visitor: Visitor) -> None:
+    with only_to_be_read():
+        assert_not_ready(visitor, "database", "DATABASE_UNAVAILABLE")
+        assert visitor.get("/healthz").status_code == 200
+    assert visitor.get("/readyz").status_code == 200
+
+
+@on_both
+def test_one_that_somebody_writes_to_just_now_is_ready(visitor: Visitor) -> None:
+    audit.note(Event.SIGNED_IN)
+    with db.engine.connect() as theirs, theirs.execution_options(begin="IMMEDIATE").begin():
+        theirs.execute(update(AuditChain).values(length=AuditChain.length))
+        assert visitor.get("/readyz").status_code == 200
+    audit.try_to_write()
+
+
+def test_asking_leaves_the_next_one_their_patience(visitor: Visitor) -> None:
+    visitor.get("/readyz")
+    with db.engine.connect() as connection:
+        waits = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    assert waits == LOCK_TIMEOUT_MS
 
 
 def test_asking_leaves_no_cookie(visitor: Visitor) -> None:
