@@ -319,3 +319,23 @@ def test_the_script_of_each_night_saves_the_database_that_the_settings_name(
     subprocess.run(["sh", "-c", words], env=plain, check=True, timeout=60)
 
     assert len(list((tmp_path / "backups").iterdir())) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_it_is_restored_where_the_service_has_never_run(backup: Backup, tmp_path: Path) -> None:
+    """By the commands of the document, one after the other."""
+    backup.make()
+    home = tmp_path / "opt"
+    (home / "app").mkdir(parents=True)
+    (home / "backups").mkdir()
+    backup.file.rename(made := home / "backups" / "DATE.db")
+    as_them, owner = "sudo -u patient-sync ", "-o patient-sync -g patient-sync"
+    programs = (f" *{as_them}mkdir", r"kept=\S+", "mkdir", "install")
+    words = "\n".join(map(command, programs)).replace("/opt/patient-sync", str(home))
+    words = words.replace(as_them, "").replace(owner, "")
+
+    subprocess.run(["sh", "-c", words], check=True, timeout=60)
+
+    instance = home / "app" / "instance"
+    assert instance.stat().st_mode & 0o777 == 0o700
+    assert (instance / "patient_sync.db").read_bytes() == made.read_bytes()
