@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -102,6 +103,11 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         instance.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"INSTANCE_DIR cannot be {instance} ({error.strerror}).") from None
+    if not os.access(instance, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"INSTANCE_DIR cannot be {instance}: this user may not read and write there. Run "
+            "Patient Sync as the user whom it belongs to, or hand it over with chown -R."
+        )
     given_redis, given_database = read.secret("REDIS_URL"), read.secret("DATABASE_URL")
     redis_url = addresses.redis_url(given_redis, instance)
     database_url = addresses.database_url(given_database, instance)

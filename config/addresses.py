@@ -101,7 +101,12 @@ def cliniko_api_url(instance: Path, *, demo: bool) -> str:
     if not demo:
         return CLINIKO_API_URL
     note = instance / SIMULATOR_NOTE
-    return note.read_text(encoding="utf-8") if note.exists() else "http://127.0.0.1:8900/v1"
+    try:
+        return note.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "http://127.0.0.1:8900/v1"
+    except OSError as error:
+        raise ConfigError(f"{note} cannot be read ({error.strerror}).") from None
 
 
 def public_url(read: Reader, *, production: bool) -> str | None:

@@ -45,6 +45,9 @@ def main() -> int:
     except (AddressUnusable, CannotServe, NoRedisServer) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, or a file that is another user's
+        print(f"Patient Sync cannot go on: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

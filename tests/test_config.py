@@ -487,6 +487,21 @@ def test_a_secret_cannot_stand_in_two_places(tmp_path: Path) -> None:
         load_in(tmp_path, SECRET_KEY="x", SECRET_KEY_FILE="/nowhere")
 
 
+def test_a_folder_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may enter every folder
+    with pytest.raises(ConfigError, match="INSTANCE_DIR cannot be") as it:
+        load_in(tmp_path)
+    assert "this user may not read and write there" in str(it.value)
+
+
+def test_what_the_demo_wrote_down_and_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "instance" / SIMULATOR_NOTE).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"{SIMULATOR_NOTE} cannot be read"):
+        load_in(tmp_path)
+
+
 def test_a_secret_file_must_be_readable(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="/nowhere"):
         load_in(tmp_path, SECRET_KEY_FILE="/nowhere")

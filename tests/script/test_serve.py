@@ -70,6 +70,13 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     assert done.stderr == f"Patient Sync already runs with the folder {tmp_path}.\n"
 
 
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (lock := tmp_path / "server.lock").mkdir()
+    done = serve(tmp_path, PORT=str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr == f"Patient Sync cannot go on: [Errno 21] Is a directory: '{lock}'\n"
+
+
 def test_a_database_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     url = f"postgresql://127.0.0.1:{free_port()}/clinics"
     done = serve(tmp_path, PORT=str(free_port()), DATABASE_URL=url)
