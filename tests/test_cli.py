@@ -141,6 +141,27 @@ def test_a_database_that_is_not_migrated_ends_a_command_with_a_sentence(
     assert "db upgrade" in result.output
 
 
+@pytest.mark.parametrize("words", [("audit", "verify"), ("clean-up",), ("db", "upgrade")])
+@pytest.mark.parametrize("left", [0, 4096])
+def test_a_damaged_database_ends_a_command_with_a_sentence(
+    words: tuple[str, ...], left: int, app: Flask, tmp_path: Path
+) -> None:
+    """Of its file nothing is left, or so many bytes: SQLite says it in different words."""
+    db.session.remove()
+    db.engine.dispose()
+    file = tmp_path / "patient_sync.db"
+    rest = file.stat().st_size - left
+    with file.open("r+b") as opened:
+        opened.seek(left)
+        opened.write(b"\xff" * rest)
+
+    result = run(app, *words)
+
+    assert result.exit_code == 2, result.output
+    assert "The database is damaged" in result.output
+    assert "restore a backup" in result.output
+
+
 def test_a_command_that_gets_no_connection_ends_with_a_sentence(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

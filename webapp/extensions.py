@@ -35,6 +35,8 @@ TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be 
 
 _READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction
 NOT_MIGRATED = ("no such table", "no such column", "has no column")  # in the words of SQLite
+_SQLITE_DAMAGED = (11, 26)  # its CORRUPT and NOTADB, the latter of a file that is no database
+_POSTGRESQL_FAULT = "XX"  # a fault within, of data or an index that is damaged above all
 _ABOUT_VALUES = ("22", "23")  # PostgreSQL's classes: data exceptions, violated constraints
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
@@ -142,6 +144,12 @@ def read_alone(engine: Engine | None = None) -> Iterator[Connection]:
 def in_this_database(item: Any, _name: object, _kind: object, reflected: bool, _to: object) -> bool:
     """Whether Alembic is to look for something: some indexes are for one of the databases only."""
     return reflected or item.info.get("only", db.engine.dialect.name) == db.engine.dialect.name
+
+
+def says_damaged(error: BaseException | None) -> bool:
+    """Whether a driver's error is the database's word for damage to what it holds."""
+    by_sqlite = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGED
+    return by_sqlite or str(getattr(error, "sqlstate", "")).startswith(_POSTGRESQL_FAULT)
 
 
 def on_postgresql() -> bool:

@@ -9,12 +9,12 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import click
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from webapp.cliniko.errors import ClinikoError
 from webapp.errors import AppError
-from webapp.extensions import NOT_MIGRATED
+from webapp.extensions import NOT_MIGRATED, says_damaged
 from webapp.models import User
 from webapp.services import callers, people
 
@@ -51,16 +51,21 @@ def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def database_in_words() -> Iterator[None]:
-    """A database that is away, locked or not migrated is told in a sentence."""
+    """A database that is away, locked, damaged or not migrated is told in a sentence."""
     try:
         yield
-    except (OperationalError, ProgrammingError) as error:
+    except DatabaseError as error:
         said = str(error.orig).strip().partition("\n")[0]
         if _is_not_migrated(error):
             raise CannotBeDone(
                 f"The database is not up to date ({said}). Bring it up to date with: db upgrade"
             ) from error
-        if isinstance(error, ProgrammingError):
+        if says_damaged(error.orig):
+            raise CannotBeDone(
+                f"The database is damaged or has a fault within ({said}). In place of a damaged "
+                "one restore a backup, as docs/operations.md says."
+            ) from error
+        if not isinstance(error, OperationalError):
             raise
         raise CannotBeDone(f"The database cannot be used just now: {said}") from error
     except NoConnectionFree as error:
@@ -96,6 +101,6 @@ def _check_text(given: object) -> None:
         raise CannotBeDone("Something that was given is no text in UTF-8.") from None
 
 
-def _is_not_migrated(error: OperationalError | ProgrammingError) -> bool:
+def _is_not_migrated(error: DatabaseError) -> bool:
     by_state = getattr(error.orig, "sqlstate", None) in _NOT_MIGRATED_STATES
     return by_state or any(words in str(error.orig) for words in NOT_MIGRATED)

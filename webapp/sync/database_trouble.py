@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import ErrorCode
-from webapp.extensions import NOT_MIGRATED, transaction
+from webapp.extensions import NOT_MIGRATED, says_damaged, transaction
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 
 Answer = TypeVar("Answer")
@@ -37,6 +37,11 @@ _UNAVAILABLE = Closing(
 _CONSTRAINT = Closing(
     ErrorCode.DATABASE_CONSTRAINT_ERROR,
     f"The database refused every record of a page. {WHAT_IS_KEPT} Run the database migration.",
+)
+_DAMAGED = Closing(
+    ErrorCode.INTERNAL_ERROR,
+    "The database says that it is damaged or has a fault within. Whoever runs Patient Sync finds "
+    "more in the worker's log, and restores a backup in place of a damaged one.",
 )
 
 
@@ -68,6 +73,8 @@ def closing_after(error: DBAPIError) -> Closing:
     causes = list(_causes(error))
     if any(map(_says_full, causes)):
         return _FULL
+    if any(map(says_damaged, causes)):
+        return _DAMAGED
     text = str(error.orig).lower()
     away = isinstance(error, OperationalError) or _state_of(error.orig) == _IDLE_STATE
     if away and not any(words in text for words in _WRONG_TABLES):
