@@ -64,6 +64,13 @@ def test_what_production_copies_fits_what_is_here() -> None:
     assert all("/etc/patient-sync/env" in each for each in (unit, command, README))
 
 
+def test_the_service_starts_after_a_clock_that_is_waited_for() -> None:
+    """Schedules go by it."""
+    unit = (ROOT / "docs" / "production" / "patient-sync.service").read_text()
+    (after,) = re.findall(r"^After=(.*)$", unit, re.MULTILINE)
+    assert "time-sync.target" in after.split()
+
+
 def test_the_server_in_front_writes_neither_answers_nor_bodies_to_a_file(app: Flask) -> None:
     """Tried with nginx 1.22: with the defaults in their place it makes files of both."""
     lines = (ROOT / "docs" / "production" / "nginx.conf").read_text().splitlines()
