@@ -125,6 +125,19 @@ def stored_something(sync_log_id: int) -> Callable[[], bool]:
     return lambda: row(sync_log_id).records_success > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_where_it_may_keep_modules_it_keeps_no_docstrings(
+    hire: Hire, environment: dict[str, str]
+) -> None:
+    """Nor, in either case, the tables by which requests guesses how a text is written."""
+    environment["PYTHONDONTWRITEBYTECODE"] = ""
+    worker = hire()
+    words = Path(f"/proc/{worker.pid}/cmdline").read_bytes().split(b"\0")
+    assert words[1:-1] == [b"-OO", b"worker.py"]
+    mapped = Path(f"/proc/{worker.pid}/maps").read_text()
+    assert "charset_normalizer" not in mapped
+
+
 @pytest.mark.parametrize("words", [["--delivr"], ["--deliv"], ["deliver"]])
 def test_an_argument_that_is_not_known_is_refused(
     words: list[str], environment: dict[str, str]

@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -95,9 +95,6 @@ class ReadingSession(Session):
 
 db = SQLAlchemy(model_class=Base, session_options={"class_": ReadingSession})
 
-# Where a row may be there already: each database says it in its own words.
-INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
 
 @contextmanager
 def transaction() -> Iterator[scoped_session[Any]]:
@@ -150,6 +147,12 @@ def says_damaged(error: BaseException | None) -> bool:
     """Whether a driver's error is the database's word for damage to what it holds."""
     by_sqlite = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_DAMAGED
     return by_sqlite or str(getattr(error, "sqlstate", "")).startswith(_POSTGRESQL_FAULT)
+
+
+def insert_into(table: type[Base]) -> Any:
+    """An INSERT for where a row may be there already: each database says it in its own words, and
+    only those of the one in use are loaded."""
+    return import_module(f"sqlalchemy.dialects.{db.engine.dialect.name}").insert(table)
 
 
 def on_postgresql() -> bool:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
-from webapp.extensions import INSERT, db
+from webapp.extensions import db, insert_into
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import callers
@@ -123,7 +123,7 @@ def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
     )
     end = connection.execute(step).one_or_none()
     if end is None:  # the first of this chain; of two that come at once one waits for the other
-        beginning = INSERT[connection.dialect.name](AuditChain).on_conflict_do_nothing()
+        beginning = insert_into(AuditChain).on_conflict_do_nothing()
         connection.execute(beginning.values(chain=chain, length=0, hash=""))
         end = connection.execute(step).one()
     row = {**told, "chain": chain, "number": end.length}

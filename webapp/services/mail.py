@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import smtplib
 import ssl
 from contextlib import closing, suppress
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from flask import current_app
 
+if TYPE_CHECKING:
+    import smtplib
+
 SECONDS = 15.0  # at most for each answer of the server
 _PORTS = {"smtp": 587, "smtps": 465}
 
-# Whatever can go wrong on the way; the caller tries again later.
-MailTrouble = (smtplib.SMTPException, OSError)
+# Whatever can go wrong on the way, SMTPException too; the caller tries again later.
+MailTrouble = OSError
 
 
 def is_set_up() -> bool:
@@ -29,6 +30,10 @@ def send(recipient: str, subject: str, text: str, *, message_id: str) -> None:
 
     Raises MailTrouble, and ValueError for an address or a subject that would add a header.
     """
+    # A worker only asks whether mails are sent, and each of these takes memory.
+    from email.message import EmailMessage
+    from email.policy import SMTP
+
     sender = str(current_app.config["NOTICES_FROM"])
     mail = EmailMessage(policy=SMTP)
     mail["From"], mail["To"], mail["Subject"] = sender, recipient, subject
@@ -37,12 +42,14 @@ def send(recipient: str, subject: str, text: str, *, message_id: str) -> None:
     mail.set_content(text)
     with closing(_connected(str(current_app.config["SMTP_URL"]))) as server:
         server.send_message(mail)
-        with suppress(*MailTrouble):  # the server has the mail, however it takes our good-bye
+        with suppress(MailTrouble):  # the server has the mail, however it takes our good-bye
             server.quit()
 
 
 def _connected(url: str) -> smtplib.SMTP:
     """A connection, encrypted wherever the server can; a password is sent only over such a one."""
+    import smtplib
+
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     secure = ssl.create_default_context()

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import aliased
 
-from webapp.extensions import INSERT, db, transaction
+from webapp.extensions import db, insert_into, transaction
 from webapp.models import (
     DeletedSyncs,
     HeldRemoval,
@@ -80,7 +80,7 @@ def failure_is_over(before: datetime) -> ColumnElement[bool]:
 
 
 def _counted(ends: Counter[tuple[str, str]]) -> Any:
-    insert = INSERT[db.engine.dialect.name](DeletedSyncs).values(
+    insert = insert_into(DeletedSyncs).values(
         [
             {"status": status, "error_code": code, "count": count}
             for (status, code), count in sorted(ends.items())
