@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import requests
-import requests_hardened.ip_filter_adapter
 from flask import Flask
 from werkzeug.http import http_date
 
@@ -27,7 +26,8 @@ from webapp.services.webhooks import addresses, line
 from webapp.services.webhooks.line import Problem
 
 BODY = b'{"event":"webhook.test"}'
-PUBLIC = "93.184.215.14"
+PUBLIC, PUBLIC_TOO = "93.184.215.14", "93.184.215.15"
+PUBLIC_6, PUBLIC_6_TOO = "2606:4700::1111", "2606:4700::1001"
 SOON = 10  # seconds: far less than the dripping or the silence would take
 
 
@@ -41,35 +41,40 @@ class Listener:
 
     def __init__(self, sock: socket.socket) -> None:
         self.port: int = sock.getsockname()[1]
-        self.connections = 0
+        self._callers: list[tuple[str, int]] = []
         self._sock = sock
         self._thread = threading.Thread(target=self._count)
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        return len(self._callers)
+
     def _count(self) -> None:
         while True:
             try:
-                self._sock.accept()[0].close()
+                connection, caller = self._sock.accept()
             except OSError:
                 return
-            self.connections += 1
+            connection.close()
+            self._callers.append(caller)
 
     def close(self) -> None:
         # One call of our own comes after all others, so that none is missed.
-        with socket.create_connection(self._sock.getsockname()):
-            pass
+        with socket.create_connection(self._sock.getsockname()) as own:
+            caller = own.getsockname()
         deadline = time.monotonic() + 5
-        while self.connections < 1 and time.monotonic() < deadline:
+        while caller not in self._callers and time.monotonic() < deadline:
             time.sleep(0.01)
         self._sock.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._sock.close()
-        self.connections -= 1
+        self._callers.remove(caller)
 
 
 @contextmanager
-def listening() -> Iterator[Listener]:
-    listener = Listener(socket.create_server(("127.0.0.1", 0)))
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[Listener]:
+    listener = Listener(socket.create_server((host, port)))
     try:
         yield listener
     finally:
@@ -100,10 +105,28 @@ def guarded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
             return places
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        monkeypatch.setattr(line, "CONNECT_SECONDS", 0.2)
         return asked
 
     return lead
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None]]:
+    """The addresses that somebody connects to, and for how long they wait. Nobody answers, and
+    time passes for nobody else."""
+    called: list[tuple[str, float | None]] = []
+    moment = time.monotonic()
+    monkeypatch.setattr("urllib3.util.connection.HAS_IPV6", True)
+
+    def connect(sock: socket.socket, place: tuple[str, int]) -> None:
+        nonlocal moment
+        called.append((place[0], sock.gettimeout()))
+        moment += sock.gettimeout() or 0
+        raise TimeoutError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    return called
 
 
 @pytest.mark.parametrize(
@@ -122,13 +145,8 @@ def guarded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
         [["0.0.0.0"]],
         [[PUBLIC, "127.0.0.1"]],
         [["127.0.0.1", PUBLIC]],
-        [["2606:4700::1111", "::1"]],
-        # Rebinding: public when it is checked, ours when it is called.
-        [[PUBLIC], ["127.0.0.1"]],
-        [[PUBLIC], ["::1"]],
-        [[PUBLIC], ["0.0.0.0"]],
-        [[PUBLIC], ["::ffff:127.0.0.1"]],
-        [[PUBLIC], ["fec0::1"]],
+        [[PUBLIC_6, "::1"]],
+        [[PUBLIC_6, PUBLIC, PUBLIC_TOO, "10.0.0.1"]],
     ],
     ids=str,
 )
@@ -142,31 +160,74 @@ def test_no_name_leads_back_to_us(
     assert listener.connections == 0
 
 
-@pytest.mark.parametrize("later", [[PUBLIC], ["127.0.0.1"]], ids=str)
+@pytest.mark.parametrize("first", [[PUBLIC], [PUBLIC_6, PUBLIC]], ids=str)
+@pytest.mark.parametrize(
+    "later",
+    [["127.0.0.1"], ["::1"], ["0.0.0.0"], ["::ffff:127.0.0.1"], ["fec0::1"], [PUBLIC_TOO]],
+    ids=str,
+)
 def test_what_was_checked_is_what_is_called(
-    guarded: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, later: list[str]
+    guarded: Callable[..., list[str]],
+    called: list[tuple[str, float | None]],
+    first: list[str],
+    later: list[str],
 ) -> None:
-    called: list[str] = []
-
-    def connect(_: socket.socket, place: tuple[str, int]) -> None:
-        called.append(place[0])
-        raise TimeoutError
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    asked = guarded(443, [PUBLIC], [PUBLIC], later)
+    """Whatever the name leads to a moment later: it is looked up once."""
+    asked = guarded(443, first, later)
     assert line.post("https://hook.example.com/", BODY, {}).problem is Problem.TIMED_OUT
-    assert set(called) == {PUBLIC}
-    assert len(asked) == 2  # once for all addresses, once for the one that is called
+    assert [ip for ip, _ in called] == first
+    assert len(asked) == 1
 
 
-def test_the_name_stays_the_name_for_tls_and_for_the_receiver(
-    guarded: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("leads", "tried"),
+    [
+        ([PUBLIC], {PUBLIC: 5.0}),
+        ([PUBLIC_6, PUBLIC], {PUBLIC_6: 2.5, PUBLIC: 2.5}),
+        ([PUBLIC, PUBLIC], {PUBLIC: 5.0}),
+        # Families take turns: often it is one of them that does not get through.
+        (
+            [PUBLIC_6, PUBLIC_6_TOO, PUBLIC, PUBLIC_TOO],
+            {PUBLIC_6: 2.0, PUBLIC: 2.0, PUBLIC_6_TOO: 1.0},
+        ),
+        ([PUBLIC, PUBLIC_TOO, PUBLIC_6], {PUBLIC: 2.0, PUBLIC_6: 2.0, PUBLIC_TOO: 1.0}),
+    ],
+    ids=["one", "both families", "twice the same", "more than there is time for", "three"],
+)
+def test_an_address_that_does_not_answer_leaves_time_to_the_next(
+    guarded: Callable[..., list[str]],
+    called: list[tuple[str, float | None]],
+    leads: list[str],
+    tried: dict[str, float],
 ) -> None:
-    """The certificate must be that of the name, though the connection goes to an address."""
+    guarded(443, leads)
+    assert line.post("https://hook.example.com/", BODY, {}).problem is Problem.TIMED_OUT
+    assert [ip for ip, _ in called] == list(tried)
+    assert [seconds for _, seconds in called] == pytest.approx(list(tried.values()))
+
+
+def test_connecting_takes_no_longer_than_the_whole_try_may(
+    guarded: Callable[..., list[str]],
+    called: list[tuple[str, float | None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(line, "TOTAL_SECONDS", 3.0)
+    guarded(443, [PUBLIC])
+    assert line.post("https://hook.example.com/", BODY, {}).problem is Problem.TIMED_OUT
+    ((_, seconds),) = called
+    assert seconds == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("before", [[], ["127.0.0.2"], ["::1", "127.0.0.2"]], ids=str)
+def test_the_name_stays_the_name_for_tls_and_for_the_receiver(
+    guarded: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    before: list[str],
+) -> None:
+    """The certificate must be that of the name, though the connection goes to an address: to the
+    first one at which somebody listens."""
     monkeypatch.setattr(addresses, "is_public", lambda _: True)
-    monkeypatch.setattr(
-        requests_hardened.ip_filter_adapter, "filter_host", lambda *_, **__: "127.0.0.1"
-    )
     asked_for: list[str | None] = []
     for name, problem in (("hook.example.com", None), ("other.example.com", Problem.INSECURE)):
         pem = write_self_signed(tmp_path / f"{name}.pem", name=name, since=datetime.now(UTC))
@@ -175,8 +236,7 @@ def test_the_name_stays_the_name_for_tls_and_for_the_receiver(
         context.load_cert_chain(pem)
         context.sni_callback = lambda _, server_name, __: asked_for.append(server_name)
         with serving(says(answer(b"")), tls=context) as server:
-            guarded(server.port, ["127.0.0.1"])
-            monkeypatch.setattr(line, "CONNECT_SECONDS", 5.0)
+            guarded(server.port, [*before, "127.0.0.1"])
             outcome = line.post(f"https://hook.example.com:{server.port}/a?b", BODY, {})
         assert outcome.problem is problem, outcome
         if problem is None:
@@ -231,6 +291,42 @@ def drips_its_body(caller: Caller, _: bytes) -> None:
 
 def is_silent(caller: Caller, _: bytes) -> None:
     caller.fall_silent()
+
+
+def hangs_up(caller: Caller, _: bytes) -> None:
+    caller.reset()
+
+
+def refuses(caller: Caller, _: bytes) -> None:
+    caller.say(answer(b"", status="503 Busy"))
+
+
+@pytest.mark.parametrize("behaviour", [hangs_up, is_silent, refuses])
+def test_who_was_sent_a_message_is_the_only_one_who_gets_it(
+    app: Flask,
+    guarded: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: Callable[[Caller, bytes], None],
+) -> None:
+    """Another address is for where no connection comes about: two would have the same message."""
+    monkeypatch.setattr(line, "TOTAL_SECONDS", 0.5)
+    with serving(behaviour) as server, listening("127.0.0.2", server.port) as other:
+        guarded(server.port, ["127.0.0.1", "127.0.0.2"])
+        app.config["WEBHOOK_ALLOWED_HOSTS"] = ["hook.example.com"]
+        assert not line.post(f"http://hook.example.com:{server.port}/", BODY, {}).is_delivered
+    assert len(server.requests) == 1
+    assert other.connections == 0
+
+
+def test_where_tls_does_not_hold_no_other_address_is_tried(
+    app: Flask, guarded: Callable[..., list[str]]
+) -> None:
+    with bad_server("self-signed") as (port, heard), listening("127.0.0.2", port) as other:
+        guarded(port, ["127.0.0.1", "127.0.0.2"])
+        app.config["WEBHOOK_ALLOWED_HOSTS"] = ["hook.example.com"]
+        outcome = line.post(f"https://hook.example.com:{port}/", BODY, {})
+    assert (outcome.problem, heard) == (Problem.INSECURE, [])
+    assert other.connections == 0
 
 
 @pytest.mark.parametrize("behaviour", [drips, is_silent])

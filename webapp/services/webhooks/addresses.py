@@ -1,13 +1,16 @@
 """Which addresses a webhook may have: public ones, written plainly.
 
-A form is checked when somebody saves it; where its name leads is checked anew before each call.
+A form is checked when somebody saves it; where its name leads is looked up and checked anew for
+each call.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import zip_longest
 from urllib.parse import SplitResult, urlsplit
 
 import idna
@@ -77,12 +80,17 @@ def is_allowed_inside(name: str) -> bool:
     return name in current_app.config["WEBHOOK_ALLOWED_HOSTS"]
 
 
-def check_public(name: str) -> None:
-    """Raise NotPublic unless everything that a name leads to is on the Internet; OSError if it
-    leads nowhere."""
+def where_it_leads(name: str) -> list[Ip]:
+    """All that a name leads to, in the order in which to try it.
+
+    Raises NotPublic unless every one of them is on the Internet or the name is allowed inside;
+    OSError if it leads nowhere.
+    """
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    if not all(is_public(ip_address(place[0])) for *_, place in found):
+    ips = dict.fromkeys(ip_address(place[0]) for *_, place in found)
+    if not is_allowed_inside(name) and not all(map(is_public, ips)):
         raise NotPublic(name)
+    return _by_turns(ips)
 
 
 def is_public(ip: Ip) -> bool:
@@ -94,6 +102,16 @@ def is_public(ip: Ip) -> bool:
             return False
     inside = any(ip.version == net.version and ip in net for net in _NOT_PUBLIC)
     return ip.is_global and not ip.is_multicast and not inside
+
+
+def _by_turns(ips: Iterable[Ip]) -> list[Ip]:
+    """One of each family after the other, beginning with the one that was named first (RFC 8305):
+    often it is a whole family that does not get through."""
+    families: dict[int, list[Ip]] = {}
+    for ip in ips:
+        families.setdefault(ip.version, []).append(ip)
+    rounds = zip_longest(*families.values())
+    return [ip for each in rounds for ip in each if ip is not None]
 
 
 def _in_ascii(name: str) -> str:

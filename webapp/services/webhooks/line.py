@@ -13,14 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests_hardened.ip_filter import InvalidIPAddress
-from requests_hardened.ip_filter_adapter import IPFilterAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+)
 
 from webapp.clock import now
 from webapp.errors import ValidationError
@@ -28,7 +30,8 @@ from webapp.outbound.deadline import DirectSession, TimelyAdapter, answer_by
 from webapp.outbound.http_times import retry_after
 from webapp.services.webhooks import addresses
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # for all addresses of a name together
+LEAST_SECONDS = 2.0  # for one of them: a packet that is lost is sent again after one
 TOTAL_SECONDS = 15.0
 MOST_READ = 4 * 1024  # bytes of the answer, so that a polite receiver is not cut off
 GONE = 410
@@ -74,7 +77,6 @@ _TROUBLE = (
 )
 _MEANINGS: tuple[tuple[type[Exception], Problem], ...] = (
     (addresses.NotPublic, Problem.NOT_PUBLIC),
-    (InvalidIPAddress, Problem.NOT_PUBLIC),
     (ValidationError, Problem.NOT_ALLOWED),
     (socket.gaierror, Problem.UNKNOWN_NAME),
     (requests.exceptions.SSLError, Problem.INSECURE),
@@ -83,17 +85,18 @@ _MEANINGS: tuple[tuple[type[Exception], Problem], ...] = (
 )
 
 
-class _Guarded(TimelyAdapter, IPFilterAdapter):  # type: ignore[misc]
-    """Connects to the very address that was checked, under the name it was looked up by."""
+class _Pinned(TimelyAdapter):
+    """Connects to this address and no other, under the name that led to it."""
 
-    def __init__(self) -> None:
-        IPFilterAdapter.__init__(self, is_https_proto=True)
+    ip: addresses.Ip
 
     def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
-        host, pool = super().build_connection_pool_key_attributes(*args, **options)
-        if not addresses.is_public(ip_address(host["host"].strip("[]"))):
-            raise addresses.NotPublic
-        return host, pool
+        place, pool = super().build_connection_pool_key_attributes(*args, **options)
+        name = place["host"]
+        place["host"] = f"[{self.ip}]" if self.ip.version == 6 else str(self.ip)
+        if place["scheme"] == "https":
+            return place, {**pool, "assert_hostname": name, "server_hostname": name}
+        return place, pool
 
 
 def post(address: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
@@ -101,7 +104,7 @@ def post(address: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
     begun = time.monotonic()
     answer_by.set(begun + TOTAL_SECONDS)
     try:
-        with _session_for(address) as session, _sent(session, address, body, headers) as response:
+        with DirectSession() as session, _sent(session, address, body, headers) as response:
             taken = _since(begun)
             with suppress(requests.RequestException, HTTPError, OSError):
                 response.raw.read(MOST_READ)
@@ -111,32 +114,45 @@ def post(address: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         return Outcome(None, problem or Problem.UNREACHABLE, _since(begun))
 
 
-def _session_for(address: str) -> requests.Session:
-    """A session for this one call, in which only this kind of address can be called."""
-    addresses.checked(address)
-    name = urlsplit(address).hostname or ""
-    session = DirectSession()
-    session.adapters.clear()
-    if addresses.is_allowed_inside(name):
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, TimelyAdapter())
-    else:
-        addresses.check_public(name)
-        session.mount("https://", _Guarded())
-    return session
-
-
 def _sent(
     session: requests.Session, address: str, body: bytes, headers: Mapping[str, str]
 ) -> requests.Response:
-    return session.post(
-        address,
-        data=body,
-        headers={**_HEADERS, **headers},
-        timeout=(CONNECT_SECONDS, TOTAL_SECONDS),
-        allow_redirects=False,
-        stream=True,
-    )
+    """The answer of the first address of the name to which a connection comes about.
+
+    The name is looked up this once, and all that it leads to is checked before anything is called.
+    """
+    addresses.checked(address)
+    parts = urlsplit(address)
+    places = addresses.where_it_leads(parts.hostname or "")
+    session.adapters.clear()
+    adapter = _Pinned()
+    session.mount(f"{parts.scheme}://", adapter)
+    ends = min(answer_by.get(), time.monotonic() + CONNECT_SECONDS)
+    for left, adapter.ip in zip(range(len(places), 0, -1), places, strict=True):
+        wait = ends - time.monotonic()
+        if wait <= 0:
+            break
+        share = min(wait, max(wait / left, LEAST_SECONDS))
+        try:
+            return session.post(
+                address,
+                data=body,
+                headers={**_HEADERS, **headers, "Host": parts.netloc},
+                timeout=(share, TOTAL_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.ConnectionError as error:
+            if left == 1 or not _met_nobody(error):
+                raise
+    raise TimeoutError("no address of the name has answered in time")
+
+
+def _met_nobody(error: requests.ConnectionError) -> bool:
+    """Whether no connection came about, so that nothing was sent that may not be sent twice."""
+    cause = error.args[0] if error.args else None
+    no_connection = (ConnectTimeoutError, NewConnectionError)
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, no_connection)
 
 
 def _since(begun: float) -> int:
