@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from webapp.services import retries
 
@@ -40,13 +43,36 @@ def test_what_a_receiver_asks_for_is_obeyed_within_reason(asked: int, waits: int
     assert due == moment + timedelta(seconds=waits)
 
 
-def test_after_days_in_which_nothing_was_sent_the_tries_are_not_spent_at_once() -> None:
-    moment = FIRST + timedelta(days=3)
-    for tries in range(1, retries.MOST_TRIES):
-        due = retries.next_try(FIRST, tries, moment, None)
-        assert due == moment + retries.rest(tries, None)
-        moment = due
-    assert moment > FIRST + timedelta(days=3, minutes=20)
+ABSENCE = st.timedeltas(timedelta(), timedelta(days=30))
+
+
+@given(away=st.lists(ABSENCE, min_size=retries.MOST_TRIES, max_size=retries.MOST_TRIES))
+def test_however_long_the_sender_is_away_before_each_try_they_are_as_far_apart_as_planned(
+    away: list[timedelta],
+) -> None:
+    tried: list[datetime] = []
+    due: datetime | None = FIRST
+    for absence in away:
+        assert due is not None
+        tried.append(due + absence)
+        due = retries.next_try(FIRST, len(tried), tried[-1], None)
+    assert due is None
+    steps = [later - sooner for sooner, later in pairwise([0, *PLANNED])]
+    apart = [(later - sooner).total_seconds() for sooner, later in pairwise(tried)]
+    assert all(found >= step for found, step in zip(apart, steps, strict=True)), apart
+
+
+@given(away=st.dictionaries(st.integers(1, 300), ABSENCE, max_size=4))
+def test_whenever_the_sender_is_away_a_dead_receiver_is_given_up_after_a_day_of_tries(
+    away: dict[int, timedelta],
+) -> None:
+    moment, failures = FIRST, 1
+    while not retries.has_failed_for_long(FIRST, failures, moment):
+        moment += retries.rest(failures, None) + away.get(failures, timedelta())
+        failures += 1
+    absent = sum((absence for after, absence in away.items() if after < failures), timedelta())
+    tried_for = moment - FIRST - absent
+    assert timedelta(hours=24) <= tried_for < timedelta(hours=24, minutes=5)
 
 
 def test_a_receiver_that_fails_is_left_alone_for_longer_each_time() -> None:

@@ -11,7 +11,8 @@ _AFTER_FIRST = (
     *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
 )
 MOST_TRIES = 1 + len(_AFTER_FIRST)
-_TRIES_OF_HALF_A_DAY = 144  # of a receiver that is dead, one each five minutes
+# Of a receiver that is dead, with a `rest` after each: together they take 24 hours.
+_TRIES_OF_A_DAY = 294
 
 _JITTER = 0.1
 _LONGEST_ASKED = timedelta(days=1)
@@ -24,16 +25,17 @@ def next_try(
 ) -> datetime | None:
     """When to try again after so many tries; None if that was the last.
 
-    Up to a tenth of the step later than planned, so that many messages do not come at once. Never
-    sooner than after a `rest`, also where the plan is behind, as after a day without power. A rest
-    is no shorter than the receiver has `asked` for, up to a day.
+    Up to a tenth of the step later than planned, so that many messages do not come at once. Each
+    step is kept in full from the last try on, also where the plan is behind, as after a day without
+    power: all the tries that are left would follow within minutes. Never sooner than the receiver
+    has `asked` for, up to a day.
     """
     if tries >= MOST_TRIES:
         return None
     planned = _AFTER_FIRST[tries - 1]
-    before = _AFTER_FIRST[tries - 2] if tries > 1 else timedelta()
-    due = first + planned + (planned - before) * _JITTER * random.random()
-    return max(due, moment + rest(tries, asked))
+    step = planned - (_AFTER_FIRST[tries - 2] if tries > 1 else timedelta())
+    due = first + planned + step * _JITTER * random.random()
+    return max(due, moment + max(step, within_reason(asked)))
 
 
 def has_failed_for_long(first: datetime, failures_in_a_row: int, moment: datetime) -> bool:
@@ -43,7 +45,7 @@ def has_failed_for_long(first: datetime, failures_in_a_row: int, moment: datetim
     it failed so often tells it from one whose sender was away meanwhile.
     """
     long_ago = moment - first >= _AFTER_FIRST[-1]
-    return long_ago and failures_in_a_row >= _TRIES_OF_HALF_A_DAY
+    return long_ago and failures_in_a_row >= _TRIES_OF_A_DAY
 
 
 def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:

@@ -217,6 +217,24 @@ def test_a_receiver_is_not_stopped_because_the_sender_was_away_for_a_day(
     assert endpoint.paused_at is None
 
 
+def test_a_message_has_all_of_its_tries_over_a_day_though_the_sender_was_away_for_one(
+    there: Receiver, tell: Tell, endpoint: WebhookEndpoint
+) -> None:
+    delivery = tell()
+    there.always(503)
+    with time_machine.travel(now(), tick=False) as clock:
+        assert send_due() == 1
+        clock.shift(timedelta(days=1))
+        back = now()
+        while (due := next_due()) is not None:
+            clock.move_to(max(due, now()))
+            send_due()
+        db.session.refresh(endpoint)
+    assert statuses(delivery) == [503] * 10
+    assert endpoint.paused_at is not None
+    assert timedelta(hours=23) < endpoint.paused_at - back < timedelta(hours=25)
+
+
 @on_both
 def test_what_waits_goes_to_another_address_at_once_and_with_all_of_its_tries(
     there: Receiver, tell: Tell, endpoint: WebhookEndpoint
@@ -256,7 +274,7 @@ def test_what_fails_for_the_last_time_while_its_clinic_is_disabled_waits_until_i
 
     with transaction():
         delivery.tries, delivery.first_tried_at = 9, now() - timedelta(days=1)
-        endpoint.failures_in_a_row = 200
+        endpoint.failures_in_a_row = 300
     with monkeypatch.context() as patched:
         patched.setattr(line, "post", slowly)
         assert send_due() == 1
