@@ -74,7 +74,7 @@ def main() -> None:
 def _add(url: str) -> None:
     organization = db.session.get_one(Organization, 1)
     for number in range(RECEIVERS):
-        address = url if number % 2 else "http://localhost:1/"
+        address = f"{url if number % 2 else 'http://localhost:1/'}?{number}"
         endpoint, _ = endpoints.add(organization, address, SUBSCRIBABLE, actor=None)
         with transaction():
             for _ in range(BACKLOG):

@@ -245,8 +245,8 @@ def test_receivers_that_are_all_silent_hold_up_neither_mails_nor_signs_of_life(
     monkeypatch.setattr(queue, "workers_connected", lambda: 1)
     monkeypatch.setattr(deliverer, "NOW_AND_THEN_SECONDS", 0.2)
     clinics = [cast.surf, cast.northside, organizations.add("Third clinic")]
-    for clinic in clinics * sending.MOST_OF_A_CLINIC:
-        endpoints.add(clinic, there.url, [WebhookEvent.SYNC_FAILED], actor=None)
+    for number, clinic in enumerate(clinics * sending.MOST_OF_A_CLINIC):
+        endpoints.add(clinic, f"{there.url}?{number}", [WebhookEvent.SYNC_FAILED], actor=None)
     answered = threading.Event()
     there.answer = lambda _: Reply(wait=answered)
     with transaction():

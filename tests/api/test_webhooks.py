@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.api.envelope import details_of as refused
 from tests.cast import Cast
@@ -32,6 +33,7 @@ from webapp.models import (
 )
 from webapp.services import audit
 from webapp.services.audit import Event
+from webapp.services.webhooks import endpoints
 
 Json = dict[str, Any]
 
@@ -73,6 +75,55 @@ def test_it_is_added_listed_and_read(
     assert added["old_secret_until"] is None
     assert bob.get(path).get_json() == {"webhooks": [webhook]}
     assert bob.get(f"{path}/{webhook['id']}").get_json() == webhook
+
+
+def test_whoever_asks_again_after_a_lost_answer_has_one_webhook_and_the_secret_that_holds(
+    bob: FlaskClient, path: str, there: Receiver
+) -> None:
+    body = {"address": there.url, "events": ["sync.failed", "sync.completed"]}
+    with time_machine.travel(now(), tick=False) as clock:
+        for number in range(endpoints.MOST - 1):
+            bob.post(path, json=body | {"address": f"{there.url}/{number}"})
+        lost = bob.post(path, json=body).get_json()
+        clock.shift(9)
+        answer = bob.post(path, json=body | {"events": body["events"][::-1]})
+
+    assert answer.status_code == 201
+    again = answer.get_json()
+    assert again["webhook"] == lost["webhook"]
+    assert again["old_secret_until"] is None
+    assert len(bob.get(path).get_json()["webhooks"]) == endpoints.MOST
+    assert audited() == [*["webhook:added"] * endpoints.MOST, "webhook:rotated"]
+    bob.post(f"{path}/{again['webhook']['id']}/test")
+    send_due()
+    (came,) = there.received
+    Webhook(again["secret"]).verify(came.body, dict(came.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(lost["secret"]).verify(came.body, dict(came.headers))
+
+
+@pytest.mark.parametrize(
+    ("other", "seconds"),
+    [({}, 11), ({"events": ["sync.failed"]}, 0), ({"address": "https://example.com/"}, 0)],
+)
+def test_what_was_asked_for_long_ago_or_is_something_else_stays_as_it_is(
+    bob: FlaskClient, path: str, added: Json, there: Receiver, other: Json, seconds: int
+) -> None:
+    body = {"address": there.url, "events": ["sync.failed", "sync.completed"]}
+    with time_machine.travel(now() + timedelta(seconds=seconds)):
+        second = bob.post(path, json=body | other).get_json()
+    assert second["webhook"]["id"] != added["webhook"]["id"]
+    assert len(bob.get(path).get_json()["webhooks"]) == 2
+    assert audited() == ["webhook:added"] * 2
+
+
+def test_another_clinic_may_have_the_same_address(
+    bob: FlaskClient, alice: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
+) -> None:
+    body = {"address": there.url, "events": ["sync.failed", "sync.completed"]}
+    theirs = alice.post(f"/api/v1/cliniko/webhooks/{cast.northside.id}", json=body).get_json()
+    assert theirs["webhook"]["organization_id"] == cast.northside.id
+    assert bob.get(path).get_json() == {"webhooks": [added["webhook"]]}
 
 
 @pytest.mark.parametrize(

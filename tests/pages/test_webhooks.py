@@ -85,6 +85,17 @@ def test_a_new_one_shows_its_secret_once(bob: Visitor, path: str) -> None:
     assert audited() == ["webhook:added"]
 
 
+def test_a_form_that_is_sent_twice_adds_one_and_shows_the_secret_that_holds(
+    bob: Visitor, path: str
+) -> None:
+    for _ in range(2):
+        shown = bob.post(path, address=ADDRESS, events="sync.failed")
+    db.session.rollback()
+    row = db.session.scalars(select(WebhookEndpoint)).one()
+    assert endpoints.secrets_of(row) == SECRET.findall(shown.text)[:1]
+    assert audited() == ["webhook:added", "webhook:rotated"]
+
+
 def test_the_secret_is_shown_whatever_stands_in_the_address(bob: Visitor, path: str) -> None:
     added = bob.post(f"{path}?page=x&state=nonsense", address=ADDRESS, events="sync.failed")
 

@@ -64,8 +64,7 @@ class WebhookChange(Body):
         Field(description="Another address.", examples=["https://example.com/patients"]),
     ] = None
     events: Annotated[
-        Events | None,
-        Field(description=f"One or more of {EVENTS}.", examples=[["sync.failed"]]),
+        Events | None, Field(description=f"One or more of {EVENTS}.", examples=[["sync.failed"]])
     ] = None
     state: Annotated[
         Literal["active", "paused"] | None,
@@ -163,7 +162,10 @@ def webhooks(organization: Organization) -> Webhooks:
 @described(
     summary="Add a webhook",
     description="Its address gets a signed POST for each of the events. The answer holds the "
-    f"secret of the signatures, this once. A clinic has {endpoints.MOST} at most.",
+    f"secret of the signatures, this once. A clinic has {endpoints.MOST} at most. Asked again "
+    "within ten seconds for the same address and events, as after a lost answer, it is the same "
+    "webhook, and the secret of the first answer is dropped. Later it would be a second webhook: "
+    "list them, and delete the one whose secret you have not.",
     example=WITH_SECRET,
     body=NewWebhook,
     status=201,

@@ -190,7 +190,7 @@ def _list(organization: Organization, *, errors: dict[str, str] | None = None) -
         "webhooks/index.html",
         organization,
         endpoints=found,
-        last=endpoints.last_deliveries(found),
+        last=deliveries.last_of_each(found),
         most=endpoints.MOST,
         subscribable=SUBSCRIBABLE,
         errors=errors or {},

@@ -627,7 +627,8 @@ def test_a_dead_receiver_keeps_nobody_waiting(
 def test_slow_receivers_of_one_clinic_leave_places_to_others(
     there: Receiver, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:
-    more = [endpoints.add(cast.surf, there.url, SUBSCRIBABLE, actor=None)[0] for _ in range(3)]
+    urls = [f"{there.url}/{number}" for number in range(3)]
+    more = [endpoints.add(cast.surf, url, SUBSCRIBABLE, actor=None)[0] for url in urls]
     other, _ = endpoints.add(cast.northside, there.url, SUBSCRIBABLE, actor=None)
     with transaction() as session:
         for each in [endpoint, *more, other]:
@@ -643,7 +644,7 @@ def test_slow_receivers_of_one_clinic_leave_places_to_others(
 def test_what_has_long_been_due_keeps_no_other_waiting(
     there: Receiver, cast: Cast, endpoint: WebhookEndpoint
 ) -> None:
-    other, _ = endpoints.add(cast.surf, there.url, SUBSCRIBABLE, actor=None)
+    other, _ = endpoints.add(cast.surf, f"{there.url}/other", SUBSCRIBABLE, actor=None)
     with transaction() as session:
         for each in [endpoint] * 40 + [other]:
             outbox.put_for(session.merge(each), WebhookEvent.SYNC_COMPLETED, {})

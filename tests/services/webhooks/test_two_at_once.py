@@ -12,9 +12,10 @@ from sqlalchemy import delete
 
 from tests.cast import Cast
 from tests.support.databases import on_both
+from tests.support.receiver import Receiver
 from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.models import User, WebhookDelivery, WebhookEndpoint
+from webapp.models import SUBSCRIBABLE, Organization, User, WebhookDelivery, WebhookEndpoint
 from webapp.services.webhooks import deliveries, endpoints
 
 Do = Callable[[WebhookEndpoint, User], object]
@@ -81,3 +82,25 @@ def test_of_those_who_come_with_a_deletion_at_once_none_meets_an_error_of_ours(
 
     assert said.count("removed") == 1
     assert set(said) <= {"removed", "not found", "done"}
+
+
+def test_of_those_who_add_the_same_at_once_the_last_has_the_secret_of_the_only_one(
+    app: Flask, there: Receiver, cast: Cast
+) -> None:
+    surf_id, url, together = cast.surf.id, there.url, Barrier(4)
+    db.session.rollback()
+
+    def come(_: int) -> tuple[int, str]:
+        with app.app_context():
+            surf = db.session.get_one(Organization, surf_id)
+            together.wait()
+            endpoint, secret = endpoints.add(surf, url, SUBSCRIBABLE, actor=None)
+            return endpoint.id, secret
+
+    with ThreadPoolExecutor(4) as threads:
+        told = list(threads.map(come, range(4)))
+
+    (endpoint,) = endpoints.of(cast.surf)
+    assert {each for each, _ in told} == {endpoint.id}
+    (holds,) = endpoints.secrets_of(endpoint)
+    assert [secret for _, secret in told].count(holds) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, func, literal, not_, or_, select, union_all
@@ -65,6 +66,18 @@ def get(organization: Organization, delivery_id: int) -> WebhookDelivery:
     if delivery is None:
         raise NotFound()
     return delivery
+
+
+def last_of_each(endpoints: Iterable[WebhookEndpoint]) -> dict[int, WebhookDelivery]:
+    """The newest message of each endpoint that has one, by the endpoint's id."""
+    ids = [endpoint.id for endpoint in endpoints]
+    newest = (
+        select(func.max(WebhookDelivery.id))
+        .where(WebhookDelivery.endpoint_id.in_(ids))
+        .group_by(WebhookDelivery.endpoint_id)
+    )
+    found = db.session.scalars(select(WebhookDelivery).where(WebhookDelivery.id.in_(newest)))
+    return {delivery.endpoint_id: delivery for delivery in found}
 
 
 def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:

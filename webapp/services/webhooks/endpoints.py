@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from webapp.clock import now
 from webapp.durations import remaining_words
@@ -67,30 +67,27 @@ def stopped(organization: Organization) -> int:
     return sum(endpoint.is_stopped for endpoint in of(organization))
 
 
-def last_deliveries(endpoints: Iterable[WebhookEndpoint]) -> dict[int, WebhookDelivery]:
-    """The newest message of each endpoint that has one, by the endpoint's id."""
-    ids = [endpoint.id for endpoint in endpoints]
-    newest = (
-        select(func.max(WebhookDelivery.id))
-        .where(WebhookDelivery.endpoint_id.in_(ids))
-        .group_by(WebhookDelivery.endpoint_id)
-    )
-    found = db.session.scalars(select(WebhookDelivery).where(WebhookDelivery.id.in_(newest)))
-    return {delivery.endpoint_id: delivery for delivery in found}
-
-
 def add(
     organization: Organization, address: str, events: Iterable[str], *, actor: User | None
 ) -> tuple[WebhookEndpoint, str]:
     """Add an endpoint, and the secret with which its messages are signed: it is told this once.
 
-    Raises ValidationError for an address or events that cannot be, and for one too many.
+    Asked twice in a row, as after an answer that was lost, the first one gets another secret in
+    place of the one that nobody has. Raises ValidationError for an address or events that cannot
+    be, and for one too many.
     """
     address, events = addresses.checked(address), _checked(events)
     secret = signing.new_secret()
     with transaction() as session:
         locks.clinic(organization.id)
-        if len(of(organization)) >= MOST:
+        ours = locked(organization)
+        for each in ours:
+            is_new = each.created_at > now() - IN_A_ROW
+            if is_new and (each.address, each.events) == (address, events):
+                each.sealed_secret = seal(Purpose.WEBHOOK_SECRET, organization.id, secret)
+                _record(Event.WEBHOOK_SECRET_ROTATED, each, actor)
+                return each, secret
+        if len(ours) >= MOST:
             raise ValidationError(
                 f"A clinic has {MOST} webhooks at most. Delete one first.", parameter="address"
             )
