@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from webapp.api.reference import reference
 from webapp.api.webhooks import State
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
     AuditEvent,
@@ -33,7 +33,7 @@ from webapp.models import (
 )
 from webapp.services import audit
 from webapp.services.audit import Event
-from webapp.services.webhooks import endpoints
+from webapp.services.webhooks import endpoints, outbox
 
 Json = dict[str, Any]
 
@@ -315,6 +315,50 @@ def test_changes_that_send_again_what_waits_are_counted_with_messages(
         refused(answer, 429, "RATE_LIMITED")
     assert audited() == before
     assert alice.patch(mine, json={"state": "active"}).status_code == 200
+
+
+def test_when_a_message_is_tried_next_is_told_as_it_is(
+    alice: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
+) -> None:
+    mine = f"{path}/{added['webhook']['id']}"
+
+    def told() -> set[datetime | None]:
+        page = alice.get(f"{mine}/deliveries?state=waiting").get_json()
+        found = [each["next_attempt_at"] for each in page["deliveries"]]
+        assert len(found) == 2
+        return {each and datetime.fromisoformat(each) for each in found}
+
+    there.always(503, Retry_After="86400")
+    with time_machine.travel(now().replace(microsecond=0), tick=False) as clock:
+        with transaction():
+            for _ in range(2):  # one of them is tried, and the other waits with it
+                outbox.put(cast.surf.id, WebhookEvent.SYNC_COMPLETED, {})
+        assert send_due() == 1
+        rested = now() + timedelta(days=1)
+        clock.shift(3600)
+        assert told() == {rested}
+        alice.patch(mine, json={"state": "paused"})
+        assert told() == {None}
+        alice.patch(mine, json={"state": "active"})
+        assert told() == {now()}
+        with transaction():
+            cast.surf.disabled_at = now()
+        assert told() == {None}
+
+
+def test_a_test_ends_the_time_for_which_a_webhook_is_left_alone(
+    bob: FlaskClient, path: str, added: Json, there: Receiver, cast: Cast
+) -> None:
+    there.always(503, Retry_After="86400")
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_COMPLETED, {})
+    assert send_due() == 1
+    with transaction():
+        outbox.put(cast.surf.id, WebhookEvent.SYNC_FAILED, {})
+    assert send_due() == 0
+    there.always(204)
+    bob.post(f"{path}/{added['webhook']['id']}/test")
+    assert [send_due() for _ in range(3)] == [1, 1, 0]
 
 
 def test_it_is_deleted_with_its_messages(bob: FlaskClient, path: str, added: Json) -> None:

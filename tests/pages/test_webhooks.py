@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import time_machine
@@ -14,7 +15,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.services.webhooks.conftest import send_due
 from tests.support.databases import on_both
 from tests.support.receiver import Receiver, Reply
-from webapp.clock import now
+from webapp.clock import iso, now
 from webapp.extensions import db, transaction
 from webapp.models import (
     SUBSCRIBABLE,
@@ -23,8 +24,9 @@ from webapp.models import (
     PauseReason,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookEvent,
 )
-from webapp.services.webhooks import endpoints
+from webapp.services.webhooks import endpoints, outbox
 from webapp.sync import suspension
 
 ADDRESS = "https://hooks.example.com/patients"
@@ -289,6 +291,25 @@ def test_a_message_is_sent_again_from_among_those_that_are_shown(
     back = bob.post(path, **asked, page="2").headers["Location"]
     assert back == f"{its}?page=2&state=failed&event=webhook.test"
     assert bob.post(path, state="nonsense").status_code == 400
+
+
+def test_while_a_webhook_is_left_alone_its_page_says_until_when(
+    bob: Visitor, its: str, there: Receiver, endpoint: WebhookEndpoint
+) -> None:
+    there.always(503, Retry_After="86400")
+    with time_machine.travel(now(), tick=False) as clock:
+        for _ in range(2):
+            with transaction():
+                outbox.put(endpoint.organization_id, WebhookEvent.SYNC_COMPLETED, {})
+        assert send_due() == 1
+        clock.shift(60)
+        page = bob.get(its)
+        assert "nothing more is sent before" in text_of(page)
+        until = f'datetime="{iso(now() + timedelta(hours=23, minutes=59))}"'
+        assert page.text.count(until) == 3  # of the webhook, and of both messages
+
+        bob.post(f"{its}/test")
+        assert "nothing more is sent before" not in text_of(bob.get(its))
 
 
 @on_both

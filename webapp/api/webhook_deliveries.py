@@ -59,7 +59,13 @@ class Delivery(Answer):
         DeliveryState, Field(description="`failed` ones were given up, and can be sent again.")
     ]
     created_at: Moment
-    next_attempt_at: Annotated[Moment | None, Field(description="Null when it does not wait.")]
+    next_attempt_at: Annotated[
+        Moment | None,
+        Field(
+            description="The earliest moment. Null when it does not wait, and while the webhook is "
+            "paused or its clinic disabled."
+        ),
+    ]
     attempts: Annotated[list[Attempt], Field(description="The oldest first; at most 50.")]
     body: Annotated[str, Field(description="Exactly what is sent.")]
 
@@ -115,7 +121,7 @@ def webhook_deliveries(
     page = deliveries.find(found(organization, webhook_id), **dict(query))
     shown = len(page.deliveries)
     return DeliveryPage(
-        deliveries=[shaped(each) for each in page.deliveries],
+        deliveries=[shaped(each, organization) for each in page.deliveries],
         pagination=pagination(page.total, query.limit, query.offset, shown),
     )
 
@@ -123,34 +129,35 @@ def webhook_deliveries(
 @guarded.post("/cliniko/webhooks/<org_id>/<webhook_id>/test")
 @described(
     summary="Send a test message",
-    description="Signed and sent as any other, but tried once. Answered before it is sent: list "
+    description="Signed and sent as any other, but tried once, and before all others: where the "
+    "webhook has failed and is left alone for a while, that ends. Answered before it is sent: list "
     "the messages until its `state` is not `waiting`. While the webhook is paused, or its clinic "
     "disabled, it is a 400.",
     example=TEST,
     errors=(ErrorCode.NOT_FOUND,),
 )
 def test_webhook(organization: Organization, webhook_id: str) -> Delivery:
-    return shaped(endpoints.send_test(found(organization, webhook_id), actor=current_actor()))
+    endpoint = found(organization, webhook_id)
+    return shaped(endpoints.send_test(endpoint, actor=current_actor()), organization)
 
 
 @guarded.post("/cliniko/webhooks/<org_id>/deliveries/<delivery_id>/resend")
 @described(
     summary="Send a message again",
     description="Under the same id, with all of its tries anew; to a paused webhook when it is "
-    "resumed. Answered before it is sent, as a test is. Changes of webhooks are counted together "
-    "with it.",
+    "resumed. As a test does, it ends the time for which the webhook is left alone. Answered "
+    "before it is sent, as a test is. Changes of webhooks are counted together with it.",
     example=SENT_AGAIN,
     errors=(ErrorCode.NOT_FOUND,),
 )
 def resend_delivery(organization: Organization, delivery_id: str) -> Delivery:
     delivery = deliveries.get(organization, id_of(delivery_id))
     deliveries.resend(delivery, actor=current_actor())
-    return shaped(delivery)
+    return shaped(delivery, organization)
 
 
-def shaped(delivery: models.WebhookDelivery) -> Delivery:
+def shaped(delivery: models.WebhookDelivery, organization: Organization) -> Delivery:
     """A message as the API shows it."""
-    waits = delivery.state == DeliveryState.WAITING
     fields: dict[str, Any] = {
         "id": delivery.id,
         "webhook_id": delivery.endpoint_id,
@@ -158,7 +165,7 @@ def shaped(delivery: models.WebhookDelivery) -> Delivery:
         "message_id": delivery.message_id,
         "state": delivery.state,
         "created_at": delivery.created_at,
-        "next_attempt_at": delivery.next_attempt_at if waits else None,
+        "next_attempt_at": deliveries.next_try(delivery, organization),
         "attempts": delivery.attempts,
         "body": delivery.body,
     }

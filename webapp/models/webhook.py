@@ -92,6 +92,11 @@ class WebhookEndpoint(Base):
         """Whether it was paused by us and not by a person."""
         return self.paused_at is not None and self.paused_because != PauseReason.PERSON
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it has failed, and is left alone for a while."""
+        return self.rests_until is not None and self.rests_until > now()
+
 
 class WebhookDelivery(Base):
     """One message to one endpoint: the outbox. Written with what it tells of, or not at all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, func, literal, not_, or_, select, union_all
 from sqlalchemy.orm import contains_eager
@@ -78,6 +79,16 @@ def last_of_each(endpoints: Iterable[WebhookEndpoint]) -> dict[int, WebhookDeliv
     )
     found = db.session.scalars(select(WebhookDelivery).where(WebhookDelivery.id.in_(newest)))
     return {delivery.endpoint_id: delivery for delivery in found}
+
+
+def next_try(delivery: WebhookDelivery, organization: Organization) -> datetime | None:
+    """When a message of this clinic is sent, at the earliest. None where it does not wait, or where
+    nobody may send it now: its endpoint is paused, or its clinic disabled."""
+    endpoint, due = delivery.endpoint, delivery.next_attempt_at
+    waits = delivery.state == DeliveryState.WAITING
+    if not waits or endpoint.paused_at is not None or not organization.is_open:
+        return None
+    return max(due, endpoint.rests_until or due)
 
 
 def resend(delivery: WebhookDelivery, *, actor: User | None) -> None:
