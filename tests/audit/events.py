@@ -296,7 +296,7 @@ CASES = [
         result="refused",
         subject="person",
         prepare=_closed,
-        details={"person": BOB, "given": "right password"},
+        details={"person": BOB},
     ),
     Case(
         Event.CLOSED_REFUSED,
@@ -305,7 +305,7 @@ CASES = [
         result="refused",
         subject="person",
         prepare=_closed,
-        details={"person": BOB, "given": "right password"},
+        details={"person": BOB},
     ),
     Case(
         Event.CLOSED_REFUSED,
@@ -314,7 +314,7 @@ CASES = [
         result="refused",
         subject="person",
         prepare=_closed,
-        details={"person": BOB, "given": "right password"},
+        details={"person": BOB},
     ),
     Case(
         Event.SIGNED_OUT,

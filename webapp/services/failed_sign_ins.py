@@ -18,25 +18,26 @@ from webapp.services.audit import Event, Result
 log = structlog.get_logger()
 
 
-def note(user: User, *, right: bool, again: bool, counts: bool) -> None:
+def note(user: User, *, again: bool, counts: bool) -> None:
     """Remember a password that lets nobody in, if database and audit trail can take it just now: it
-    is refused in any case. `right`: it is theirs, and the account is closed. `again` says that it
-    was asked of somebody who is signed in, `counts` that a wrong one is one of the hundred.
+    is refused in any case. `again` says that it was asked of somebody who is signed in, `counts`
+    that it is one of the hundred.
 
-    Raises AccountClosed for somebody who is signed in, whether it was right or wrong: guessing ends
-    with the hundred.
+    At a closed account, where guessing has ended, the right one leaves what a wrong one does: the
+    trail may be read by whoever guesses. Raises AccountClosed there for somebody who is signed in.
     """
     closed = user.is_closed
     event = Event.PROOF_FAILED if again else Event.SIGN_IN_FAILED
-    remember = count if counts and not closed else _record
     try:
         with transaction() as session:
             person = session.get_one(User, user.id, with_for_update={"of": User})
             actor = person if again else None
-            if right:
-                note_closed(person, given="right password", actor=actor)
+            if closed:
+                note_closed(person, actor=actor)
+            elif counts:
+                count(person, event, actor=actor)
             else:
-                remember(person, event, actor=actor)
+                _record(person, event, actor=actor)
     except (AuditUnavailable, SQLAlchemyError):
         log.warning("failed_sign_in_not_noted", exc_info=True)
     if again and closed:
@@ -53,8 +54,8 @@ def count(user: User, event: Event, *, actor: User | None = None) -> None:
         _record(user, Event.ACCOUNT_LOCKED)
 
 
-def note_closed(user: User, *, given: str, actor: User | None = None) -> None:
-    """Record in the caller's transaction what was given for an account that is closed."""
+def note_closed(user: User, *, given: str | None = None, actor: User | None = None) -> None:
+    """Record in the caller's transaction that somebody tried at an account that is closed."""
     _record(user, Event.CLOSED_REFUSED, actor=actor, given=given)
 
 
@@ -87,7 +88,7 @@ def succeeded(user: User, password: str) -> None:
         log.warning("sign_in_not_noted")
 
 
-def _record(user: User, event: Event, *, actor: User | None = None, **details: str) -> None:
+def _record(user: User, event: Event, *, actor: User | None = None, **details: str | None) -> None:
     audit.record(
         event,
         actor=actor,

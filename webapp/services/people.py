@@ -209,7 +209,7 @@ def authenticate(
     if user is None:
         return None
     if not right or user.is_closed:
-        failed_sign_ins.note(user, right=right, again=again, counts=counts)
+        failed_sign_ins.note(user, again=again, counts=counts)
         return None
     epoch = user.session_epoch
     failed_sign_ins.succeeded(user, password)
