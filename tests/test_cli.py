@@ -29,7 +29,7 @@ from tests.conftest import CREDENTIALS_KEY
 from tests.support.databases import on_both
 from webapp.cli import _last_words
 from webapp.clock import now
-from webapp.extensions import db
+from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, SyncLog
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit, credentials, invitations, organizations, people, tokens
@@ -285,6 +285,24 @@ def test_somebody_who_lost_the_phone_signs_in_without(app: Flask, cast: Cast) ->
     run(app, "reset-second-factor", "bob@example.com", "--reason", "the phone was stolen")
     assert cast.bob.second_factor_since is None
     assert cast.bob.session_epoch > epoch
+
+
+@pytest.mark.parametrize("command", ["grant-admin", "reset-second-factor"])
+def test_whose_account_was_closed_needs_a_new_link_after_an_emergency_too(
+    app: Flask, cast: Cast, command: str
+) -> None:
+    set_up(cast.alice)
+    people.create("ada@example.com", PASSWORD, role=Role.ADMIN, organization_id=None)
+    with transaction():
+        cast.alice.failures_in_a_row = 100
+    if command == "grant-admin":
+        people.deactivate(cast.alice)
+    result = run(app, command, "alice@example.com", "--reason", "the phone was stolen")
+    assert result.exit_code == 0, result.output
+    assert "need" in result.output
+    assert "a new link: the account is closed" in result.output
+    assert "new-link" in result.output
+    assert "password alone" not in result.output
 
 
 def test_a_clinic_is_added_with_its_key_from_standard_input(app: Flask, cast: Cast) -> None:

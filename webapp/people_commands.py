@@ -66,7 +66,11 @@ def reset_second_factor(email: str, reason: str) -> None:
     """Ask a person who lost their phone for no code any more."""
     user = person(email)
     emergency.reset_second_factor(user, reason=reason)
-    click.echo(f"{user.email} signs in with the password alone; sessions and tokens have ended.")
+    if user.is_closed:
+        then = "has no second factor and needs a new link: the account is closed, see new-link"
+    else:
+        then = "signs in with the password alone"
+    click.echo(f"{user.email} {then}; sessions and tokens have ended.")
 
 
 @click.command("grant-admin")
@@ -82,6 +86,8 @@ def grant_admin(email: str, reason: str) -> None:
     click.echo(f"{user.email} is an admin; sessions and tokens from before have ended.")
     if user.invited:
         click.echo("They choose a password by a link: see new-link.")
+    elif user.is_closed:
+        click.echo("They need a new link: the account is closed. See new-link.")
 
 
 COMMANDS = (invite_user, new_link, create_user, set_password, reset_second_factor, grant_admin)

@@ -218,6 +218,35 @@ def test_an_account_that_was_closed_stands_there_as_such_until_a_new_link_is_use
     assert "Closed" not in text_of(alice.get(PATH))
 
 
+def test_of_an_account_that_was_closed_nothing_says_that_its_password_opens_it(
+    alice: Visitor, cast: Cast
+) -> None:
+    set_up(cast.bob), set_up(cast.vera)
+    with transaction():
+        cast.bob.failures_in_a_row = 100
+    page = text_of(alice.get(PATH))
+    bobs, veras = (page.partition(f"Sign {user.email} out")[2] for user in (cast.bob, cast.vera))
+    asked = bobs.partition("charlie@example.com")[0]
+    assert "sign in again with their password" not in asked
+    assert "To sign in again they need a new link: the account is closed." in asked
+    assert "with the password alone" not in asked
+    assert "To sign in they need a new link then: the account is closed." in asked
+    assert "They can sign in again with their password." in veras
+    assert "They sign in with the password alone until they set up another" in veras
+
+    here = {"role": "viewer", "organization": str(cast.surf.id)}
+    alice.post(f"{PATH}/{cast.bob.id}/role", **here)
+    assert (
+        "bob@example.com has the role viewer now, and needs a new link: the account is closed."
+    ) in text_of(alice.get(PATH))
+    for user, then in (
+        (cast.bob, "has no second factor now, and needs a new link: the account is closed."),
+        (cast.vera, "signs in with the password alone now."),
+    ):
+        alice.post(f"{PATH}/{user.id}/reset-second-factor")
+        assert f"{user.email} {then}" in text_of(alice.get(PATH))
+
+
 def test_a_page_from_before_somebody_was_deactivated_makes_no_link_for_them(
     alice: Visitor, cast: Cast
 ) -> None:

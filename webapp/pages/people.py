@@ -21,6 +21,7 @@ from webapp.services import invitations, organizations, passwords, roles, second
 from webapp.services import people as people_service
 
 _NO_CLINIC = "0"  # as the form says it
+_CLOSED = "needs a new link: the account is closed"
 
 
 @signed_in.get("/people")
@@ -69,7 +70,10 @@ def change_role(user_id: str) -> ResponseReturnValue:
         return _role_page(person, {error.parameter: error.message}), 422
     if person.invited and person.active:
         return _with_new_link(person)
-    then = "needs a new link once activated" if person.invited else "has to sign in again"
+    if person.invited:
+        then = "needs a new link once activated"
+    else:
+        then = _CLOSED if person.is_closed else "has to sign in again"
     return lead_to("pages.people", f"{person.email} has the role {role} now, and {then}.")
 
 
@@ -106,13 +110,21 @@ def activate(user_id: str) -> ResponseReturnValue:
 @fresh
 def reset_second_factor(user_id: str) -> ResponseReturnValue:
     require(current_actor(), Action.RESET_SECOND_FACTOR)
-    return _change(user_id, second_factor.reset, "signs in with the password alone now")
+    return _change(
+        user_id,
+        second_factor.reset,
+        "signs in with the password alone now",
+        of_closed=f"has no second factor now, and {_CLOSED}",
+    )
 
 
-def _change(user_id: str, change: Callable[..., None], told: str) -> ResponseReturnValue:
+def _change(
+    user_id: str, change: Callable[..., None], told: str, *, of_closed: str | None = None
+) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     change(person, actor=current_actor())
-    return lead_to("pages.people", f"{person.email} {told}.")
+    then = of_closed if of_closed and person.is_closed else told
+    return lead_to("pages.people", f"{person.email} {then}.")
 
 
 def _somebody_else(user_id: str) -> User:
