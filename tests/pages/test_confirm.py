@@ -239,7 +239,7 @@ def test_from_an_address_the_right_password_is_heard_ten_times_a_minute(
     answers = [alice.post(path, **form) for _ in range(40)]
     assert [each.status_code for each in answers] == [heard] * 10 + [429] * 30
     assert hashes.count("checked") == 10
-    assert "You have given your password 10 times within a minute" in text_of(answers[-1])
+    assert "A password was given here 10 times within a minute" in text_of(answers[-1])
     assert Parsed(answers[-1].text).having(name="current", type="password")
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 61
 
@@ -300,7 +300,7 @@ def test_at_a_closed_account_ten_a_minute_are_heard_and_none_is_a_guess(
     close(cast.alice)
     answers = [alice.post("/confirm", current=given) for _ in range(11)]
     assert [each.status_code for each in answers] == [422] * 10 + [429]
-    assert "You have given your password 10 times" in text_of(answers[-1])
+    assert "A password was given here 10 times within a minute" in text_of(answers[-1])
     new = "nine herons read old maps"
     invitations.accept(invitations.renew(cast.alice), new)
     signing_in = {"email": "alice@example.com", "password": new}

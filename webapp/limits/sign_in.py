@@ -101,7 +101,7 @@ def _here(again: bool) -> RateLimitItem:
 def _too_often(limit: RateLimitItem, key: tuple[str, ...], *, of: User | None) -> RateLimited:
     refusals.note_event(Event.SIGN_IN_LIMITED, of=of)
     again = limit is AGAIN_HERE
-    what = "You have given your password" if again else "This person has signed in"
+    what = "A password was given here" if again else "This person has signed in"
     return refusal(
         SignInLimited,
         f"{what} {limit.amount} times within a minute, which is the most.",
