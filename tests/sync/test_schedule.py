@@ -199,6 +199,38 @@ def test_a_full_sync_is_skipped_once_another_has_completed(
     assert (of(cast.surf).next_full_at or at) > now()
 
 
+def test_a_night_that_is_skipped_leaves_the_changes_that_came_due_behind_it(
+    cast: Cast, sync: Callable[..., SyncLog]
+) -> None:
+    sync()
+    choose(cast.surf, changes=480, full=time(2))
+    night = now() - timedelta(hours=3)
+    make_due(cast.surf, next_full_at=night, next_changes_at=now() - 30 * MINUTE)
+    with transaction():
+        rows()[0].completed_at = night + 3 * MINUTE
+
+    assert start_due_syncs() == []
+    assert of(cast.surf).skipped_at == night
+    (log_id,) = start_due_syncs()
+
+    log = db.session.get_one(SyncLog, log_id)
+    assert log.operation_type == OperationType.CHANGED_PATIENTS
+
+
+def test_changes_that_were_due_before_a_night_that_is_skipped_are_skipped_too(
+    cast: Cast, sync: Callable[..., SyncLog]
+) -> None:
+    sync()
+    choose(cast.surf, changes=480, full=time(2))
+    make_due(cast.surf, next_full_at=now() - 10 * MINUTE, next_changes_at=now() - 20 * MINUTE)
+    with transaction():
+        rows()[0].completed_at = now() - MINUTE
+
+    assert [start_due_syncs() for _ in range(3)] == [[], [], []]
+    after = of(cast.surf)
+    assert (after.next_changes_at or now()) > now()
+
+
 @pytest.mark.parametrize("smaller", [OperationType.ACTIVE_PATIENTS, OperationType.RETRY_FAILED])
 def test_changes_wait_for_the_end_of_a_sync_that_brings_none(
     cast: Cast, smaller: OperationType

@@ -79,7 +79,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         if not organization.can_be_synced:
             return None
         if _has_been_read(organization, due):
-            _moved_on(organization, due, moment, skipped_at=due.at)
+            _moved_on(organization, due, moment, skipped=True)
             return None
         if not _moved_on(organization, due, moment):
             return None
@@ -97,17 +97,22 @@ def _has_been_read(organization: Organization, due: _Due) -> bool:
     return any(log and log.completed_at and log.completed_at >= due.at for log in ended)
 
 
-def _moved_on(organization: Organization, due: _Due, moment: datetime, **noted: Any) -> bool:
+def _moved_on(
+    organization: Organization, due: _Due, moment: datetime, *, skipped: bool = False
+) -> bool:
     """Move the schedule to its next run, if it still stands where we saw it: compare and set. A
-    full sync reads the changes too."""
+    full sync reads the changes too; one that is skipped reads nothing, and what was read before it
+    may be older than the changes that are due."""
     schedule = schedules.of(organization)
     if schedule is None:
         return False
     times = schedules.timetable(organization, schedule)
     column = Schedule.next_full_at if due.full else Schedule.next_changes_at
-    values = noted | {"next_changes_at": times.next_changes(moment)}
+    values: dict[str, Any] = {"skipped_at": due.at} if skipped else {}
     if due.full:
         values["next_full_at"] = times.next_full(moment)
+    if not (due.full and skipped):
+        values["next_changes_at"] = times.next_changes(moment)
     moved = db.session.scalar(
         update(Schedule)
         .where(Schedule.organization_id == organization.id, column == due.at)
