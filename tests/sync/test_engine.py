@@ -18,11 +18,19 @@ from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.support.processes import wait_until
 from tests.sync.conftest import ABOUT_ANSWERS
 from tests.sync.copies import copy_of, truth_of
+from webapp.api.metadata import Metadata
 from webapp.cliniko.listing import plan_starts
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, Patient, PatientSyncStatus, SyncLog
+from webapp.models import (
+    OperationType,
+    Organization,
+    Patient,
+    PatientSyncStatus,
+    SyncLog,
+    SyncPhase,
+)
 from webapp.services import connection, counts, credentials, patients
 from webapp.sync import engine, history, recovery, removals, time_limit
 from webapp.sync.passes import Passes
@@ -904,3 +912,9 @@ def test_a_sync_tells_when_it_entered_each_phase(sync: Sync) -> None:
     assert 0 <= entered["connecting"] <= entered["fetching"] <= entered["reconciling"]
     assert entered["reconciling"] <= log.seconds_so_far + 0.1
     assert log.progress["requests_left"] is None  # nothing is asked any more
+
+
+def test_the_phases_whose_beginning_is_told_are_those_that_the_document_names(sync: Sync) -> None:
+    words = Metadata.model_fields["phases_entered_after"].description
+    named = {phase for phase in SyncPhase if f"`{phase}`" in str(words)}
+    assert named == set(sync().progress["phases_entered_after"])

@@ -107,7 +107,9 @@ class Metadata(Answer):
         dict[SyncPhase, float],
         Field(
             default_factory=dict,
-            description="Seconds from the start of the sync to each phase that it has entered.",
+            description="Seconds from the start of the sync to each phase that it has entered: "
+            "`connecting`, `fetching` and `reconciling`. Waits are not among them; the end is "
+            "`completed_at`.",
         ),
     ]
     removals_held: Annotated[
