@@ -58,7 +58,7 @@ OTHERWISE = {
     # Whatever has been gone for long enough, of all clinics.
     "services/old_syncs.py": {"delete_old"},
     # By the clinic itself, whose id is that of the row.
-    "services/schedules.py": {"of"},
+    "services/schedules.py": {"of", "plan_anew"},
     # Whatever was deleted for long enough, of all clinics, and then by the ids that were found.
     "services/retention.py": {"_purge_patients"},
     # By an id, and what was found is refused unless it is the clinic's.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil
+
+# Clocks of machines that are set by the network lie no further apart: what is told to have happened
+# later than that from now was written down while a clock ran ahead.
+MAY_DIFFER = timedelta(minutes=1)
 
 
 def now() -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -69,6 +70,17 @@ def test_it_tells_how_syncs_ended_and_when_a_clinic_was_last_in_step(
     assert found["last_success_duration_seconds", surf] == 262
     assert found["oldest_beat_seconds",] >= LEASE.total_seconds()
     assert (found["queue_length",], found["workers",]) == (0, 0)
+
+
+def test_a_sync_that_is_said_to_have_ended_later_than_now_is_no_last_success(
+    client: FlaskClient, cast: Cast
+) -> None:
+    """It would keep whoever compares it with now from being alarmed."""
+    make_log(cast.surf)
+    make_log(cast.surf, started_at=now() + timedelta(hours=11))
+
+    at = samples(ask(client))["last_success_timestamp_seconds", str(cast.surf.id)]
+    assert at == MORNING.timestamp() + 262
 
 
 def test_a_sync_that_was_handed_over_and_waits_is_no_quiet_one(

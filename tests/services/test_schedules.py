@@ -152,6 +152,23 @@ def test_the_time_without_a_key_does_not_count(cast: Cast) -> None:
         assert schedules.overdue(keyless, now() + ALLOWED + timedelta(seconds=1))
 
 
+def test_what_is_said_to_have_been_later_than_now_hides_no_clinic_that_is_overdue(
+    cast: Cast,
+) -> None:
+    """It was written down while a clock ran ahead."""
+    with time_machine.travel(now(), tick=False) as clock:
+        schedules.save(cast.surf, changes_every=15, full_at=None, time_zone=None, actor=None)
+        make_log(cast.surf, started_at=now() + 11 * HOUR)
+        with transaction():
+            cast.surf.credentials_saved_at = now() + 11 * HOUR
+        clock.shift(ALLOWED + timedelta(seconds=1))
+        assert schedules.overdue(cast.surf, now())
+        make_log(cast.surf, started_at=now() - timedelta(minutes=10))
+        assert not schedules.overdue(cast.surf, now())
+        clock.shift(-2 * HOUR)
+        assert not schedules.overdue(cast.surf, now())  # nothing is known of before
+
+
 def test_a_zone_that_this_machine_does_not_know_is_no_zone(cast: Cast) -> None:
     schedules.save(
         cast.surf, changes_every=60, full_at=time(2), time_zone="Europe/London", actor=None

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.services import time_zones
-from webapp.services.timetable import NIGHTLY_SPREAD, Run, Timetable
+from webapp.services.timetable import LONGEST_NIGHT, NIGHTLY_SPREAD, Run, Timetable
 
 # What the clocks of each zone do in 2026: the night, the time that was chosen, and the first moment
 # on that night when a clock shows it, or the first that exists behind it. Clinic 0 has the first
@@ -115,6 +115,13 @@ def test_runs_follow_each_other_and_never_return(table: Timetable, after: dateti
     runs = table.next_runs(after, 40)
     assert all(earlier < later for earlier, later in pairwise([after, *(run.at for run in runs)]))
     assert runs[1:] == list(islice(table.runs(runs[0].at), 39)) if runs else True
+
+
+@given(timetables, moments)
+def test_no_run_lies_further_ahead_than_a_right_one_can(table: Timetable, after: datetime) -> None:
+    changes, night = table.next_changes(after), table.next_full(after)
+    assert changes is None or changes - after <= timedelta(minutes=table.changes_every or 0)
+    assert night is None or night - after <= LONGEST_NIGHT
 
 
 @given(timetables, moments, st.integers(0, 100_000))

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from threading import Barrier
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -23,7 +24,7 @@ from tests.sync.logs import rows
 from webapp import queue
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
-from webapp.extensions import db, transaction
+from webapp.extensions import db, on_postgresql, transaction
 from webapp.models import (
     OperationType,
     Organization,
@@ -33,12 +34,25 @@ from webapp.models import (
     SyncStatus,
 )
 from webapp.services import organizations, schedules
-from webapp.sync import recovery, schedule, start, suspension
+from webapp.sync import lease, recovery, schedule, start, suspension
 from webapp.sync.schedule import start_due_syncs
 from webapp.sync.start import start_sync
 from webapp.sync.window import start_window
 
 MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def the_database_travels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL has a clock of its own, which nothing else here moves."""
+
+    def moved() -> datetime:
+        hatch = time_machine.escape_hatch
+        if on_postgresql() and hatch.is_travelling():
+            return lease.database_now() + (now() - hatch.datetime.datetime.now(UTC))
+        return lease.database_now()
+
+    monkeypatch.setattr(schedule, "database_now", moved)
 
 
 def choose(
@@ -477,3 +491,74 @@ def test_trouble_with_one_clinic_keeps_no_other_from_its_schedule(
     with time_machine.travel(now() + timedelta(hours=1)):
         (started,) = schedule.start_due_syncs()
     assert db.session.get_one(SyncLog, started).organization_id == cast.northside.id
+
+
+AHEAD = timedelta(hours=11)
+
+
+def while_the_clock_runs_ahead() -> None:
+    """What is due by it is started and completes; then it is set back."""
+    with time_machine.travel(now() + AHEAD):
+        (log_id,) = start_due_syncs()
+        end(db.session.get_one(SyncLog, log_id))
+
+
+def test_changes_are_read_as_before_once_a_clock_that_ran_ahead_was_set_back(cast: Cast) -> None:
+    choose(cast.surf, changes=60)
+    while_the_clock_runs_ahead()
+
+    assert start_due_syncs() == []
+    at = of(cast.surf).next_changes_at
+
+    assert at is not None
+    assert now() < at <= now() + timedelta(hours=1)
+    with time_machine.travel(at + timedelta(seconds=1)):
+        assert len(start_due_syncs()) == 1
+
+
+def test_no_night_is_lost_to_a_clock_that_ran_ahead(cast: Cast) -> None:
+    night = (now() + timedelta(hours=6)).astimezone(ZoneInfo("Australia/Sydney")).time()
+    tonight = choose(cast.surf, full=night.replace(second=0, microsecond=0)).next_full_at
+    assert tonight is not None
+    while_the_clock_runs_ahead()
+
+    assert start_due_syncs() == []
+
+    assert of(cast.surf).next_full_at == tonight
+    with time_machine.travel(tonight + timedelta(seconds=1)):
+        assert len(start_due_syncs()) == 1
+
+
+def test_a_run_that_waits_stays_while_another_is_planned_anew(cast: Cast) -> None:
+    choose(cast.surf, changes=60, full=time(2))
+    start_sync(cast.surf, OperationType.FULL_PATIENTS, actor=None, origin=SyncOrigin.COMMAND)
+    waits = now() - MINUTE
+    make_due(cast.surf, next_full_at=waits, next_changes_at=now() + AHEAD)
+
+    assert start_due_syncs() == []
+
+    after = of(cast.surf)
+    assert after.next_full_at == waits
+    assert (after.next_changes_at or now()) <= now() + timedelta(hours=1)
+
+
+def test_a_run_that_a_clock_a_little_ahead_has_planned_comes_once(cast: Cast) -> None:
+    """Were it brought back, a run that has just been would come again."""
+    saved_at = choose(cast.surf, changes=60).saved_at
+    planned = now() + timedelta(hours=1, seconds=30)
+    make_due(cast.surf, next_changes_at=planned)
+
+    assert start_due_syncs() == []
+
+    assert (of(cast.surf).next_changes_at, of(cast.surf).saved_at) == (planned, saved_at)
+
+
+def test_a_clinic_that_nobody_syncs_is_overdue_though_a_clock_ran_ahead_once(cast: Cast) -> None:
+    """The machine was switched off for a day, and woke with a wrong clock."""
+    choose(cast.surf, changes=60)
+    make_due(cast.surf, saved_at=now() - timedelta(days=1))
+    while_the_clock_runs_ahead()
+    start_due_syncs()
+
+    assert not schedules.overdue(cast.surf, now())
+    assert schedules.overdue(cast.surf, now() + timedelta(hours=2, minutes=16))

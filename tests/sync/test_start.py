@@ -176,6 +176,23 @@ def test_the_window_ends_after_five_minutes(cast: Cast) -> None:
         assert press(cast).is_running
 
 
+def test_a_start_from_while_a_clock_ran_ahead_holds_nobody_up(cast: Cast) -> None:
+    with time_machine.travel(now() + timedelta(hours=11)):
+        end(press(cast), SyncStatus.COMPLETED)
+
+    assert start_window(cast.surf, FULL).remaining == 1
+    end(press(cast), SyncStatus.COMPLETED)
+    assert start_window(cast.surf, FULL).remaining == 0
+
+
+def test_a_key_that_was_saved_while_a_clock_ran_ahead_gives_back_no_window(cast: Cast) -> None:
+    with time_machine.travel(now() + timedelta(hours=11)):
+        organizations.replace_key(cast.surf, SURF_KEY)
+    end(press(cast), SyncStatus.COMPLETED)
+
+    assert start_window(cast.surf, FULL).remaining == 0
+
+
 def test_a_failed_sync_gives_its_window_back(cast: Cast) -> None:
     end(press(cast), SyncStatus.FAILED)
 

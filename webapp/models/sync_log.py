@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import floor
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, func, select, text
+from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, bindparam, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from webapp.clock import now
@@ -173,13 +173,15 @@ def newest_in_step(
 ) -> Select[T]:
     """Select this column of the newest completed sync that brings a clinic in step. By order and
     limit, for a clinic may have thousands of syncs; and by `between`, for otherwise PostgreSQL may
-    go back through the syncs of all clinics until it has found one."""
+    go back through the syncs of all clinics until it has found one. Whoever asks gives the
+    `moment`, for what is said to have ended later was closed while a clock ran ahead."""
     return (
         select(column)
         .where(
             SyncLog.organization_id.between(organization_id, organization_id),
             SyncLog.status == SyncStatus.COMPLETED,
             BRINGS_IN_STEP,
+            SyncLog.completed_at <= bindparam("moment", type_=UtcDateTime()),
         )
         .order_by(SyncLog.organization_id.desc(), SyncLog.id.desc())
         .limit(1)

@@ -91,7 +91,8 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     recent: dict[int, list[SyncLog]] = {each: [] for each in ids}
     for log in db.session.scalars(_SHOWN[db.engine.dialect.name], {"ids": ids}):
         recent[log.organization_id].append(log)
-    lasts = db.session.execute(_LASTS, {"ids": ids}).all()
+    moment = now()
+    lasts = db.session.execute(_LASTS, {"ids": ids, "moment": moment}).all()
     last_full = {row.id: row.full for row in lasts if row.full is not None}
     last_synced = {row.id: row.completed_at for row in lasts}
     newest = {each: logs[0].id for each, logs in recent.items() if logs}
@@ -100,7 +101,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     latest = {each: whole[log_id] for each, log_id in newest.items() if log_id in whole}
     waiting = set(db.session.scalars(_WAITING, {"ids": ids}))
     patients = counts.by_state_of(organizations, latest)
-    chosen, moment = schedules.of_many(organizations), now()
+    chosen = schedules.of_many(organizations)
     return [
         ClinicFigures(
             organization,

@@ -168,9 +168,10 @@ def _told_of_overdue(clinic: Organization) -> bool:
     told = select(Notice.id).where(
         Notice.organization_id == clinic.id, Notice.kind == NoticeKind.OVERDUE, _TOLD
     )
-    schedule, last_synced = schedules.of(clinic), schedules.last_in_step(clinic)
+    schedule, moment = schedules.of(clinic), now()
     if schedule is not None:
-        since = schedules.counted_since(clinic, schedule, last_synced)
+        last_synced = schedules.last_in_step(clinic, moment)
+        since = schedules.counted_since(clinic, schedule, last_synced, moment)
         told = told.where(Notice.created_at > since)
     return db.session.scalar(told.limit(1)) is not None
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, select
+import structlog
+from sqlalchemy import and_, bindparam, or_, select
 
-from webapp.clock import now
+from webapp.clock import MAY_DIFFER, now
 from webapp.errors import ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import (
+    CAN_BE_SYNCED,
     Organization,
     Schedule,
     SyncLog,
@@ -21,7 +23,9 @@ from webapp.models import (
 )
 from webapp.services import audit, locks, time_zones
 from webapp.services.audit import Event
-from webapp.services.timetable import Run, Timetable
+from webapp.services.timetable import LONGEST_NIGHT, Run, Timetable
+
+log = structlog.get_logger()
 
 CHANGES_EVERY = (15, 30, 60, 120, 240, 480)  # minutes to choose from
 
@@ -158,6 +162,43 @@ def learn_time_zone(organization: Organization, name: str) -> None:
             _plan(organization, schedule, before)
 
 
+def planned_too_late(moment: datetime) -> list[int]:
+    """The clinics whose next run lies further ahead than one ever does: it was planned by a clock
+    that ran ahead and was set back since."""
+    latest = moment + MAY_DIFFER
+    changes = (
+        and_(
+            Schedule.changes_every == minutes,
+            Schedule.next_changes_at > latest + timedelta(minutes=minutes),
+        )
+        for minutes in CHANGES_EVERY
+    )
+    query = (
+        select(Schedule.organization_id)
+        .join(Organization, Organization.id == Schedule.organization_id)
+        .where(CAN_BE_SYNCED, or_(Schedule.next_full_at > latest + LONGEST_NIGHT, *changes))
+    )
+    return list(db.session.scalars(query))
+
+
+def plan_anew(organization_id: int, moment: datetime) -> None:
+    """Bring runs back that lie further ahead than they can, and begin anew to count how long the
+    clinic has not been in step: by what was written down meanwhile that cannot be told."""
+    with transaction() as session:
+        organization = locks.clinic(organization_id)
+        schedule = session.get_one(Schedule, organization_id, populate_existing=True)
+        times = timetable(organization, schedule)
+        schedule.next_changes_at = _sooner(schedule.next_changes_at, times.next_changes(moment))
+        schedule.next_full_at = _sooner(schedule.next_full_at, times.next_full(moment))
+        schedule.saved_at = moment
+    log.warning("clock_was_set_back", organization_id=organization_id)
+
+
+def _sooner(planned: datetime | None, following: datetime | None) -> datetime | None:
+    """What was planned, unless a later look would plan less: so a run that waits stays."""
+    return min(planned, following) if planned and following else None
+
+
 def last_run(organization: Organization) -> SyncLog | None:
     """The newest sync that the schedule has started."""
     return db.session.scalar(
@@ -170,7 +211,8 @@ def last_run(organization: Organization) -> SyncLog | None:
 
 def overdue(organization: Organization, moment: datetime) -> bool:
     """Whether a clinic has not been in step for longer than its schedule allows."""
-    return is_overdue(organization, of(organization), last_in_step(organization), moment)
+    last_synced = last_in_step(organization, moment)
+    return is_overdue(organization, of(organization), last_synced, moment)
 
 
 def is_overdue(
@@ -186,19 +228,24 @@ def is_overdue(
     gap = timetable(organization, schedule).longest_gap
     if gap is None:
         return False
-    since = counted_since(organization, schedule, last_synced)
+    since = counted_since(organization, schedule, last_synced, moment)
     return moment > since + gap + min(gap, _MOST_GRACE) + _TO_RUN
 
 
-def last_in_step(organization: Organization) -> datetime | None:
-    """When a sync has last brought a clinic in step."""
-    return db.session.scalar(newest_in_step(SyncLog.completed_at, organization.id))
+def last_in_step(organization: Organization, moment: datetime) -> datetime | None:
+    """When a sync has last brought a clinic in step, as of that moment."""
+    newest = newest_in_step(SyncLog.completed_at, organization.id)
+    return db.session.scalar(newest, {"moment": moment})
 
 
 def counted_since(
-    organization: Organization, schedule: Schedule, last_synced: datetime | None
+    organization: Organization,
+    schedule: Schedule,
+    last_synced: datetime | None,
+    moment: datetime,
 ) -> datetime:
     """Since when it counts that a clinic is not in step: time in which nothing could run does not,
-    as before it was enabled or had its key."""
+    as before it was enabled or had its key. What was written down while a clock ran ahead tells
+    nothing before its time has come."""
     moments = (schedule.saved_at, organization.credentials_saved_at, last_synced)
-    return max(filter(None, moments))
+    return max((each for each in moments if each and each <= moment), default=moment)

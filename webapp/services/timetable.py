@@ -19,6 +19,8 @@ NIGHTLY_SPREAD = timedelta(minutes=10)
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
+# How far ahead the next full sync lies at most: a day, and by what clocks are set back.
+LONGEST_NIGHT = _DAY + timedelta(hours=3)
 # Multiplied by this, numbers that follow each other lie far apart and evenly (Knuth, 6.4).
 _KNUTH, _WORD = 2_654_435_761, 2**32
 

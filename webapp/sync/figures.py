@@ -31,6 +31,7 @@ class Figures:
 
 def read() -> Figures:
     """The figures of this moment, in three queries."""
+    moment = now()
     kept = select(SyncLog.status, SyncLog.error_code, func.count()).group_by(
         SyncLog.status, SyncLog.error_code
     )
@@ -45,10 +46,11 @@ def read() -> Figures:
             SyncLog.worker.is_not(None),  # one that was handed over beats when it is taken up
         )
     )
-    completed = list(db.session.scalars(select(SyncLog).where(SyncLog.id.in_(_NEWEST))))
+    newest = select(SyncLog).where(SyncLog.id.in_(_NEWEST))
+    completed = list(db.session.scalars(newest, {"moment": moment}))
     return Figures(
         outcomes=outcomes,
-        oldest_beat_seconds=None if expires is None else (now() - expires + LEASE).total_seconds(),
+        oldest_beat_seconds=None if expires is None else (moment - expires + LEASE).total_seconds(),
         last_success={
             log.organization_id: log.completed_at for log in completed if log.completed_at
         },

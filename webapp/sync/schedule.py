@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import func, or_, select, update
 
-from webapp.clock import now
+from webapp.clock import MAY_DIFFER
 from webapp.errors import QueueUnavailable, SyncAlreadyRunning
 from webapp.extensions import db, transaction
 from webapp.models import (
@@ -30,6 +30,7 @@ from webapp.queue import enqueue_sync
 from webapp.services import locks, schedules
 from webapp.sync import history
 from webapp.sync.each_clinic import Tolerance
+from webapp.sync.lease import database_now
 from webapp.sync.start import admit
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
@@ -52,10 +53,13 @@ def start_due_syncs() -> list[int]:
     Where a sync runs already a run waits for its end, and is skipped then, if what has ended has
     completed and read all that this one would.
     """
-    moment = now()
+    moment = database_now()  # of workers whose clocks are apart each would plan against the other
     room = MOST_WAITING - _waiting()
     started: list[int] = []
     tolerance = Tolerance()
+    for organization_id in schedules.planned_too_late(moment):
+        with tolerance.of(organization_id=organization_id):
+            schedules.plan_anew(organization_id, moment)
     for due in _due(moment):
         if len(started) >= room:
             break
@@ -78,7 +82,7 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         organization = locks.clinic(due.organization_id)
         if not organization.can_be_synced:
             return None
-        if _has_been_read(organization, due):
+        if _has_been_read(organization, due, moment):
             _moved_on(organization, due, moment, skipped=True)
             return None
         if not _moved_on(organization, due, moment):
@@ -87,14 +91,16 @@ def _start(due: _Due, moment: datetime) -> SyncLog | None:
         return admit(organization, wanted, origin=SyncOrigin.SCHEDULE)
 
 
-def _has_been_read(organization: Organization, due: _Due) -> bool:
+def _has_been_read(organization: Organization, due: _Due, moment: datetime) -> bool:
     """Whether a sync that was under way has brought what this run would. Whichever failed has not,
-    and until the next run it may be hours."""
+    and until the next run it may be hours; nor can be told when one has ended that is said to have
+    ended later than now."""
     enough = [OperationType.FULL_PATIENTS]
     if not due.full:
         enough = [operation for operation in OperationType if operation.sees_all_changes]
     ended = [history.last_completed(organization, operation) for operation in enough]
-    return any(log and log.completed_at and log.completed_at >= due.at for log in ended)
+    times = [each.completed_at for each in ended if each is not None]
+    return any(at is not None and due.at <= at <= moment + MAY_DIFFER for at in times)
 
 
 def _moved_on(

@@ -8,7 +8,7 @@ from math import ceil
 
 from sqlalchemy import Select, select
 
-from webapp.clock import iso, now, whole_second, zone_name
+from webapp.clock import MAY_DIFFER, iso, now, whole_second, zone_name
 from webapp.errors import ErrorCode, RateLimited
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
@@ -95,16 +95,19 @@ def _many_ago(organization: Organization) -> SyncLog | None:
 
 
 def _starts(organization: Organization) -> Select[SyncLog]:
-    """Those of the last five minutes that people and programs asked for, the newest first."""
-    since = now() - START_WINDOW
-    if organization.credentials_saved_at is not None:
-        since = max(since, organization.credentials_saved_at)
+    """Those of the last five minutes that people and programs asked for, the newest first. One from
+    while a clock ran ahead would hold them up for as long as that was."""
+    latest = now() + MAY_DIFFER
+    since, new_key_at = now() - START_WINDOW, organization.credentials_saved_at
+    if new_key_at is not None and new_key_at <= latest:
+        since = max(since, new_key_at)
     return (
         select(SyncLog)
         .where(
             SyncLog.organization_id == organization.id,
             SyncLog.origin.in_(LIMITED_ORIGINS),
             SyncLog.started_at > since,
+            SyncLog.started_at <= latest,
         )
         .order_by(SyncLog.id.desc())
     )
