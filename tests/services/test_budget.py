@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 import time_machine
 from redis import Redis
 
+from webapp.cliniko.throttle import LONGEST_WAIT
 from webapp.queue import web_connection
 from webapp.services.budget import KEPT_FOR_TESTS, WINDOW_SECONDS, SharedBudget
 
 KEY = "onekey-au1"
 MOMENT = datetime(2026, 3, 2, 9, tzinfo=UTC)
+AHEAD = timedelta(hours=11)
 
 
 def budget(redis_url: str, **options: int) -> SharedBudget:
@@ -98,6 +101,59 @@ def test_a_machine_whose_clock_is_behind_waits_no_longer_than_others(redis_url: 
         assert take_all(ahead) == 10
         clock.shift(-600)
         assert 55 < behind.acquire() <= WINDOW_SECONDS
+
+
+def set_back(redis: Redis, by: timedelta) -> None:
+    """As if the clock of Redis were set back: what it is to forget lies so much further ahead."""
+    for key in list(redis.scan_iter("cliniko:*")):
+        redis.pexpire(key, redis.pttl(key) + int(by.total_seconds() * 1000))
+
+
+@pytest.mark.parametrize("before", [10, 9])
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_as_long_as_it_ran_ahead(
+    before: int, redis_url: str
+) -> None:
+    redis = Redis.from_url(redis_url)
+    redis.flushdb()
+    sync = budget(redis_url)
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        assert [sync.acquire() for _ in range(before)] == [0.0] * before
+        clock.shift(-AHEAD)
+        set_back(redis, AHEAD)
+
+        assert take_all(sync) == 10 - before
+        assert 0 < sync.acquire() <= WINDOW_SECONDS
+
+    (requests,) = redis.scan_iter("cliniko:requests:*")
+    # A whole window from the last request on at least: Cliniko has counted that, too.
+    assert (WINDOW_SECONDS - 5) * 1000 < redis.pttl(requests) <= WINDOW_SECONDS * 1000
+
+
+def test_who_asks_again_and_again_puts_nothing_off(redis_url: str) -> None:
+    redis = Redis.from_url(redis_url)
+    redis.flushdb()
+    sync = budget(redis_url)
+    take_all(sync)
+    (requests,) = redis.scan_iter("cliniko:requests:*")
+    redis.pexpire(requests, 30_000)
+
+    assert sync.acquire() > 0
+
+    assert redis.pttl(requests) <= 30_000
+
+
+def test_no_hold_outlasts_the_longest_wait_because_a_clock_was_set_back(redis_url: str) -> None:
+    redis = Redis.from_url(redis_url)
+    redis.flushdb()
+    one, other = budget(redis_url), budget(redis_url)
+    one.hold(LONGEST_WAIT)
+    assert LONGEST_WAIT - 5 < other.acquire() <= LONGEST_WAIT
+    set_back(redis, AHEAD)
+
+    assert LONGEST_WAIT - 5 < other.acquire() <= LONGEST_WAIT
+
+    (hold,) = redis.scan_iter("cliniko:hold:*")
+    assert redis.pttl(hold) <= LONGEST_WAIT * 1000
 
 
 def test_the_key_with_and_without_its_shard_is_one_user(redis_url: str) -> None:

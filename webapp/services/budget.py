@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from webapp.cliniko.shard import without_shard
+from webapp.cliniko.throttle import LONGEST_WAIT
 
 # A sync leaves room for a connection test of two requests every six seconds, as often as the API
 # lets one person press, so that a person never waits for a worker.
@@ -33,8 +34,15 @@ WINDOW_SECONDS = 61
 # of its requests. Who asks gives the time, which never goes back: a machine whose clock is behind
 # would have to wait for it. `kept` is what is left to others until the oldest request leaves the
 # window: fewer, the sooner it does.
+# Redis forgets at a moment, not after so long: where its clock was set back, both keys would stay,
+# and the newest time stand still, for as long as it ran ahead. What is a window old counts no more,
+# and no hold is longer than the longest.
 _SCRIPT = """
-local held = redis.call('PTTL', KEYS[2])
+local held, longest = redis.call('PTTL', KEYS[2]), tonumber(ARGV[8])
+if held > longest then
+    redis.call('PEXPIRE', KEYS[2], longest)
+    held = longest
+end
 local moment, window = ARGV[2], tonumber(ARGV[3])
 local most, keep = tonumber(ARGV[4]), tonumber(ARGV[5])
 local requests, every = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -57,6 +65,8 @@ if free > kept then
     redis.call('EXPIRE', KEYS[1], math.ceil(window))
     return '0'
 end
+local whole = math.ceil(window) * 1000
+if redis.call('PTTL', KEYS[1]) > whole then redis.call('PEXPIRE', KEYS[1], whole) end
 local tests = 0
 if keep > 0 then tests = math.floor(math.max(0, free - 1) / requests) end
 return tostring(math.max(0.05, until_freed - tests * every))
@@ -142,5 +152,6 @@ class SharedBudget:
             self.seen_left, self._refreshed_at = self.left(), time.monotonic()
 
     def _ask(self, what: str) -> float:
-        rule = [WINDOW_SECONDS, self.per_minute, self._keep, _TEST_REQUESTS, _TEST_EVERY]
+        left_to_others = [self._keep, _TEST_REQUESTS, _TEST_EVERY]
+        rule = [WINDOW_SECONDS, self.per_minute, *left_to_others, LONGEST_WAIT * 1000]
         return float(self._script(self._keys, [what, time.time(), *rule]))
