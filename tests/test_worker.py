@@ -25,6 +25,7 @@ from sqlalchemy import select
 from config import Settings
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
+from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.support.databases import on_both
 from tests.support.processes import descendants, is_alive, wait_until
@@ -59,7 +60,7 @@ with app.app_context():
 """
 
 Worker = subprocess.Popen[bytes]
-Hire = Callable[[], Worker]
+Hire = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -72,13 +73,14 @@ def hire(app: Flask, environment: dict[str, str]) -> Iterator[Hire]:
     """Starts workers as an operator would; whoever is left at the end is killed."""
     workers: list[Worker] = []
 
-    def hire() -> Worker:
+    def hire(*, heard_of: bool = True) -> Worker:
         alive = queue.workers_connected() or 0
         worker = subprocess.Popen(
             [sys.executable, "worker.py"], cwd=ROOT, env=os.environ | environment
         )
         workers.append(worker)
-        wait_until(lambda: (queue.workers_connected() or 0) > alive)
+        if heard_of:
+            wait_until(lambda: (queue.workers_connected() or 0) > alive)
         return worker
 
     yield hire
@@ -464,3 +466,51 @@ def test_a_sync_and_its_worker_outlive_a_redis_that_is_full(
         ("completed", 1),
         ("completed", 1),
     ]
+
+
+@pytest.fixture
+def fill(app: Flask) -> Iterator[Callable[[bool], None]]:
+    """Makes Redis full, or gives it room again, which it has at the end in any case."""
+    redis = queue.redis_connection()
+
+    def fill(full: bool) -> None:
+        redis.config_set("maxmemory", int(full))
+
+    yield fill
+    fill(False)
+
+
+def a_lost_sync(cast: Cast) -> int:
+    """One that nobody may take over any more: the next look closes it. Its id."""
+    gone = {"worker": "gone", "lease_expires_at": now() - timedelta(minutes=2)}
+    return make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), **gone).id
+
+
+def test_a_worker_that_starts_while_redis_is_full_works_once_there_is_room(
+    hire: Hire, start: Callable[[], int], cast: Cast, fill: Callable[[bool], None]
+) -> None:
+    fill(True)
+    worker, lost = hire(heard_of=False), a_lost_sync(cast)
+    wait_until(ended(lost), seconds=60)
+    fill(False)
+    log_id = start()
+
+    wait_until(ended(log_id), seconds=60)
+
+    assert row(log_id).status == "completed"
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("full_before", [True, False])
+def test_an_idle_worker_looks_again_and_again_while_redis_is_full_and_ends_when_told(
+    full_before: bool, hire: Hire, cast: Cast, fill: Callable[[bool], None]
+) -> None:
+    fill(full_before)
+    worker = hire(heard_of=not full_before)
+    fill(True)
+    for _ in range(3):
+        wait_until(ended(a_lost_sync(cast)), seconds=60)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(timeout=20) == 0

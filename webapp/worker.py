@@ -8,11 +8,9 @@ jobs, and beside a running one. At the same look it starts the syncs that are du
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,31 +34,15 @@ from webapp.queue import RUN_SYNC, SYNC_QUEUE, note_worker, worker_connection
 from webapp.services import audit, retention
 from webapp.services.audit import Event, Result
 from webapp.sync import engine, lease, recovery, schedule
+from webapp.work_horse import PlainJob, die_with_parent, use_memory_sparingly
 
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5
 _ASK_AGAIN_SECONDS = 2  # a Redis that refuses
 _LONGEST_NAME = 100  # of a function that a stranger has put into the queue
-_PR_SET_PDEATHSIG = 1
-_M_ARENA_MAX = -8
-_M_MMAP_THRESHOLD = -3
-_M_TRIM_THRESHOLD = -1
 
 ALLOWED_JOBS = frozenset({RUN_SYNC})
-
-
-class PlainJob(Job):
-    """A job that brings nothing but its function: RQ would also import and call what a job names
-    as its callbacks, and ask addresses that it names."""
-
-    def restore(self, raw_data: Any) -> Any:
-        """The job as Redis has it, without what it wants done beside."""
-        restored = super().restore(raw_data)
-        self._success_callback_name = self._failure_callback_name = None
-        self._stopped_callback_name = None
-        self.webhooks = []
-        return restored
 
 
 class SyncWorker(Worker):
@@ -85,6 +67,35 @@ class SyncWorker(Worker):
         self._app = app
         self._looked_at = 0.0
         self._told_to_end = False
+
+    def register_birth(self) -> None:
+        """The first that a worker writes: where Redis answers but takes nothing it looks for syncs
+        and asks again, for RQ would end."""
+        self._install_signal_handlers()  # type: ignore[no-untyped-call]  # RQ does later
+        while not self._told_to_end:
+            try:
+                super().register_birth()  # type: ignore[no-untyped-call]
+                return
+            except ResponseError as error:
+                _tell_of(error)
+                self._look()
+                time.sleep(_ASK_AGAIN_SECONDS)
+        raise StopRequested
+
+    def set_state(self, *args: Any, **kwargs: Any) -> None:
+        """Busy or idle, for whoever looks: no reason for an idle worker not to beat."""
+        with _without(ResponseError):
+            super().set_state(*args, **kwargs)
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """RQ beats at this as well, and would end."""
+        with _without(ResponseError):
+            super().check_for_suspension(burst)
+
+    def register_death(self) -> None:
+        """The last that a worker writes."""
+        with _without(ResponseError):
+            super().register_death()  # type: ignore[no-untyped-call]
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Refuse anything in the queue that is not a job of ours: who can write to Redis must not
@@ -125,17 +136,11 @@ class SyncWorker(Worker):
     def heartbeat(self, *args: Any, **kwargs: Any) -> None:
         """RQ beats every few seconds, idle or busy: the moment to look for syncs that
         are lost or due."""
-        due = not self.is_horse and time.monotonic() - self._looked_at >= LOOK_EVERY_SECONDS - 1
-        if due:
-            self._looked_at = time.monotonic()
-            self._recover()
-            self._start_due()
-            with self._in_database():
-                retention.remove_a_little()
+        looked = not self.is_horse and self._look()
         # Afterwards, for a Redis that is away is tried for more than a minute.
         with _without(ResponseError):
             super().heartbeat(*args, **kwargs)
-        if due:
+        if looked:
             with _without(RedisError):
                 worker_registration.register(self)  # one that lost its data knows of nobody
                 note_worker(self.connection)
@@ -161,9 +166,9 @@ class SyncWorker(Worker):
     def setup_work_horse_signals(self) -> None:
         """The work-horse dies with this process, and can be told to hand its sync over."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        _die_with_parent()
+        die_with_parent()
         gc.freeze()  # what all jobs share is not looked through, nor copied, again and again
-        _use_memory_sparingly()
+        use_memory_sparingly()
         if os.getppid() != self.pid:
             os._exit(1)
         signal.signal(signal.SIGUSR1, _hand_over)
@@ -186,6 +191,17 @@ class SyncWorker(Worker):
         if self.horse_pid:
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, signal.SIGUSR1)
+
+    def _look(self) -> bool:
+        """See what is lost, due, or to be removed; False if that was done just now."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY_SECONDS - 1:
+            return False
+        self._looked_at = time.monotonic()
+        self._recover()
+        self._start_due()
+        with self._in_database():
+            retention.remove_a_little()
+        return True
 
     def _recover(self) -> None:
         with self._in_database():
@@ -214,7 +230,8 @@ class SyncWorker(Worker):
 def start(app: Flask) -> None:
     """Work until told to stop."""
     level = "DEBUG" if app.config["LOG_LEVEL"] == "debug" else "WARNING"
-    SyncWorker(app).work(logging_level=level)
+    with suppress(StopRequested):  # told to end before it has begun
+        SyncWorker(app).work(logging_level=level)
 
 
 @contextmanager
@@ -234,18 +251,3 @@ def _tell_of(error: RedisError) -> None:
 
 def _hand_over(_signal: int, _frame: FrameType | None) -> None:
     engine.hand_over_requested.set()
-
-
-def _use_memory_sparingly() -> None:
-    """Keep glibc from giving each thread a heap of its own, and from keeping what pages needed."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
-        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
-
-
-def _die_with_parent() -> None:
-    """Linux only; elsewhere an orphan finds its lease lost at the next write and ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
