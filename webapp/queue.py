@@ -95,8 +95,8 @@ def is_reachable() -> bool:
 
 
 def workers_connected() -> int | None:
-    """How many workers are alive, busy or not; None if Redis cannot be asked, or was away until
-    just now: living workers have to beat again before it knows of them."""
+    """How many workers are alive, busy or not; None if Redis cannot be asked, takes nothing, or did
+    so until just now: living workers have to beat again before it knows of them."""
     known: dict[str, Any] = current_app.extensions
     try:
         workers = Worker.all(connection=redis_connection(), serializer=JSONSerializer)
@@ -107,6 +107,8 @@ def workers_connected() -> int | None:
     alive = sum(
         worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
     )
+    if not alive and not is_reachable():  # it takes nothing, beats of workers neither
+        known["redis_away_at"] = now()
     return alive or (None if known.get("redis_away_at", since) > since else 0)
 
 

@@ -62,12 +62,37 @@ def test_however_long_the_sender_is_away_before_each_try_they_are_as_far_apart_a
     assert all(found >= step for found, step in zip(apart, steps, strict=True)), apart
 
 
+@pytest.mark.parametrize(
+    ("asked", "days"),
+    [
+        (timedelta(minutes=30), 1.2),
+        (timedelta(hours=1), 1.3),
+        (timedelta(hours=3), 1.7),
+        (None, 1.01),
+    ],
+)
+def test_a_receiver_that_asks_for_time_and_is_dead_is_given_up_all_the_same(
+    asked: timedelta | None, days: float
+) -> None:
+    moment, failures = FIRST, 1
+    while not retries.has_failed_for_long(FIRST, failures, moment, asked):
+        moment += retries.rest(failures, asked)
+        failures += 1
+    assert timedelta(days=1) <= moment - FIRST < timedelta(days=days)
+
+
+def test_one_answer_that_asks_for_a_day_is_no_day_of_failures() -> None:
+    a_day = timedelta(days=1)
+    assert not retries.has_failed_for_long(FIRST, 9, FIRST + 5 * a_day, a_day)
+    assert retries.has_failed_for_long(FIRST, 10, FIRST + 9 * a_day, a_day)
+
+
 @given(away=st.dictionaries(st.integers(1, 300), ABSENCE, max_size=4))
 def test_whenever_the_sender_is_away_a_dead_receiver_is_given_up_after_a_day_of_tries(
     away: dict[int, timedelta],
 ) -> None:
     moment, failures = FIRST, 1
-    while not retries.has_failed_for_long(FIRST, failures, moment):
+    while not retries.has_failed_for_long(FIRST, failures, moment, None):
         moment += retries.rest(failures, None) + away.get(failures, timedelta())
         failures += 1
     absent = sum((absence for after, absence in away.items() if after < failures), timedelta())

@@ -169,6 +169,16 @@ def test_what_is_said_to_have_been_later_than_now_hides_no_clinic_that_is_overdu
         assert not schedules.overdue(cast.surf, now())  # nothing is known of before
 
 
+def test_a_machine_that_is_a_second_behind_calls_no_clinic_overdue_that_was_just_enabled(
+    cast: Cast,
+) -> None:
+    make_log(cast.surf, started_at=now() - timedelta(days=30))
+    schedules.save(cast.surf, changes_every=15, full_at=None, time_zone=None, actor=None)
+    with transaction():
+        cast.surf.credentials_saved_at = now() - timedelta(days=30)
+    assert not schedules.overdue(cast.surf, now() - timedelta(seconds=1))
+
+
 def test_a_zone_that_this_machine_does_not_know_is_no_zone(cast: Cast) -> None:
     schedules.save(
         cast.surf, changes_every=60, full_at=time(2), time_zone="Europe/London", actor=None

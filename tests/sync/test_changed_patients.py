@@ -365,6 +365,18 @@ def test_while_full_syncs_fail_changes_are_read_and_the_full_one_is_tried_once_a
             assert watermark.needs_full_sync(cast.surf) is due
 
 
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_a_full_sync_from_while_a_clock_ran_ahead_does_not_keep_others_away(
+    synced: SyncLog, sync: Sync, cast: Cast, status: str
+) -> None:
+    ahead = sync()
+    with transaction():
+        log = db.session.get_one(SyncLog, ahead.id)
+        log.started_at, log.status = now() + timedelta(days=365), status
+        db.session.get_one(SyncLog, synced.id).started_at = now() - timedelta(days=8)
+    assert watermark.needs_full_sync(cast.surf)
+
+
 def test_a_failed_full_sync_does_not_count(synced: SyncLog, sync: Sync, cast: Cast) -> None:
     with transaction():
         db.session.get_one(SyncLog, synced.id).status = "failed"

@@ -327,6 +327,22 @@ def test_a_sync_that_a_worker_has_just_begun_is_not_taken_from_it(
     assert (log.attempt, log.worker) == (1, "somebody")
 
 
+def test_a_redis_that_takes_nothing_is_not_taken_for_one_without_workers(begin: Begin) -> None:
+    """Nobody can have beaten, so nobody can be told to be there."""
+    log = begin()
+    with transaction():
+        log.started_at = now() - queue.WORKER_ABSENCE - timedelta(seconds=30)
+    queue.redis_connection().config_set("maxmemory", 1)
+    try:
+        recovery.recover_stale_syncs()
+        assert queue.workers_connected() is None
+    finally:
+        queue.redis_connection().config_set("maxmemory", 0)
+    recovery.recover_stale_syncs()
+    db.session.expire_all()
+    assert log.is_running
+
+
 def test_a_redis_that_cannot_be_asked_is_not_taken_for_one_without_workers(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

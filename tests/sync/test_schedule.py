@@ -240,9 +240,11 @@ def test_changes_that_were_due_before_a_night_that_is_skipped_are_skipped_too(
     with transaction():
         rows()[0].completed_at = now() - MINUTE
 
+    night = of(cast.surf).next_full_at
     assert [start_due_syncs() for _ in range(3)] == [[], [], []]
     after = of(cast.surf)
     assert (after.next_changes_at or now()) > now()
+    assert after.skipped_at == night
 
 
 @pytest.mark.parametrize("smaller", [OperationType.ACTIVE_PATIENTS, OperationType.RETRY_FAILED])
@@ -333,12 +335,25 @@ def test_a_schedule_that_is_off_starts_nothing(cast: Cast) -> None:
         assert start_due_syncs() == []
 
 
+def test_a_run_stays_due_while_redis_is_away(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be closed, as one that no worker has picked up, before Redis is back."""
+    choose(cast.surf, changes=480)
+    make_due(cast.surf, next_changes_at=now() - MINUTE)
+    with monkeypatch.context() as away:
+        away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
+        assert start_due_syncs() == []
+    assert len(start_due_syncs()) == 1
+
+
 def test_what_redis_did_not_hear_of_is_queued_by_the_next_look(
     app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)
     with monkeypatch.context() as away:
+        away.setattr(schedule, "is_reachable", lambda: True)  # it goes away just then
         away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
         start_due_syncs()
     (log,) = rows()

@@ -174,14 +174,15 @@ def newest_in_step(
     """Select this column of the newest completed sync that brings a clinic in step. By order and
     limit, for a clinic may have thousands of syncs; and by `between`, for otherwise PostgreSQL may
     go back through the syncs of all clinics until it has found one. Whoever asks gives the
-    `moment`, for what is said to have ended later was closed while a clock ran ahead."""
+    `latest` moment there can be, for what is said to have ended later was closed while a clock ran
+    ahead."""
     return (
         select(column)
         .where(
             SyncLog.organization_id.between(organization_id, organization_id),
             SyncLog.status == SyncStatus.COMPLETED,
             BRINGS_IN_STEP,
-            SyncLog.completed_at <= bindparam("moment", type_=UtcDateTime()),
+            SyncLog.completed_at <= bindparam("latest", type_=UtcDateTime()),
         )
         .order_by(SyncLog.organization_id.desc(), SyncLog.id.desc())
         .limit(1)

@@ -19,6 +19,9 @@ from requests import Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
+
+TLS_SECONDS = 5.0  # at most for a handshake
 
 # The deadline of the request that this thread makes; a time of `time.monotonic`.
 answer_by: ContextVar[float] = ContextVar("answer_by", default=math.inf)
@@ -87,7 +90,22 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(HTTPSConnection):
+    """A handshake has a time of its own, whatever share of a try was left for connecting; and
+    whoever is silent in it was sent nothing yet: no connection has come about."""
+
     response_class = _Answer
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        left = answer_by.get() - time.monotonic()
+        sock.settimeout(max(min(left, TLS_SECONDS), 0.01))
+        return sock
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "the TLS handshake was not made in time") from error
 
 
 class _Pool(HTTPConnectionPool):

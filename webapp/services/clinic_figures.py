@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Select, bindparam, select, true
 from sqlalchemy.orm import aliased, load_only
 
-from webapp.clock import now
+from webapp.clock import MAY_DIFFER, now
 from webapp.errors import ErrorCode
 from webapp.extensions import db
 from webapp.models import HeldRemoval, Organization, SyncLog, SyncStatus, newest_in_step
@@ -92,7 +92,7 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
     for log in db.session.scalars(_SHOWN[db.engine.dialect.name], {"ids": ids}):
         recent[log.organization_id].append(log)
     moment = now()
-    lasts = db.session.execute(_LASTS, {"ids": ids, "moment": moment}).all()
+    lasts = db.session.execute(_LASTS, {"ids": ids, "latest": moment + MAY_DIFFER}).all()
     last_full = {row.id: row.full for row in lasts if row.full is not None}
     last_synced = {row.id: row.completed_at for row in lasts}
     newest = {each: logs[0].id for each, logs in recent.items() if logs}

@@ -11,13 +11,13 @@ _AFTER_FIRST = (
     *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
 )
 MOST_TRIES = 1 + len(_AFTER_FIRST)
-# Of a receiver that is dead, with a `rest` after each: together they take 24 hours.
-_TRIES_OF_A_DAY = 294
 
 _JITTER = 0.1
 _LONGEST_ASKED = timedelta(days=1)
 _SHORTEST_REST = timedelta(seconds=5)
 _LONGEST_REST = timedelta(minutes=5)
+_SHORTER_RESTS = 6  # before each is the longest
+_COUNTED_REST = timedelta(hours=6)  # at most: no single answer that asks for a day makes one
 
 
 def next_try(
@@ -38,14 +38,17 @@ def next_try(
     return max(due, moment + max(step, within_reason(asked)))
 
 
-def has_failed_for_long(first: datetime, failures_in_a_row: int, moment: datetime) -> bool:
+def has_failed_for_long(
+    first: datetime, failures_in_a_row: int, moment: datetime, asked: timedelta | None
+) -> bool:
     """Whether a receiver has failed since a message was first tried, for as long as one is tried.
 
-    Many messages share the tries of a dead one, and the last of each would come after days. That
-    it failed so often tells it from one whose sender was away meanwhile.
+    Many messages share the tries of a dead one, and the last of each would come after days. The
+    rests between its failures tell it from one whose sender was away meanwhile.
     """
-    long_ago = moment - first >= _AFTER_FIRST[-1]
-    return long_ago and failures_in_a_row >= _TRIES_OF_A_DAY
+    a_day = _AFTER_FIRST[-1]
+    each = min(rest(failures_in_a_row, asked), _COUNTED_REST)
+    return moment - first >= a_day and (failures_in_a_row - _SHORTER_RESTS) * each >= a_day
 
 
 def rest(failures_in_a_row: int, asked: timedelta | None) -> timedelta:

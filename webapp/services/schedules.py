@@ -235,7 +235,7 @@ def is_overdue(
 def last_in_step(organization: Organization, moment: datetime) -> datetime | None:
     """When a sync has last brought a clinic in step, as of that moment."""
     newest = newest_in_step(SyncLog.completed_at, organization.id)
-    return db.session.scalar(newest, {"moment": moment})
+    return db.session.scalar(newest, {"latest": moment + MAY_DIFFER})
 
 
 def counted_since(
@@ -248,4 +248,5 @@ def counted_since(
     as before it was enabled or had its key. What was written down while a clock ran ahead tells
     nothing before its time has come."""
     moments = (schedule.saved_at, organization.credentials_saved_at, last_synced)
-    return max((each for each in moments if each and each <= moment), default=moment)
+    latest = moment + MAY_DIFFER
+    return max((each for each in moments if each and each <= latest), default=moment)

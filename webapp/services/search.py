@@ -165,15 +165,13 @@ def _as_digits(phone: re.Match[str]) -> str:
 def _numbers_in(run: str) -> Iterator[str]:
     """The numbers in a run of digits: as a rule one. Where it is longer than any is, several stand
     side by side, and each ends with the group that makes it whole."""
-    _, digits = _dialled(run)
-    if len(digits) <= _MOST_DIGITS:
+    if len(_number(run)) <= _MOST_DIGITS:
         yield run
         return
     number = ""
     for group in _PARTS.split(run):
         number = f"{number} {group}"
-        _, digits = _dialled(number)
-        if len(digits) >= _WHOLE:
+        if len(_number(number)) >= _WHOLE:
             yield number
             number = ""
     if number:
@@ -191,6 +189,12 @@ def _dialled(number: str) -> tuple[bool, str]:
 def _without_trunk(digits: str) -> str:
     """An international number without the zero that is dialled within its country only."""
     return digits[:2] + digits[3:] if digits.startswith(_CODE_AND_TRUNK) else digits
+
+
+def _number(text: str) -> str:
+    """The digits of what one may dial from anywhere, or of a national number."""
+    international, digits = _dialled(text)
+    return _without_trunk(digits) if international else digits
 
 
 def _calling_code(shard: str | None) -> tuple[str, str, int]:

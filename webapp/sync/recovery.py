@@ -60,8 +60,8 @@ NEVER_PICKED_UP = Closing(
 )
 OUT_OF_REACH = Closing(
     ErrorCode.QUEUE_UNAVAILABLE,
-    "No worker picked up this sync within 15 minutes, for the queue (Redis) could not be reached. "
-    "Repair it, then start the sync again.",
+    "No worker picked up this sync within 15 minutes, for the queue (Redis) could not be reached, "
+    "or took nothing. Repair it, then start the sync again.",
 )
 
 

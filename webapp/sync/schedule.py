@@ -26,7 +26,7 @@ from webapp.models import (
     SyncOrigin,
     SyncStatus,
 )
-from webapp.queue import enqueue_sync
+from webapp.queue import enqueue_sync, is_reachable
 from webapp.services import locks, schedules
 from webapp.sync import history
 from webapp.sync.each_clinic import Tolerance
@@ -61,7 +61,7 @@ def start_due_syncs() -> list[int]:
         with tolerance.of(organization_id=organization_id):
             schedules.plan_anew(organization_id, moment)
     for due in _due(moment):
-        if len(started) >= room:
+        if len(started) >= room or not is_reachable():  # no worker would hear of it: it stays due
             break
         with tolerance.of(organization_id=due.organization_id):
             try:
@@ -114,7 +114,10 @@ def _moved_on(
         return False
     times = schedules.timetable(organization, schedule)
     column = Schedule.next_full_at if due.full else Schedule.next_changes_at
-    values: dict[str, Any] = {"skipped_at": due.at} if skipped else {}
+    values: dict[str, Any] = {}
+    if skipped:  # the newest: changes that were due before a night may be skipped behind it
+        before = schedule.skipped_at
+        values["skipped_at"] = max(before, due.at) if before and before <= moment else due.at
     if due.full:
         values["next_full_at"] = times.next_full(moment)
     if not (due.full and skipped):

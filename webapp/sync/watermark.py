@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from webapp.clock import now
+from webapp.clock import MAY_DIFFER, now
 from webapp.extensions import db
-from webapp.models import OperationType, Organization
+from webapp.models import OperationType, Organization, SyncLog
 from webapp.sync import history
 
 # Cliniko's clock and the moment it stamps a change may differ a little.
@@ -30,10 +30,16 @@ def needs_full_sync(organization: Organization) -> bool:
     last = history.last_completed(organization, OperationType.FULL_PATIENTS)
     if last is None:
         return True
-    if last.started_at >= now() - FULL_SYNC_EVERY:
+    if _is_within(FULL_SYNC_EVERY, last):
         return False
     tried = history.last_begun(organization, OperationType.FULL_PATIENTS)
-    return tried is None or tried.started_at < now() - TRIED_AGAIN_AFTER
+    return tried is None or not _is_within(TRIED_AGAIN_AFTER, tried)
+
+
+def _is_within(time: timedelta, log: SyncLog) -> bool:
+    """Whether a sync began so lately. When one did that is said to have begun later than now cannot
+    be told: a clock ran ahead."""
+    return now() - time <= log.started_at <= now() + MAY_DIFFER
 
 
 def move(organization_id: int, read_from: datetime) -> None:

@@ -30,8 +30,8 @@ from webapp.outbound.deadline import DirectSession, TimelyAdapter, answer_by
 from webapp.outbound.http_times import retry_after
 from webapp.services.webhooks import addresses
 
-CONNECT_SECONDS = 5.0  # for all addresses of a name together
-LEAST_SECONDS = 2.0  # for one of them: a packet that is lost is sent again after one
+CONNECT_SECONDS = 5.0  # for the last address of a name
+LEAST_SECONDS = 2.0  # for each before it: a packet that is lost is sent again after one
 TOTAL_SECONDS = 15.0
 MOST_READ = 4 * 1024  # bytes of the answer, so that a polite receiver is not cut off
 GONE = 410
@@ -127,12 +127,11 @@ def _sent(
     session.adapters.clear()
     adapter = _Pinned()
     session.mount(f"{parts.scheme}://", adapter)
-    ends = min(answer_by.get(), time.monotonic() + CONNECT_SECONDS)
     for left, adapter.ip in zip(range(len(places), 0, -1), places, strict=True):
-        wait = ends - time.monotonic()
+        wait = answer_by.get() - time.monotonic()
         if wait <= 0:
             break
-        share = min(wait, max(wait / left, LEAST_SECONDS))
+        share = min(wait, max(CONNECT_SECONDS / left, LEAST_SECONDS))
         try:
             return session.post(
                 address,

@@ -206,7 +206,9 @@ def _after_failure(endpoint: WebhookEndpoint, delivery: WebhookDelivery, outcome
         _stop(endpoint, PauseReason.GONE)
     elif delivery.event == WebhookEvent.TEST:
         delivery.state = DeliveryState.FAILED
-    elif again is None or retries.has_failed_for_long(first, endpoint.failures_in_a_row, moment):
+    elif again is None or retries.has_failed_for_long(
+        first, endpoint.failures_in_a_row, moment, outcome.asked
+    ):
         delivery.state = DeliveryState.FAILED
         _stop(endpoint, PauseReason.EXHAUSTED)
     else:
