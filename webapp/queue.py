@@ -91,6 +91,7 @@ def is_reachable() -> bool:
     try:
         return bool(redis_connection().set(_TAKES_WRITES, 1, px=1000))
     except RedisError:
+        current_app.extensions["redis_away_at"] = now()
         return False
 
 
@@ -108,7 +109,7 @@ def workers_connected() -> int | None:
         worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
     )
     if not alive and not is_reachable():  # it takes nothing, beats of workers neither
-        known["redis_away_at"] = now()
+        return None
     return alive or (None if known.get("redis_away_at", since) > since else 0)
 
 

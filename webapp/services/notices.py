@@ -156,7 +156,7 @@ def _tell_of_overdue(clinic: Organization) -> None:
     name = names.quoted(clinic.name)
     text = (
         f"{name} has not been synced for longer than its schedule allows.\n\n"
-        "Look at its syncs, and whether workers run."
+        "Look at its syncs, and whether workers and Redis run."
     )
     with transaction():
         locks.clinic(clinic.id)  # of two that look at once one tells

@@ -17,7 +17,7 @@ _LONGEST_ASKED = timedelta(days=1)
 _SHORTEST_REST = timedelta(seconds=5)
 _LONGEST_REST = timedelta(minutes=5)
 _SHORTER_RESTS = 6  # before each is the longest
-_COUNTED_REST = timedelta(hours=6)  # at most: no single answer that asks for a day makes one
+_COUNTED_REST = timedelta(hours=2)  # at most: no single answer that asks for a day makes one
 
 
 def next_try(
