@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 
 from webapp.clock import now
 from webapp.durations import remaining_words
@@ -43,14 +43,12 @@ _TEST = {
 
 def of(organization: Organization) -> list[WebhookEndpoint]:
     """The endpoints of a clinic, in the order in which they were added."""
-    query = select(WebhookEndpoint).where(WebhookEndpoint.organization_id == organization.id)
-    return list(db.session.scalars(query.order_by(WebhookEndpoint.id)))
+    return list(db.session.scalars(_of(organization)))
 
 
 def locked(organization: Organization) -> list[WebhookEndpoint]:
-    """The endpoints of a clinic as they are, locked to the end of the caller's transaction."""
-    query = select(WebhookEndpoint).where(WebhookEndpoint.organization_id == organization.id)
-    ours = query.order_by(WebhookEndpoint.id).with_for_update()
+    """The same as they are now, locked to the end of the caller's transaction."""
+    ours = _of(organization).with_for_update()
     return list(db.session.scalars(ours.execution_options(populate_existing=True)))
 
 
@@ -197,6 +195,11 @@ def secrets_of(endpoint: WebhookEndpoint) -> list[str]:
     """What messages are signed with now, the newest first. Raises SecretUnreadable."""
     sealed = [endpoint.sealed_secret, *(each for each, _ in endpoint.old_secrets)]
     return [unseal(Purpose.WEBHOOK_SECRET, endpoint.organization_id, each) for each in sealed]
+
+
+def _of(organization: Organization) -> Select[WebhookEndpoint]:
+    ours = WebhookEndpoint.organization_id == organization.id
+    return select(WebhookEndpoint).where(ours).order_by(WebhookEndpoint.id)
 
 
 def _checked(events: Iterable[str]) -> list[str]:
