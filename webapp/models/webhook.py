@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.clock import now
 from webapp.extensions import Base
+from webapp.models.organization import Organization
 from webapp.models.types import BigId, UtcDateTime
 
 
@@ -91,6 +92,10 @@ class WebhookEndpoint(Base):
     def is_stopped(self) -> bool:
         """Whether it was paused by us and not by a person."""
         return self.paused_at is not None and self.paused_because != PauseReason.PERSON
+
+    def is_held(self, clinic: Organization) -> bool:
+        """Whether nothing may be sent to it now: it is paused, or its clinic disabled."""
+        return self.paused_at is not None or not clinic.is_open
 
     @property
     def is_resting(self) -> bool:

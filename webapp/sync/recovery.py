@@ -145,9 +145,8 @@ def hand_over(
             return False
         handed.attempt = attempt + 1
         handed.interruptions += int(interrupted)
-        if (
-            begun := handed.checkpoint
-        ) and unclaimed:  # it has waited for nobody: no time of its own
+        begun = handed.checkpoint
+        if begun and unclaimed:  # it has waited for nobody: no time of its own
             waited = (moment - handed.waiting_since).total_seconds()
             handed.checkpoint = begun | {"waited": begun.get("waited", 0.0) + waited}
         handed.worker, handed.lease_expires_at = None, moment

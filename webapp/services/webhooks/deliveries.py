@@ -86,7 +86,7 @@ def next_try(delivery: WebhookDelivery, organization: Organization) -> datetime 
     nobody may send it now: its endpoint is paused, or its clinic disabled."""
     endpoint, due = delivery.endpoint, delivery.next_attempt_at
     waits = delivery.state == DeliveryState.WAITING
-    if not waits or endpoint.paused_at is not None or not organization.is_open:
+    if not waits or endpoint.is_held(organization):
         return None
     return max(due, endpoint.rests_until or due)
 

@@ -198,8 +198,7 @@ def _after_failure(endpoint: WebhookEndpoint, delivery: WebhookDelivery, outcome
     first = delivery.first_tried_at or moment
     again = retries.next_try(first, delivery.tries, moment, outcome.asked)
     clinic = db.session.get_one(Organization, endpoint.organization_id, populate_existing=True)
-    is_held = endpoint.paused_at is not None or not clinic.is_open
-    if is_held and delivery.event != WebhookEvent.TEST:
+    if endpoint.is_held(clinic) and delivery.event != WebhookEvent.TEST:
         return  # meanwhile: it waits, and whoever ends that gives it all of its tries anew
     if outcome.status == line.GONE:
         delivery.state = DeliveryState.FAILED
