@@ -69,7 +69,8 @@ def test_the_main_job_is_done_by_keyboard_alone(
     bob = visit()
     page, keys = bob.page, bob.page.keyboard
     bob.open("/")
-    keys.type(live.cast.bob.email)  # the field has the focus already
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    keys.type(live.cast.bob.email)
     keys.press("Tab")
     keys.type(PASSWORD)
     keys.press("Enter")

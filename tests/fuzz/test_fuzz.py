@@ -15,9 +15,9 @@ SEED = 20_261_123
 
 def test_no_role_finds_an_answer_that_was_not_described(system: RunningSystem) -> None:
     answers: Counter[int] = Counter()
-    for outcome in fuzz(system, examples=6, seed=SEED):
+    for outcome in fuzz(system, examples=6, seed=SEED, covered=["admin"]):
         assert outcome.failures == 0, outcome.log
-        assert (outcome.operations, outcome.cases > 300) == (22, True), outcome
+        assert (outcome.operations, outcome.cases > 100) == (22, True), outcome
         assert not [status for status in outcome.answers if status == 0 or status >= 500]
         answers += outcome.answers
     # All of these were really reached, so the limits did not hide the rest.

@@ -7,7 +7,8 @@ import shutil
 
 from playwright.sync_api import Browser, Playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The first knows no windows and takes 40 % less of a processor than the others.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 # Nothing here may call the outside: no updates, no accounts, no other protocol.
 _ARGUMENTS = [
