@@ -448,6 +448,30 @@ def test_the_audit_trail_is_verified_and_tells_where_it_ends(app: Flask, cast: C
     assert f"Event 3 of chain {chain} is not the event that was noted." in other.output
 
 
+def test_all_ends_that_stand_in_a_log_are_held_against_the_audit_trail(
+    app: Flask, cast: Cast, tmp_path: Path
+) -> None:
+    audit.note(Event.SIGNED_IN)
+    db.session.rollback()
+    chain, length, last = audit.ends()[0]
+    log = tmp_path / "deliverer.log"
+    line = '{{"anchor": "{}:{}:{}", "event": "audit_anchor", "level": "info"}}\n'
+    verify = ("audit", "verify", "--anchors", str(log))
+
+    log.write_bytes(b"\xff no anchor here\n")
+    refused = run(app, *verify)
+    assert (refused.exit_code, "holds no anchor" in refused.output) == (2, True)
+
+    log.write_text("Started\n" + line.format(chain, length, last))
+    assert run(app, *verify).exit_code == 0
+
+    with log.open("a") as more:
+        more.write(line.format(chain, length, "0" * 64) + line.format(chain, length, last))
+    found = run(app, *verify)
+    assert found.exit_code == 1
+    assert f"Event {length} of chain {chain} is not the event that was noted." in found.output
+
+
 def test_keys_are_rotated_and_the_command_says_how_many(app: Flask, cast: Cast) -> None:
     newer = Fernet.generate_key().decode()
     app.config["CREDENTIALS_KEYS"] = [newer, CREDENTIALS_KEY]

@@ -6,6 +6,7 @@ import re
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 import click
 from flask import Flask
@@ -191,14 +192,25 @@ def audit_trail() -> None:
     metavar="CHAIN:LENGTH:HASH",
     help="An end that was printed earlier; may be given several times.",
 )
+@click.option(
+    "--anchors",
+    "files",
+    multiple=True,
+    type=click.File(errors="replace"),
+    metavar="FILE",
+    help="A file with ends, as the sender's log; may be given several times.",
+)
 @in_sentences
-def verify_audit(anchors: tuple[str, ...]) -> None:
+def verify_audit(anchors: tuple[str, ...], files: tuple[TextIO, ...]) -> None:
     """Look for events that were edited, deleted, swapped, cut off, or signed with a key that was
     replaced more than a day before; exit code 1 if there are any.
 
-    Prints where each chain ends. Keep those lines elsewhere and give them as anchors later.
+    Prints where each chain ends. Keep those lines elsewhere and give all of them as anchors later.
     """
-    findings = list(audit_check.verify([_anchor(text) for text in anchors]))
+    noted = [_anchor(text) for text in anchors]
+    for file in files:
+        noted += _anchors_in(file)
+    findings = list(audit_check.verify(noted))
     for finding in findings:
         click.echo(f"Event {finding.number} of chain {finding.chain} {finding.what}.", err=True)
     for chain, length, last in audit.ends():
@@ -212,4 +224,15 @@ def _anchor(text: str) -> audit_check.Anchor:
     if found is None:
         said = f"{text[:100]} is not CHAIN:LENGTH:HASH, as this command prints it"
         raise click.BadParameter(said, param_hint="--anchor")
+    return _noted(found)
+
+
+def _anchors_in(file: TextIO) -> set[audit_check.Anchor]:
+    found = {_noted(match) for line in file for match in _ANCHOR.finditer(line)}
+    if not found:
+        raise click.BadParameter(f"{file.name} holds no anchor", param_hint="--anchors")
+    return found
+
+
+def _noted(found: re.Match[str]) -> audit_check.Anchor:
     return audit_check.Anchor(int(found[1]), int(found[2]), found[3])

@@ -119,6 +119,16 @@ def transaction() -> Iterator[scoped_session[Any]]:
         raise
 
 
+@contextmanager
+def write_alone() -> Iterator[Connection]:
+    """A transaction of its own, on a connection of its own, beside whatever the session does."""
+    immediate = db.engine.connect().execution_options(begin="IMMEDIATE")
+    with immediate as connection, connection.begin():
+        if on_postgresql():
+            connection.exec_driver_sql(_GIVE_UP_WHEN_IDLE)
+        yield connection
+
+
 def see_one_moment() -> None:
     """Whatever is read from here on, until the next rollback, is as it is now."""
     db.session.rollback()

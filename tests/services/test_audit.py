@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import structlog
 import time_machine
 from flask import Flask
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, event, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.cast import Cast
@@ -176,6 +177,83 @@ def test_a_tail_that_was_cut_off_with_its_traces_is_found_by_an_anchor(chain: in
     assert list(audit_check.verify()) == []
     (found,) = audit_check.verify([Anchor(chain, length, last)])
     assert found == Finding(chain, 6, "is missing: the chain ends with event 4")
+
+
+@on_both
+def test_two_ends_of_one_length_cannot_both_be_true(chain: int) -> None:
+    """A tail was cut off, and as many events came since: the log has both."""
+    before = next(Anchor(*end) for end in audit.ends() if end[0] == chain)
+    fourth = events()[3]
+    by_force(
+        "DELETE FROM audit_events WHERE number > 4",
+        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}' WHERE chain = {SURF}",
+    )
+    for _ in range(2):
+        audit.note(Event.SIGNED_IN, organization_id=SURF)
+    db.session.rollback()
+    after = next(Anchor(*end) for end in audit.ends() if end[0] == chain)
+    db.session.rollback()
+
+    found = [Finding(chain, 6, "is not the event that was noted")]
+    assert list(audit_check.verify([before, after])) == found
+    assert list(audit_check.verify([after, before])) == found
+
+
+@on_both
+@pytest.mark.parametrize(
+    ("set_to", "what"),
+    [
+        (f"hash = '{'0' * 64}'", "is not the event that was noted"),
+        ("length = 4", "is more than the chain should hold"),
+    ],
+)
+def test_an_anchor_does_not_hide_that_the_chains_own_end_was_changed(
+    chain: int, set_to: str, what: str
+) -> None:
+    anchor = next(Anchor(*end) for end in audit.ends() if end[0] == chain)
+    by_force(f"UPDATE audit_chains SET {set_to} WHERE chain = {SURF}")
+
+    for anchors in ([], [anchor]):
+        assert Finding(chain, 6, what) in list(audit_check.verify(anchors))
+
+
+def test_the_log_says_so_when_a_chain_ends_earlier_than_before(
+    chain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_anchors, "_told", {})
+    audit_anchors.tell()
+    was, fourth = events()[5], events()[3]
+    by_force(
+        "DELETE FROM audit_events WHERE number > 4",
+        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}' WHERE chain = {SURF}",
+    )
+
+    with structlog.testing.capture_logs() as lines:
+        audit_anchors.tell()
+        audit_anchors.tell()
+    (error,) = [line for line in lines if line["log_level"] == "error"]
+    assert error["event"] == "audit_chain_was_cut_off"
+    assert (error["was"], error["ends"]) == (f"{SURF}:6:{was.hash}", f"{SURF}:4:{fourth.hash}")
+
+
+@pytest.mark.parametrize("database", ["postgresql"])
+@pytest.mark.parametrize(
+    "write", [lambda: audit.note(Event.SIGNED_IN, organization_id=SURF), audit.try_to_write]
+)
+def test_who_writes_an_event_and_stops_there_does_not_hold_the_chain_for_ever(
+    app: Flask, write: Callable[[], None]
+) -> None:
+    held: list[str] = []
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def _look(connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("UPDATE audit_chains"):
+            cursor = connection.connection.cursor()
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            held.extend(cursor.fetchone() or ())
+
+    write()
+    assert set(held) == {"10s"}
 
 
 def test_the_log_has_the_end_of_each_chain_that_has_grown(

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from webapp.clock import now
 from webapp.errors import AuditUnavailable
-from webapp.extensions import db, insert_into
+from webapp.extensions import db, insert_into, write_alone
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import callers
@@ -82,8 +82,7 @@ def note(
     it before the answer is sent, and in no other transaction. What the caller has loaded stays
     loaded. Raises what `record` does."""
     told = _row_of(event, actor, subject, result, details)
-    immediate = db.engine.connect().execution_options(begin="IMMEDIATE")
-    with _or_nothing(), immediate as connection, connection.begin():
+    with _or_nothing(), write_alone() as connection:
         append(connection, organization_id or SERVICE_CHAIN, told)
 
 
@@ -107,10 +106,8 @@ def try_to_write() -> None:
     """Make a write that changes nothing. Raises SQLAlchemyError if the database is away, or may
     only be read."""
     same = update(AuditChain).where(AuditChain.chain == SERVICE_CHAIN)
-    with db.engine.connect() as connection:
-        connection.execution_options(begin="IMMEDIATE")
-        with connection.begin():
-            connection.execute(same.values(length=AuditChain.length))
+    with write_alone() as connection:
+        connection.execute(same.values(length=AuditChain.length))
 
 
 def append(connection: Connection, chain: int, told: Mapping[str, Any]) -> None:
