@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import Context
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from flask import Flask, request
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
+from tests.api.rows import record, store
 from tests.cast import PASSWORD, Cast
 from tests.codes import set_up
 from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from tests.support.databases import on_both
+from webapp.clock import now
 from webapp.errors import QueueUnavailable
-from webapp.extensions import db
-from webapp.models import ApiToken, AuditEvent, SyncLog, SyncStatus, User, UserSession
-from webapp.services import audit, callers, people, sessions, tokens
+from webapp.extensions import db, write_alone
+from webapp.models import ApiToken, AuditEvent, Role, SyncLog, SyncStatus, User, UserSession
+from webapp.services import audit, callers, people, roles, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
 
@@ -247,3 +253,47 @@ def test_who_ends_all_they_had_themselves_goes_on(app: Flask, cast: Cast) -> Non
 
     assert bob.get("/clinics").status_code == 200
     assert len(recorded(Event.SIGNED_OUT_EVERYWHERE)) == len(recorded(Event.PASSWORD_CHANGED)) == 1
+
+
+@pytest.fixture
+def while_it_is_noted(
+    elsewhere: Callable[[End], None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[End], None]:
+    """The same, while it is noted that somebody is there, which may have to wait for the change."""
+
+    def while_it_is_noted(end: End) -> None:
+        for module in (sessions, tokens):
+            monkeypatch.setattr(module, "write_alone", _after(lambda: elsewhere(end)))
+
+    def _after(done: Callable[[], None]) -> Callable[[], AbstractContextManager[Connection]]:
+        def write() -> AbstractContextManager[Connection]:
+            monkeypatch.undo()
+            done()
+            return write_alone()
+
+        return write
+
+    return while_it_is_noted
+
+
+@on_both
+@pytest.mark.parametrize("way", ["page", "API"])
+def test_who_is_given_another_clinic_meanwhile_sees_nothing_of_it(
+    app: Flask, cast: Cast, while_it_is_noted: Callable[[End], None], way: str
+) -> None:
+    """Nor does whoever has their session or token and knew how to wait."""
+    northside = cast.northside.id
+    store(cast.northside, record(1, "Olivia", "Nguyen"))
+    bob = Visitor(app).signed_in(cast.bob)
+    program = as_user(app, cast.bob)
+
+    with time_machine.travel(now() + timedelta(minutes=2)):
+        while_it_is_noted(lambda bob: roles.change(bob, Role.MANAGER, northside))
+        if way == "page":
+            answer = bob.get(f"/clinics/{northside}/patients")
+        else:
+            path = f"/api/v1/cliniko/active-patients/{northside}"
+            answer = Context().run(program.get, path)
+    db.session.rollback()
+    assert cast.bob.organization_id == northside
+    assert (answer.status_code, "Nguyen" in answer.text) == (403, False)

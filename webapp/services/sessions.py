@@ -15,11 +15,13 @@ from typing import Any
 import structlog
 from sqlalchemy import and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm.attributes import set_committed_value
 
 from webapp.clock import now
 from webapp.errors import NotFound
-from webapp.extensions import db, transaction
+from webapp.extensions import db, transaction, write_alone
 from webapp.models import User, UserSession
 from webapp.services import audit, people
 from webapp.services.audit import Event
@@ -106,7 +108,7 @@ def note_activity(row: UserSession) -> None:
         return
     try:
         _note(row, last_seen_at=now())
-    except OperationalError:
+    except (OperationalError, NoConnectionFree):
         log.warning("activity_not_noted")
 
 
@@ -178,9 +180,12 @@ def delete_old(before: datetime) -> int:
 
 
 def _note(row: UserSession, **moments: datetime) -> None:
-    noted = update(UserSession).where(UserSession.id == row.id).values(moments)
-    with transaction() as session:
-        session.execute(noted)
+    """Beside the caller's session, which goes on with the person and the rights that were looked at
+    before: to note this may take a while, in which an admin gives them others."""
+    with write_alone() as connection:
+        connection.execute(update(UserSession).where(UserSession.id == row.id).values(moments))
+    for name, moment in moments.items():
+        set_committed_value(row, name, moment)
 
 
 def _printable(text: str) -> str:

@@ -6,13 +6,15 @@ import secrets
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm.attributes import set_committed_value
 
 from webapp.clock import iso, now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
-from webapp.extensions import db, transaction
+from webapp.extensions import db, transaction, write_alone
 from webapp.models import ApiToken, User
 from webapp.services import audit, bearer_tokens, names
 from webapp.services.audit import Event
@@ -85,7 +87,7 @@ def row_of(token: str) -> ApiToken:
     if not row.user.active or claims.epoch != row.user.session_epoch:
         raise AuthenticationRequired()
     if row.last_used_at is None or now() - row.last_used_at > _NOTED_EVERY:
-        _note_use(row.id)
+        _note_use(row)
     return row
 
 
@@ -131,13 +133,16 @@ def _record(event: Event, row: ApiToken, user: User, actor: User | None) -> None
     )
 
 
-def _note_use(token_id: int) -> None:
+def _note_use(row: ApiToken) -> None:
+    """Beside the caller's session, which goes on with the person and the rights that were looked at
+    before: to note this may take a while, in which an admin gives them others."""
+    moment = now()
+    noted = update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=moment)
     try:
-        with transaction() as session:
-            row = session.get(ApiToken, token_id)
-            if row is not None:
-                row.last_used_at = now()
-    except OperationalError:
+        with write_alone() as connection:
+            connection.execute(noted)
+        set_committed_value(row, "last_used_at", moment)
+    except (OperationalError, NoConnectionFree):
         log.warning("use_of_token_not_noted")  # the database is too busy, or may not be written to
 
 
