@@ -67,14 +67,15 @@ def _serve(settings: Settings) -> None:
     log.mkdir(exist_ok=True)
 
     _say("Preparing the database")
-    welcome = _prepare(log / "database.log")
+    if welcome := _prepare(log / "database.log"):
+        _say(welcome.rstrip())  # at once, for a password is shown only this once
     _say("Starting " + ", ".join(f"{program.name} ({program.copies})" for program in chosen))
     with supervised(chosen, settings.instance) as supervisord:
         try:
             _wait_until_healthy(web, supervisord, log, settings.allowed_hosts)
             # Called by another name than that of PUBLIC_URL it refuses to answer in production.
             ready = settings.public_url or web.url()
-            _say(f"Ready: {ready}\n{welcome}Logs are in {log}. Ctrl-C stops everything.")
+            _say(f"Ready: {ready}\nLogs are in {log}. Ctrl-C stops everything.")
             supervisord.wait()
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import time_machine
 from flask import Flask
 from sqlalchemy import create_engine, func, select, update
+from sqlalchemy.exc import OperationalError
 
 from tests.api.rows import hold, make_log, record, refuse, store
 from tests.cast import Cast
@@ -635,3 +637,48 @@ def test_an_sqlite_that_would_leave_the_deleted_in_its_file_is_told_to_overwrite
     with engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
     engine.dispose()
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    """The database is lost in the middle of this rule."""
+
+    def lost(_before: datetime) -> int:
+        raise OperationalError("DELETE", None, Exception("the connection was lost"))
+
+    rules = retention._rules()
+    broken = [replace(each, remove=lost) if each.name == rule else each for each in rules]
+    monkeypatch.setattr(retention, "_rules", lambda: broken)
+
+
+def cleaned_up() -> list[dict[str, Any]]:
+    db.session.rollback()
+    ours = select(AuditEvent).where(AuditEvent.event == "service:cleaned_up")
+    return [event.details for event in db.session.scalars(ours.order_by(AuditEvent.id))]
+
+
+@pytest.mark.usefixtures("patients")
+@pytest.mark.parametrize("later", [timedelta(minutes=1), DAY])
+def test_what_went_before_a_clean_up_was_broken_off_is_told_once_one_is_completed(
+    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch, later: timedelta
+) -> None:
+    clock.move_to(GONE_AT + 100 * DAY)
+    with monkeypatch.context() as meanwhile:
+        stop_at(meanwhile, "sessions")
+        with pytest.raises(OperationalError):
+            retention.remove_a_little()
+    assert cleaned_up() == []
+
+    clock.shift(later)
+    retention.remove_a_little()
+    assert cleaned_up() == [{"deleted_patients": 1}]
+
+
+@pytest.mark.usefixtures("patients")
+def test_the_command_tells_what_went_before_it_was_broken_off(
+    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.move_to(GONE_AT + 100 * DAY)
+    stop_at(monkeypatch, "sessions")
+    with pytest.raises(OperationalError):
+        retention.clean_up()
+    assert cleaned_up() == [{"deleted_patients": 1}]

@@ -10,7 +10,7 @@ from sqlalchemy import func, inspect, select
 from config import DEMO_CLINIKO_KEY
 from webapp.errors import AppError
 from webapp.extensions import db
-from webapp.models import Role, User
+from webapp.models import Organization, Role, User
 from webapp.services import callers, organizations, people
 
 ADMIN = "admin@surfrehab.example"
@@ -31,7 +31,8 @@ def seed() -> str:
         )
     password = "-".join(secrets.token_hex(3) for _ in range(4))
     callers.current.set(callers.Caller(callers.Way.COMMAND))
-    organizations.add(CLINIC, DEMO_CLINIKO_KEY)
+    if not db.session.scalar(select(func.count()).select_from(Organization)):
+        organizations.add(CLINIC, DEMO_CLINIKO_KEY)  # a start that was broken off may have done so
     people.create(ADMIN, password, role=Role.ADMIN)
     return f"Sign in as {ADMIN} with the password {password} (shown only this once)."
 

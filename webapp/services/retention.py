@@ -79,10 +79,11 @@ class Rule:
 def clean_up() -> Removed:
     """Remove all that is over, and say how much of each. Doing it again removes nothing."""
     removed: Removed = Counter()
-    _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
-    details: dict[str, Any] = dict(removed)
-    with transaction():
-        audit.record(Event.CLEANED_UP, **details)
+    try:
+        _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
+    finally:  # what went before any trouble is told, too
+        with transaction():
+            _record(removed)
     return removed
 
 
@@ -96,8 +97,13 @@ def remove_a_little() -> None:
     done = select(CleanUp.day).where(CleanUp.day == today, CleanUp.completed_at.is_not(None))
     if db.session.scalar(done) is None and _take(today):
         removed: Removed = Counter()
-        completed = _work(_rules(), removed, give_up_at)
-        _put_back(today, removed, completed)
+        completed = False
+        try:
+            completed = _work(_rules(), removed, give_up_at)
+        finally:  # what went before any trouble is told, too, once there is none
+            _put_back(today, removed)
+        if completed:
+            _complete(today)
 
 
 def _work(rules: Sequence[Rule], removed: Removed, give_up_at: float | None) -> bool:
@@ -127,14 +133,27 @@ def _take(today: date) -> bool:
         return False  # another worker was quicker
 
 
-def _put_back(today: date, removed: Removed, completed: bool) -> None:
+def _put_back(today: date, removed: Removed) -> None:
     with transaction() as session:
         row = session.get_one(CleanUp, today, with_for_update=True)
         row.removed = dict(Counter(row.removed) + removed)
         row.taken_until = None
-        if completed:
+
+
+def _complete(today: date) -> None:
+    """With what went on earlier days whose clean-up was never completed."""
+    with transaction() as session:
+        not_told = select(CleanUp).where(CleanUp.day <= today, CleanUp.completed_at.is_(None))
+        rows = session.scalars(not_told.with_for_update()).all()
+        for row in rows:
             row.completed_at = now()
-            audit.record(Event.CLEANED_UP, **row.removed)
+        if rows:
+            _record(sum((Counter(row.removed) for row in rows), Counter[str]()))
+
+
+def _record(removed: Removed) -> None:
+    details: dict[str, Any] = dict(removed)
+    audit.record(Event.CLEANED_UP, **details)
 
 
 def _purge_patients(before: datetime) -> int:
