@@ -89,7 +89,7 @@ EXAMPLE = Change(
         "(`active-patients` with `state=all` and `after_id=0`), and then follows without a cursor, "
         "or patients who have not changed for so long are missing. The changes of a patient who is "
         "forgotten are deleted, and of one who was deleted in Cliniko only the deletion stays when "
-        "their data go."
+        "their data go, of which no change tells: a copy lets go of their data itself."
     ),
     tag="Patients",
     action=Action.VIEW_PATIENTS,
