@@ -22,9 +22,9 @@ from webapp.sync.target import Target
 
 Row = tuple[Any, ...]
 
-# So many rows in a statement of SQLite: with one each, its driver would queue for the interpreter
-# after each row, behind the threads that read. Four hundred take a megabyte.
-_TOGETHER = 400
+# So many rows in a statement: they take a megabyte. With one each SQLite's driver would queue for
+# the interpreter after each row, behind the threads that read.
+ROWS_TOGETHER = 400
 
 COLUMNS = (
     "cliniko_patient_id",
@@ -74,17 +74,15 @@ def rows_of(target: Target, records: Sequence[PatientRecord], seen_at: datetime)
 
 
 def upsert(rows: list[Row]) -> None:
-    """Insert these rows, or replace those of the same patients. Raises what SQLAlchemy raises."""
+    """Insert these rows, or replace those of the same patients: as many as ROWS_TOGETHER is best.
+    Raises what SQLAlchemy raises."""
     connection = db.session.connection()
     if on_postgresql():
         connection.exec_driver_sql(_POSTGRESQL, tuple(map(joined, zip(*rows, strict=True))))
+    elif len(rows) == ROWS_TOGETHER:
+        connection.exec_driver_sql(_SQLITE_MANY, tuple(chain.from_iterable(rows)))
     else:
-        whole = len(rows) - len(rows) % _TOGETHER
-        for begin in range(0, whole, _TOGETHER):
-            some = rows[begin : begin + _TOGETHER]
-            connection.exec_driver_sql(_SQLITE_MANY, tuple(chain.from_iterable(some)))
-        if rows[whole:]:
-            connection.exec_driver_sql(_SQLITE_ONE, rows[whole:])
+        connection.exec_driver_sql(_SQLITE_ONE, rows)
 
 
 def _row_of(target: Target, record: PatientRecord, seen: str | None) -> Row:
@@ -137,7 +135,7 @@ def _values_in_columns() -> str:
 
 _SQLITE_ROW = f"({', '.join('?' * len(COLUMNS))})"
 _SQLITE_ONE = _statement(f"VALUES {_SQLITE_ROW}")
-_SQLITE_MANY = _statement(f"VALUES {', '.join([_SQLITE_ROW] * _TOGETHER)}")
+_SQLITE_MANY = _statement(f"VALUES {', '.join([_SQLITE_ROW] * ROWS_TOGETHER)}")
 _POSTGRESQL = _statement(_values_in_columns())
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db, on_postgresql
 from webapp.models import Patient, PatientSyncStatus
-from webapp.sync.bulk import KEY, Row, rows_of, upsert
+from webapp.sync.bulk import ROWS_TOGETHER, rows_of, upsert
 from webapp.sync.failures import FailedRecord
 from webapp.sync.target import Target
 
@@ -99,14 +99,15 @@ def write_records(
     _mark_deleted(target, tombstones, seen_at)
     if not living:
         return []
-    rows = rows_of(target, living, seen_at)
     try:
         with db.session.begin_nested():
-            upsert(rows)
+            for begin in range(0, len(living), ROWS_TOGETHER):
+                upsert(rows_of(target, living[begin : begin + ROWS_TOGETHER], seen_at))
         return []
     except (IntegrityError, DataError) as error:
-        failed = [each for row in rows if (each := _write_one(row)) is not None]
-        if len(failed) == len(rows) >= _ALL_REFUSED:
+        tried = (_write_one(target, record, seen_at) for record in living)
+        failed = [each for each in tried if each is not None]
+        if len(failed) == len(living) >= _ALL_REFUSED:
             raise error
         return failed
 
@@ -137,12 +138,12 @@ def mark_failed(target: Target, keys: list[str]) -> None:
         )
 
 
-def _write_one(row: Row) -> FailedRecord | None:
+def _write_one(target: Target, record: PatientRecord, seen_at: datetime) -> FailedRecord | None:
     try:
         with db.session.begin_nested():
-            upsert([row])
+            upsert(rows_of(target, [record], seen_at))
     except (IntegrityError, DataError):
-        return FailedRecord(row[KEY], "record", _REFUSED)
+        return FailedRecord(record.cliniko_patient_id, "record", _REFUSED)
     return None
 
 
