@@ -8,7 +8,7 @@ import pytest
 
 from webapp.clock import iso, now
 from webapp.models import OperationType, SyncLog, SyncStatus
-from webapp.pages.card_words import headline, is_apart
+from webapp.pages.card_words import headline, is_apart, not_started
 
 NOTHING_CHANGED: dict[str, Any] = dict.fromkeys(
     ("added", "updated", "archived", "merged", "deleted", "restored"), 0
@@ -19,7 +19,7 @@ SOME_DELETED: dict[str, Any] = {"certificate": {"in_step": True, "stored": {"del
 APART: dict[str, Any] = {"certificate": {"in_step": False}}
 NOT_SHOWN: dict[str, Any] = APART | {"not_shown": 1}
 RETRY, ACTIVE = OperationType.RETRY_FAILED, OperationType.ACTIVE_PATIENTS
-CHANGES = OperationType.CHANGED_PATIENTS
+CHANGES, FULL = OperationType.CHANGED_PATIENTS, OperationType.FULL_PATIENTS
 
 
 def a_log(
@@ -121,3 +121,32 @@ def test_each_state_has_its_words(log: SyncLog, words: str) -> None:
 )
 def test_both_sides_are_apart_where_nothing_explains_it(log: SyncLog, apart: bool) -> None:
     assert is_apart(log) is apart
+
+
+@pytest.mark.parametrize(
+    ("asked", "running", "words"),
+    [
+        (
+            FULL,
+            ACTIVE,
+            "An active patients sync is running, so the full sync was not started. "
+            "Start it when this one has ended.",
+        ),
+        (
+            RETRY,
+            CHANGES,
+            "A sync of changes is running, so the retry of failed records was not started. "
+            "Start it when this one has ended.",
+        ),
+        (
+            CHANGES,
+            FULL,
+            "A full sync is running, so the sync of changes was not started: "
+            "a full sync reads what has changed, too.",
+        ),
+    ],
+)
+def test_it_says_what_was_not_started_and_why(
+    asked: OperationType, running: OperationType, words: str
+) -> None:
+    assert not_started(asked, running) == words

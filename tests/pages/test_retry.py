@@ -112,6 +112,8 @@ def test_while_a_sync_runs_the_running_one_is_shown(bob: Visitor, cast: Cast) ->
 
     assert try_again(bob, cast).status_code == 303
     assert newest(cast).id == running.id
+    words = text_of(bob.get(f"/clinics/{cast.surf.id}"))
+    assert "A full sync is running, so the retry of failed records was not started." in words
 
 
 def test_a_record_without_an_id_cannot_be_asked_for(bob: Visitor, cast: Cast) -> None:

@@ -15,7 +15,7 @@ from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.sync.logs import newest
 from webapp.clock import now, whole_second
 from webapp.extensions import db, transaction
-from webapp.models import Organization, SyncStatus
+from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import organizations
 from webapp.sync import history
 
@@ -71,6 +71,35 @@ def test_a_second_press_shows_the_running_sync(bob: Visitor, path: str, cast: Ca
     assert answer.status_code == 200
     assert f"#{first}" in text_of(answer)
     assert newest(cast).id == first
+    assert "was not started" not in text_of(bob.get(f"/clinics/{cast.surf.id}"))
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_was_not_begun_because_another_kind_of_sync_runs_is_said(
+    bob: Visitor, path: str, cast: Cast, script: bool
+) -> None:
+    """Pressed on a page that has not heard of the running one, such as one of a schedule."""
+    reads = OperationType.CHANGED_PATIENTS
+    running = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), operation_type=reads).id
+    clinic = f"/clinics/{cast.surf.id}"
+    if script:
+        # The rest of the page follows and shows it, for the card is drawn anew by its next poll.
+        answer = bob.post_fragment(path)
+        assert f"#{running}" in text_of(answer)
+        assert answer.headers["HX-Trigger"] == "sync-changed"
+        page = bob.get(clinic, headers={"HX-Request": "true", "HX-Target": "main#main"})
+    else:
+        assert bob.post(path).headers["Location"] == clinic
+        page = bob.get(clinic)
+
+    assert (
+        "A sync of changes is running, so the full sync was not started. "
+        "Start it when this one has ended." in text_of(page)
+    )
+    (notice,) = Parsed(page.text).having(role="status", _class="notice warn")  # is read out
+    assert notice
+    assert newest(cast).id == running
+    assert "was not started" not in text_of(bob.get(clinic))
 
 
 def test_too_early_is_said_calmly_with_the_time(bob: Visitor, path: str, cast: Cast) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webapp.models import OperationType, SyncLog, SyncPhase
-from webapp.pages.filters import change_words
+from webapp.pages.filters import change_words, operation
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
 from webapp.sync.differences import differences
@@ -36,6 +36,15 @@ def is_apart(log: SyncLog) -> bool:
     if outcome(log) is not Outcome.COMPLETED or not certificate:
         return False
     return not certificate["in_step"] and not differences(log)
+
+
+def not_started(asked: OperationType, running: OperationType) -> str:
+    """That what was asked for was not begun, because a sync of another kind runs."""
+    runs, wanted = operation(running), operation(asked).lower()
+    begin = f"{'An' if runs[0] in 'AEIOU' else 'A'} {runs.lower()} is running, so the {wanted}"
+    if asked is OperationType.CHANGED_PATIENTS and running is OperationType.FULL_PATIENTS:
+        return f"{begin} was not started: a full sync reads what has changed, too."
+    return f"{begin} was not started. Start it when this one has ended."
 
 
 def _goes(log: SyncLog) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from flask import make_response, request
+from flask import flash, make_response, request
 from flask.typing import ResponseReturnValue
 
 from webapp.auth.access import Action
@@ -23,6 +23,7 @@ from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.pages import parameters
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card, card_context, card_or_page
+from webapp.pages.card_words import not_started
 from webapp.pages.templating import render_clinic
 from webapp.pages.timeline import timeline
 from webapp.services import patients
@@ -37,17 +38,17 @@ PER_PAGE = 25
 def start(org_id: str) -> ResponseReturnValue:
     organization = organization_for(current_actor(), org_id, Action.START_SYNC)
     asked = parameters.choice(request.form, "operation_type", OperationType)
+    asked = asked or OperationType.FULL_PATIENTS
     if asked is OperationType.RETRY_FAILED and not open_keys(organization.id):
         return card_or_page(organization, notice="There is no failed record to try again.")
     try:
-        start_sync(
-            organization,
-            asked or OperationType.FULL_PATIENTS,
-            actor=current_actor(),
-            origin=SyncOrigin.DASHBOARD,
-        )
-    except (SyncAlreadyRunning, QueueUnavailable):
-        pass  # the card shows the one that runs, or why the new one has failed
+        start_sync(organization, asked, actor=current_actor(), origin=SyncOrigin.DASHBOARD)
+    except SyncAlreadyRunning as refusal:
+        running = OperationType(str(refusal.details["operation_type"]))
+        if running is not asked:  # outside the card, which the next poll draws anew
+            flash(not_started(asked, running), "warn")
+    except QueueUnavailable:
+        pass  # the card shows why the new one has failed
     except (ClinikoNotConfigured, OrganizationDisabled, RateLimited) as refusal:
         refusals.note(refusal)
         return card_or_page(organization, notice=refusal.message)
