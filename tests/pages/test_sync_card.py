@@ -110,6 +110,34 @@ def test_a_sync_that_was_handed_over_waits_since_then(
     assert ("No worker is running" in words) is in_vain
 
 
+@pytest.mark.parametrize(
+    ("values", "words", "end"),
+    [
+        ({"records_success": 0, "records_failed": 0}, "cannot begin", "it begins by itself"),
+        # handed over before any worker had begun it
+        ({"records_success": 0, "records_failed": 0, "attempt": 2}, "cannot begin", "it begins"),
+        (
+            {
+                "records_success": 0,
+                "records_failed": 0,
+                "attempt": 2,
+                "progress": {"phases_entered_after": {"connecting": 0.2}},
+            },
+            "cannot go on",
+            "it goes on by itself",
+        ),
+        ({"attempt": 2}, "cannot go on", "it goes on by itself"),
+    ],
+)
+def test_without_a_worker_a_sync_that_had_begun_goes_on_later_and_another_begins(
+    card: Card, values: dict[str, Any], words: str, end: str
+) -> None:
+    since = now() - timedelta(seconds=31)
+    told = text_of(card(started_at=since, worker=None, lease_expires_at=since, **values))
+    assert f"No worker is running, so this sync {words}." in told
+    assert end in told
+
+
 def test_in_production_it_names_no_command_of_developers(app: Flask, card: Card) -> None:
     app.config["ENV"] = "production"
     started_at = now() - timedelta(seconds=31)
