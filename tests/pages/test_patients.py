@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests.api.rows import record, store
+from tests.api.rows import make_log, record, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.cliniko.records import PatientState
+from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import AuditEvent
+from webapp.models import AuditEvent, SyncStatus
 
 
 @pytest.fixture
@@ -235,7 +237,40 @@ def test_a_page_beyond_the_end_leads_back(bob: Visitor, path: str) -> None:
 def test_before_the_first_sync_it_says_where_they_come_from(bob: Visitor, path: str) -> None:
     words = text_of(bob.get(path))
     assert "No patients yet" in words
+    assert "They arrive with the first sync, which starts on the overview ." in words
     assert "of 0" not in words
+
+
+def test_while_the_first_sync_runs_it_says_so(bob: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
+    words = text_of(bob.get(path))
+    assert "No patients yet A sync is running and stores them as they come." in words
+    assert "first sync" not in words
+
+
+def test_where_cliniko_had_no_patients_it_says_so(bob: Visitor, path: str, cast: Cast) -> None:
+    make_log(cast.surf, started_at=now() - timedelta(minutes=10))
+    told = "No patients Cliniko had none to copy when the last full sync ended, 5 min ago ."
+    assert told in text_of(bob.get(path))
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now())  # the next one
+    assert told in text_of(bob.get(path))
+
+
+@pytest.mark.parametrize(
+    ("status", "values"),
+    [
+        (SyncStatus.FAILED, {"error_code": "CLINIKO_FORBIDDEN", "error_message": "Ask."}),
+        (SyncStatus.COMPLETED, {"records_failed": 3}),
+        (SyncStatus.COMPLETED, {"progress": {"not_shown": 3}}),
+    ],
+)
+def test_where_a_sync_has_stored_nobody_the_overview_tells_why(
+    bob: Visitor, path: str, cast: Cast, status: SyncStatus, values: dict[str, Any]
+) -> None:
+    make_log(cast.surf, status, started_at=now() - timedelta(minutes=10), **values)
+    words = text_of(bob.get(path))
+    assert "The overview tells what became of the last sync." in words
+    assert "Cliniko had none" not in words
 
 
 def test_whoever_has_no_name_can_be_opened_all_the_same(

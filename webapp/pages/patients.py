@@ -11,7 +11,7 @@ from webapp.auth.sessions import current_actor
 from webapp.cliniko.records import PatientState
 from webapp.errors import SyncAlreadyRunning
 from webapp.htmx import asked_by_htmx
-from webapp.models import Organization
+from webapp.models import OperationType, Organization
 from webapp.pages import parameters, sealed_query
 from webapp.pages.blueprints import signed_in
 from webapp.pages.redirects import lead_to
@@ -20,11 +20,12 @@ from webapp.services import changes, looks
 from webapp.services import patients as patients_service
 from webapp.services.patients import PatientFilter
 from webapp.services.schedules import clock_of
-from webapp.sync import forgotten
+from webapp.sync import forgotten, history
 
 PER_PAGE = 50
 HISTORY_PER_PAGE = 20
 _FIELDS = ("search", "state", "synced_after", "page")
+_FULL = OperationType.FULL_PATIENTS
 _RUNNING = "A sync of this clinic is running. Nobody was forgotten; do it when it has ended."
 
 
@@ -68,6 +69,7 @@ def page_of(
         limit=PER_PAGE,
         offset=(page - 1) * PER_PAGE,
     )
+    nobody = not found.total  # then the page may have to say why
     return render_clinic(
         "patients/index.html",
         organization,
@@ -75,6 +77,8 @@ def page_of(
         found=found,
         page=page,
         problem=problem,
+        latest=history.latest(organization) if nobody else None,
+        last_full=history.last_completed(organization, _FULL) if nobody else None,
     )
 
 
