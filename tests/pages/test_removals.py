@@ -88,6 +88,45 @@ def test_confirmed_ones_are_marked_and_the_card_says_so(
     assert "An admin confirmed on" in text_of(alice.get(path))
 
 
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        (35, "; 25 of them were still held and were marked deleted."),
+        (59, "; 1 of them was still held and was marked deleted."),
+        (60, "; none of them was still held, so none was marked deleted."),
+    ],
+)
+def test_the_card_says_how_many_were_marked_where_some_were_seen_again(
+    alice: Visitor, clinic: str, path: str, cast: Cast, again: int, words: str
+) -> None:
+    log_id = int(path.split("/")[-2])
+    numbers = range(1, again + 1)
+    failed = make_log(cast.surf, SyncStatus.FAILED, started_at=now()).id
+    with transaction():
+        seen = Patient.cliniko_patient_id.in_([str(number) for number in numbers])
+        db.session.execute(update(Patient).where(seen).values(last_sync_id=failed))
+    alice.post(f"{path}/confirm")
+
+    assert deleted(cast) == COUNT - again
+    told = text_of(alice.get(f"{clinic}/syncs/{log_id}"))
+    assert "60 patients seemed to be gone from Cliniko. An admin confirmed it on" in told
+    assert words in told
+    assert "so they were marked" not in told
+
+
+def test_of_a_decision_of_an_earlier_release_it_tells_no_number(
+    alice: Visitor, clinic: str, path: str, cast: Cast
+) -> None:
+    alice.post(f"{path}/confirm")
+    log = db.session.get_one(SyncLog, int(path.split("/")[-2]))
+    db.session.rollback()
+    with transaction():
+        log.progress = {k: v for k, v in log.progress.items() if k != "removals_marked"}
+
+    words = text_of(alice.get(clinic))
+    assert ", so those that were still held were marked deleted." in words
+
+
 def test_dismissed_ones_are_kept_and_the_card_says_so(
     alice: Visitor, path: str, cast: Cast
 ) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tests.api.rows import make_log, record, refuse, store
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from webapp.clock import now
+from webapp.clock import iso, now
 from webapp.extensions import db
 from webapp.models import OperationType, Patient, SyncStatus
 from webapp.sync.certificate import Tally, Version, certificate
@@ -103,7 +103,7 @@ def test_what_is_not_the_same_is_said_with_the_reason(
 
     apart = certificate(Tally(), Tally(digest=1), missed=0)
 
-    def words(failed: int = 0, **reason: int) -> str:
+    def words(failed: int = 0, **reason: int | str) -> str:
         shown = progress(certificate=apart, **reason)
         log = make_log(cast.surf, progress=shown, records_failed=failed)
         return text_of(vera.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
@@ -112,7 +112,13 @@ def test_what_is_not_the_same_is_said_with_the_reason(
     assert f"compare with {command} {cast.surf.id} --verify" in words()
     assert "could not be stored" in words(failed=2)
     assert "Cliniko counts 3 more patients than its lists have shown" in words(not_shown=3)
-    assert "Removals are held back" in words(removals_held=40)
+    held = "Removals were held back, so the copy had patients that Cliniko no longer listed"
+    assert f"{held}." in words(removals_held=40)
+    at = iso(now())
+    confirmed = words(removals_held=40, removals_decision="confirmed", removals_decided_at=at)
+    assert f"{held}; an admin has confirmed since that they are gone." in confirmed
+    dismissed = words(removals_held=40, removals_decision="dismissed", removals_decided_at=at)
+    assert f"{held}; an admin has decided since to keep them." in dismissed
     assert "Not all who stand in no list" in words(removals_unasked=30)
     assert "decided to keep patients" in words(removals_kept=2)
 

@@ -230,6 +230,7 @@ def test_who_was_seen_since_is_not_marked_even_if_that_sync_failed(
     assert listed(log) == sorted(gone[10:])
     assert held.confirm(cast.surf, log, actor=cast.alice) == COUNT - 10
     assert marked(cast) & set(gone) == set(gone[10:])
+    assert (log.progress["removals_held"], log.progress["removals_marked"]) == (COUNT, COUNT - 10)
 
 
 def test_an_old_list_is_not_confirmed_in_place_of_a_newer_one(

@@ -129,8 +129,8 @@ class Metadata(Answer):
     removals_decision: Annotated[
         RemovalsDecision | None,
         Field(
-            description="What was decided about them: `confirmed`, they were marked deleted; "
-            "`dismissed`, they are kept. Null until then."
+            description="What was decided about them: `confirmed`, those that were still held were "
+            "marked deleted; `dismissed`, they are kept. Null until then."
         ),
     ] = None
     removals_decided_at: Annotated[Moment | None, Field(description="When it was decided.")] = None

@@ -128,11 +128,13 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
             patients = _keep(sync_log_id, moment)
         if patients is None:
             raise RemovalsNotHeld(organization_id=organization_id)
-        sync_log.progress = {
-            **sync_log.progress,
+        decided: dict[str, object] = {
             "removals_decision": str(decision),
             "removals_decided_at": iso(moment),
         }
+        if decision is RemovalsDecision.CONFIRMED:  # fewer than were held, if some were seen since
+            decided |= {"removals_marked": patients}
+        sync_log.progress = {**sync_log.progress, **decided}
         organization.patients_changed_at = moment
         event = _EVENTS[decision]
         trail.record(event, sync_log_id, organization_id, actor=actor, count=patients)
