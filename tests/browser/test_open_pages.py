@@ -13,7 +13,7 @@ from tests.browser.conftest import Live, Visitor
 from webapp.clock import iso, now
 from webapp.durations import ago_words
 from webapp.extensions import transaction
-from webapp.models import SyncStatus
+from webapp.models import OperationType, SyncStatus
 
 Visit = Callable[..., Visitor]
 
@@ -43,6 +43,25 @@ def test_how_long_ago_it_was_is_true_for_as_long_as_the_page_is_open(
         expect(alice.page.locator(part)).to_contain_text(f"{words} min ago")
     assert alice.page.evaluate("window.same.isConnected")
     expect(alice.page.locator("#announcer")).to_be_empty()
+    assert alice.complaints == []
+
+
+def test_a_press_that_another_sync_was_before_is_answered_in_words_that_stay_and_are_read_out(
+    alice: Visitor, live: Live
+) -> None:
+    surf = live.cast.surf
+    make_log(surf, started_at=now() - timedelta(hours=1))
+    alice.open(f"/clinics/{surf.id}")
+    reads = OperationType.CHANGED_PATIENTS
+    make_log(surf, SyncStatus.RUNNING, started_at=now(), operation_type=reads)
+
+    with alice.page.expect_response(lambda answer: answer.url.endswith("/progress")):
+        alice.page.click("#start-sync")
+
+    words = "A sync of changes is running, so the full sync was not started."
+    expect(alice.page.locator("#main > .notice")).to_contain_text(words)
+    expect(alice.page.locator("#announcer")).to_contain_text(words)
+    expect(alice.page.locator("#sync-card h2")).to_have_text("Sync of changes")
     assert alice.complaints == []
 
 
