@@ -1,7 +1,7 @@
 // Ten small services beside htmx: it tells of requests that failed, says progress to screen readers and
 // in the title of the tab, keeps the focus on the page and what a list was asked for in its address,
 // polls where htmx could not be loaded, sends no form twice, copies a token, keeps "8 min ago" true, and
-// asks whether anybody is still there before the session ends.
+// asks whether anybody is still there before the session ends, or somebody else has signed in.
 "use strict";
 
 (() => {
@@ -19,6 +19,8 @@
   const REWORD_MS = 15000;
   const WARN_SECONDS = 120;
   const LOOK_SECONDS = 15; // once the question stands
+  const ANSWER_MS = 10000; // a server that hangs is one that is away
+  const LAST_MS = 2000; // so long is waited for when the session must have ended
 
   const toast = document.getElementById("toast");
   const announcer = document.getElementById("announcer");
@@ -175,6 +177,7 @@
     const answer = await fetch(element.getAttribute("hx-get"), {
       headers: { "HX-Request": "true" },
       mode: "same-origin",
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) return location.assign(elsewhere);
@@ -236,14 +239,27 @@
   let endsAt; // by the last answer
   let warned;
 
+  // Not beyond the end of the session, for what is shown goes when there is no answer.
+  const patience = () => {
+    const left = Math.max(endsAt - Date.now(), LAST_MS) + SECOND_MS;
+    return emptied() ? ANSWER_MS : Math.min(left, ANSWER_MS);
+  };
+
   const look = async (options) => {
-    const headers = { "HX-Request": "true" };
-    const answer = await fetch(idle.dataset.look, { headers, mode: "same-origin", ...options });
+    const answer = await fetch(idle.dataset.look, {
+      headers: { "HX-Request": "true" },
+      mode: "same-origin",
+      signal: AbortSignal.timeout(patience()),
+      ...options,
+    });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) return location.assign(elsewhere);
     if (!answer.ok) throw new Error(answer.status, { cause: noticeOf(await answer.text()) });
-    const { seconds, most } = await answer.json();
+    const { seconds, most, whose, csrf } = await answer.json();
     if (emptied()) return loadAnew(); // another tab has signed in
+    if (whose !== idle.dataset.whose) return makeRoom();
+    // Another tab that signed out everywhere else has got other tokens.
+    for (const input of document.querySelectorAll("input[name=csrf_token]")) input.value = csrf;
     endsAt = Date.now() + seconds * SECOND_MS;
     const left = seconds > 90 ? "In two minutes" : seconds > 30 ? "In a minute" : "In a moment";
     if (seconds > WARN_SECONDS) {
@@ -280,9 +296,17 @@
     say(`${ENDED}. ${UNREACHABLE}`);
   };
 
+  // Another tab has signed in somebody else, to whom nothing of this page belongs.
+  const makeRoom = () => {
+    document.body.hidden = true;
+    document.title = "Patient Sync";
+    loadAnew();
+  };
+
   const unanswered = () => {
     if (Date.now() > endsAt && !emptied()) empty();
-    lookAfter(LOOK_SECONDS);
+    const left = (endsAt - Date.now()) / SECOND_MS;
+    lookAfter(emptied() ? LOOK_SECONDS : Math.min(left, LOOK_SECONDS));
   };
 
   const lookAfter = (seconds) => {
@@ -310,4 +334,13 @@
       if (!document.hidden) look().catch(unanswered);
     });
   }
+
+  // A page that is shown to somebody else, or to nobody, has the other open ones look at once: they
+  // may be in sight all the time.
+  const whose = idle?.dataset.whose;
+  const others = new BroadcastChannel("whose");
+  others.addEventListener("message", ({ data }) => {
+    if (idle && data !== whose) look().catch(unanswered);
+  });
+  others.postMessage(whose);
 })();

@@ -121,6 +121,92 @@ def test_another_tab_that_is_in_use_answers_for_this_one(bob: Visitor) -> None:
     expect(bob.page.get_by_role("alertdialog")).to_be_hidden()
 
 
+def beside(alice: Visitor) -> Visitor:
+    """Another tab of the same browser."""
+    return Visitor(alice.page.context.new_page(), alice.live)
+
+
+def look(alice: Visitor) -> None:
+    """She comes back to a tab: the browser says so."""
+    alice.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+@pytest.fixture
+def alice(visit: Callable[..., Visitor], live: Live) -> Visitor:
+    """At a patient's page, as `bob`, where the browser's clock is the true one."""
+    store(live.cast.surf, record(1, "Olivia", "Nguyen"))
+    alice = visit()
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1/patients/1")
+    return alice
+
+
+def test_a_page_in_sight_leaves_as_soon_as_another_tab_signs_out(alice: Visitor) -> None:
+    another = beside(alice)
+    another.open("/clinics")
+    another.press("Sign out")
+    expect(alice.page).to_have_url(re.compile(r"/sign-in\?next=/clinics/1/patients/1$"))
+    expect(alice.page.get_by_text("Nguyen")).to_have_count(0)
+
+
+def test_a_page_in_sight_leaves_as_soon_as_another_tab_is_somebody_elses(
+    alice: Visitor, live: Live
+) -> None:
+    vera = beside(alice)
+    mute = "BroadcastChannel.prototype.postMessage = () => {}"
+    vera.page.add_init_script(f"if (location.pathname === '/sign-in') {mute}")
+    vera.open("/clinics")
+    vera.press("Sign out")
+    vera.sign_in(live.cast.vera)
+    alice.sees(live.cast.vera.email)
+    expect(alice.page.get_by_text("Nguyen")).to_have_count(0)
+    assert "Nguyen" not in alice.page.title()
+
+
+def test_a_page_that_heard_of_nothing_leaves_when_somebody_else_comes_to_it(
+    alice: Visitor, live: Live
+) -> None:
+    vera = beside(alice)
+    vera.page.add_init_script("BroadcastChannel.prototype.postMessage = () => {}")
+    vera.open("/clinics")
+    vera.press("Sign out")
+    vera.sign_in(live.cast.vera)
+    assert alice.page.get_by_text("Nguyen").count()
+    look(alice)
+    alice.sees(live.cast.vera.email)
+    expect(alice.page.get_by_text("Nguyen")).to_have_count(0)
+
+
+def test_a_page_of_the_same_person_stays_and_its_forms_can_be_sent(
+    alice: Visitor, live: Live
+) -> None:
+    alice.open(f"/clinics/{live.cast.surf.id}/settings")
+    name = alice.page.get_by_label("Name of the clinic", exact=True)
+    name.fill("Surf and Turf")
+    another = beside(alice)
+    another.open("/account")
+    another.press("Sign out everywhere else")
+    another.sees("You are signed out everywhere else")
+    with alice.page.expect_response("**/account/session") as answer:
+        look(alice)
+    token = alice.page.locator("#main input[name=csrf_token]").first
+    expect(token).to_have_value(answer.value.json()["csrf"])
+    expect(name).to_have_value("Surf and Turf")
+    alice.press("Save name")
+    expect(alice.page.get_by_role("heading", level=1)).to_contain_text("Surf and Turf")
+
+
+def test_a_server_that_hangs_is_one_that_is_away(bob: Visitor) -> None:
+    nguyen = bob.page.get_by_text("Nguyen").filter(visible=True)
+    bob.page.route("**/account/session", lambda route: None)
+    with bob.page.expect_request("**/account/session"):
+        away(bob, minutes=14, seconds=59)
+    assert nguyen.count()
+    bob.page.clock.fast_forward(2_000)  # it ends while the question is under way
+    bob.sees("Your session has ended", "Patient Sync cannot be reached just now")
+    expect(nguyen).to_have_count(0)
+
+
 def test_twelve_hours_are_told_once_and_not_asked(bob: Visitor) -> None:
     bob.page.evaluate(
         """() => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 import time_machine
 from flask import Flask
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from tests.api.rows import make_log
 from tests.cast import PASSWORD, Cast
@@ -118,16 +120,56 @@ def test_twelve_hours_are_the_most(clock: time_machine.Traveller, bob: Visitor) 
     assert bob.get("/clinics").status_code == 303
 
 
+def lasts(answer: TestResponse) -> tuple[int, int]:
+    """What the session at hand has left."""
+    told = answer.get_json()
+    assert set(told) == {"seconds", "most", "whose", "csrf"}
+    return told["seconds"], told["most"]
+
+
 def test_the_page_asks_how_long_is_left(clock: time_machine.Traveller, bob: Visitor) -> None:
     assert Parsed(bob.get("/clinics").text).having(id="idle")[0]["data-seconds"] == "900"
     clock.shift(timedelta(minutes=13))
     twelve_hours = 12 * 60 * 60
-    left = {"seconds": 120, "most": twelve_hours - 13 * 60}
-    assert bob.get_fragment("/account/session").get_json() == left
-    assert bob.get_fragment("/account/session").get_json() == left
-    stayed = {"seconds": 900, "most": twelve_hours - 13 * 60}
-    assert bob.post_fragment("/account/session").get_json() == stayed
+    left = (120, twelve_hours - 13 * 60)
+    assert lasts(bob.get_fragment("/account/session")) == left
+    assert lasts(bob.get_fragment("/account/session")) == left
+    stayed = (900, twelve_hours - 13 * 60)
+    assert lasts(bob.post_fragment("/account/session")) == stayed
     assert bob.post("/account/session").headers["Location"] == "/clinics"
+
+
+def test_the_page_asks_whose_session_it_is_and_is_not_told_who_that_is(
+    app: Flask, cast: Cast
+) -> None:
+    marks = []
+    for user in (cast.bob, cast.bob, cast.vera):
+        visitor = Visitor(app)
+        visitor.post("/sign-in", email=user.email, password=PASSWORD)
+        mark = Parsed(visitor.get("/clinics").text).having(id="idle")[0]["data-whose"]
+        for ask in (visitor.get_fragment, visitor.post_fragment):
+            assert ask("/account/session").get_json()["whose"] == mark
+        marks.append(mark)
+    assert marks[0] == marks[1] != marks[2]
+    assert all(re.fullmatch("[0-9a-f]{16}", mark) for mark in marks)
+    app.config["SECRET_KEY"] += "another"
+    assert sessions.mark_of(cast.bob) != marks[0]
+
+
+def test_the_page_is_told_the_token_of_its_forms_once_all_else_was_signed_out(
+    app: Flask, bob: Visitor
+) -> None:
+    earlier = bob.csrf_token()
+    bob.post("/account/sign-out-everywhere")
+    refused = bob.client.post("/account/session", data={"csrf_token": earlier})
+    assert refused.status_code == 400
+    answer = bob.get_fragment("/account/session")
+    sent = bob.client.post("/account/session", data={"csrf_token": answer.get_json()["csrf"]})
+    assert sent.status_code == 303
+    # No other site can read it, and no browser keeps it.
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_who_comes_back_too_late_is_told_why(clock: time_machine.Traveller, bob: Visitor) -> None:

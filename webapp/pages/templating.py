@@ -39,6 +39,7 @@ def init_app(app: Flask) -> None:
         seconds_left=seconds_left,
         shows_notices=shows_notices,
         signed_in_user=signed_in_user,
+        whose_page=whose_page,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -60,6 +61,12 @@ def seconds_left() -> int:
     """How long whoever looks stays signed in if they do nothing any more."""
     row = current_session()
     return sessions.seconds_left(row)[0] if row else 0
+
+
+def whose_page() -> str:
+    """The mark of whoever looks: another tab may sign somebody else in."""
+    row = current_session()
+    return sessions.mark_of(row.user) if row else ""
 
 
 def may_everywhere(action: Action) -> bool:

@@ -8,11 +8,13 @@ hours whatever happens.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from flask import current_app
 from sqlalchemy import and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -128,6 +130,12 @@ def seconds_left(row: UserSession) -> tuple[int, int]:
     idle = row.last_seen_at + IDLE - moment
     most = row.created_at + LIFETIME - moment
     return int(min(idle, most).total_seconds()), int(most.total_seconds())
+
+
+def mark_of(user: User) -> str:
+    """By which the pages of a browser tell one person from the next, and nobody who it is."""
+    key = current_app.config["SECRET_KEY"].encode()
+    return hmac.new(key, f"whose-page {user.id}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def of(user: User) -> list[UserSession]:
