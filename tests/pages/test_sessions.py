@@ -147,6 +147,7 @@ def test_the_page_asks_whose_session_it_is_and_is_not_told_who_that_is(
         visitor = Visitor(app)
         visitor.post("/sign-in", email=user.email, password=PASSWORD)
         mark = Parsed(visitor.get("/clinics").text).having(id="idle")[0]["data-whose"]
+        assert mark is not None
         for ask in (visitor.get_fragment, visitor.post_fragment):
             assert ask("/account/session").get_json()["whose"] == mark
         marks.append(mark)
