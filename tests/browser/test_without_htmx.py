@@ -100,3 +100,18 @@ def test_trouble_is_told_without_htmx_too(visit: Visit, live: Live) -> None:
     alice.sees("Patient Sync cannot be reached just now")
     alice.page.unroute("**/progress")
     expect(alice.page.locator("#toast")).to_be_hidden()
+
+
+def test_a_server_that_hangs_is_told_of_and_asked_again(visit: Visit, live: Live) -> None:
+    alice = visit(cdn=None)
+    alice.page.add_init_script(
+        "const after = AbortSignal.timeout;"
+        "AbortSignal.timeout = (most) => after.call(AbortSignal, most / 10);"
+    )
+    alice.sign_in(live.cast.alice)
+    alice.open("/clinics/1")
+    alice.press("Sync all patients")
+    alice.page.route("**/progress", lambda route: None)
+    alice.sees("Patient Sync cannot be reached just now")
+    alice.page.unroute("**/progress")
+    expect(alice.page.locator("#toast")).to_be_hidden()
