@@ -275,6 +275,7 @@ def test_one_query_finds_the_token_and_its_owner(
 ) -> None:
     token = forge.token()
     ask(f"Bearer {token}")
+    db.session.rollback()
     queries.clear()
 
     assert ask(f"Bearer {token}") == 200

@@ -217,15 +217,20 @@ def test_an_anchor_does_not_hide_that_the_chains_own_end_was_changed(
         assert Finding(chain, 6, what) in list(audit_check.verify(anchors))
 
 
-def test_the_log_says_so_when_a_chain_ends_earlier_than_before(
-    chain: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def log_of_ends(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a sender begins with, and heard by the test."""
     monkeypatch.setattr(audit_anchors, "_told", {})
+    monkeypatch.setattr(audit_anchors, "log", structlog.get_logger())
+
+
+@pytest.mark.usefixtures("log_of_ends")
+def test_the_log_says_so_when_a_chain_ends_earlier_than_before(chain: int) -> None:
     audit_anchors.tell()
-    was, fourth = events()[5], events()[3]
+    sixth, fourth = events()[5].hash, events()[3].hash
     by_force(
         "DELETE FROM audit_events WHERE number > 4",
-        f"UPDATE audit_chains SET length = 4, hash = '{fourth.hash}' WHERE chain = {SURF}",
+        f"UPDATE audit_chains SET length = 4, hash = '{fourth}' WHERE chain = {SURF}",
     )
 
     with structlog.testing.capture_logs() as lines:
@@ -233,7 +238,7 @@ def test_the_log_says_so_when_a_chain_ends_earlier_than_before(
         audit_anchors.tell()
     (error,) = [line for line in lines if line["log_level"] == "error"]
     assert error["event"] == "audit_chain_was_cut_off"
-    assert (error["was"], error["ends"]) == (f"{SURF}:6:{was.hash}", f"{SURF}:4:{fourth.hash}")
+    assert (error["was"], error["ends"]) == (f"{SURF}:6:{sixth}", f"{SURF}:4:{fourth}")
 
 
 @pytest.mark.parametrize("database", ["postgresql"])
@@ -256,11 +261,8 @@ def test_who_writes_an_event_and_stops_there_does_not_hold_the_chain_for_ever(
     assert set(held) == {"10s"}
 
 
-def test_the_log_has_the_end_of_each_chain_that_has_grown(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audit_anchors, "_told", {})
-
+@pytest.mark.usefixtures("log_of_ends")
+def test_the_log_has_the_end_of_each_chain_that_has_grown(cast: Cast) -> None:
     def told() -> list[str]:
         with structlog.testing.capture_logs() as lines:
             audit_anchors.tell()

@@ -88,6 +88,7 @@ def test_a_quarter_of_an_hour_without_a_sign_of_life_ends_it(cast: Cast) -> None
         assert row is not None
         assert sessions.seconds_left(row)[0] == 1
         sessions.note_activity(row)
+        db.session.rollback()
         clock.shift(timedelta(minutes=14, seconds=59))
         assert sessions.of_secret(secret) is not None
         clock.shift(1)
@@ -102,6 +103,7 @@ def test_twelve_hours_end_it_whatever_happens(cast: Cast) -> None:
             row = sessions.of_secret(secret)
             assert row is not None
             sessions.note_activity(row)
+            db.session.rollback()
             clock.shift(timedelta(minutes=10))
         assert sessions.of_secret(secret) is None
 

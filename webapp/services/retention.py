@@ -7,12 +7,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientRecord, PatientState
@@ -34,12 +33,11 @@ from webapp.models import (
     WebhookEndpoint,
 )
 from webapp.models.patient import IS_DELETED
-from webapp.services import audit, changes, notices, old_syncs, search, sessions
-from webapp.services.audit import Event
+from webapp.services import changes, clean_ups, notices, old_syncs, search, sessions
+from webapp.services.clean_ups import Removed
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
 STEP_SECONDS = 2.0  # a worker has other things to do
-_TAKEN_FOR = timedelta(minutes=1)
 
 DAYS_OF_WHAT_HAS_ENDED = 30  # sessions, tokens, links, messages, mails
 _DAYS_OF_CLEAN_UPS = 400
@@ -63,8 +61,6 @@ _BARE: dict[str, Any] = dict.fromkeys(
     "sort_key": search.sort_key("", ""),
 }
 
-Removed = Counter[str]
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -83,7 +79,7 @@ def clean_up() -> Removed:
         _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
     finally:  # what went before any trouble is told, too
         with transaction():
-            _record(removed)
+            clean_ups.record(removed)
     return removed
 
 
@@ -94,16 +90,15 @@ def remove_a_little() -> None:
     if not _work([_LEFT_BY_CLINICS], Counter(), give_up_at):
         return
     today = now().date()
-    done = select(CleanUp.day).where(CleanUp.day == today, CleanUp.completed_at.is_not(None))
-    if db.session.scalar(done) is None and _take(today):
+    if clean_ups.take(today):
         removed: Removed = Counter()
         completed = False
         try:
             completed = _work(_rules(), removed, give_up_at)
         finally:  # what went before any trouble is told, too, once there is none
-            _put_back(today, removed)
+            clean_ups.put_back(today, removed)
         if completed:
-            _complete(today)
+            clean_ups.complete(today)
 
 
 def _work(rules: Sequence[Rule], removed: Removed, give_up_at: float | None) -> bool:
@@ -115,45 +110,6 @@ def _work(rules: Sequence[Rule], removed: Removed, give_up_at: float | None) -> 
             if give_up_at is not None and time.monotonic() >= give_up_at:
                 return False
     return True
-
-
-def _take(today: date) -> bool:
-    """Whether today's clean-up is this worker's for a minute."""
-    try:
-        with transaction() as session:
-            row = session.get(CleanUp, today, with_for_update=True)
-            if row is None:
-                row = CleanUp(day=today, removed={})
-                session.add(row)
-            elif row.completed_at is not None or (row.taken_until and row.taken_until > now()):
-                return False
-            row.taken_until = now() + _TAKEN_FOR
-            return True
-    except IntegrityError:
-        return False  # another worker was quicker
-
-
-def _put_back(today: date, removed: Removed) -> None:
-    with transaction() as session:
-        row = session.get_one(CleanUp, today, with_for_update=True)
-        row.removed = dict(Counter(row.removed) + removed)
-        row.taken_until = None
-
-
-def _complete(today: date) -> None:
-    """With what went on earlier days whose clean-up was never completed."""
-    with transaction() as session:
-        not_told = select(CleanUp).where(CleanUp.day <= today, CleanUp.completed_at.is_(None))
-        rows = session.scalars(not_told.with_for_update()).all()
-        for row in rows:
-            row.completed_at = now()
-        if rows:
-            _record(sum((Counter(row.removed) for row in rows), Counter[str]()))
-
-
-def _record(removed: Removed) -> None:
-    details: dict[str, Any] = dict(removed)
-    audit.record(Event.CLEANED_UP, **details)
 
 
 def _purge_patients(before: datetime) -> int:
