@@ -460,7 +460,7 @@ def test_all_ends_that_stand_in_a_log_are_held_against_the_audit_trail(
 
     log.write_bytes(b"\xff no anchor here\n")
     refused = run(app, *verify)
-    assert (refused.exit_code, "holds no anchor" in refused.output) == (2, True)
+    assert (refused.exit_code, "no file holds an anchor" in refused.output) == (2, True)
 
     log.write_text("Started\n" + line.format(chain, length, last))
     assert run(app, *verify).exit_code == 0

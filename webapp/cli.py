@@ -208,8 +208,9 @@ def verify_audit(anchors: tuple[str, ...], files: tuple[TextIO, ...]) -> None:
     Prints where each chain ends. Keep those lines elsewhere and give all of them as anchors later.
     """
     noted = [_anchor(text) for text in anchors]
-    for file in files:
-        noted += _anchors_in(file)
+    noted += {_noted(match) for file in files for line in file for match in _ANCHOR.finditer(line)}
+    if files and not noted:
+        raise click.BadParameter("no file holds an anchor", param_hint="--anchors")
     findings = list(audit_check.verify(noted))
     for finding in findings:
         click.echo(f"Event {finding.number} of chain {finding.chain} {finding.what}.", err=True)
@@ -225,13 +226,6 @@ def _anchor(text: str) -> audit_check.Anchor:
         said = f"{text[:100]} is not CHAIN:LENGTH:HASH, as this command prints it"
         raise click.BadParameter(said, param_hint="--anchor")
     return _noted(found)
-
-
-def _anchors_in(file: TextIO) -> set[audit_check.Anchor]:
-    found = {_noted(match) for line in file for match in _ANCHOR.finditer(line)}
-    if not found:
-        raise click.BadParameter(f"{file.name} holds no anchor", param_hint="--anchors")
-    return found
 
 
 def _noted(found: re.Match[str]) -> audit_check.Anchor:

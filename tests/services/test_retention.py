@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -49,6 +50,7 @@ from webapp.models import (
 from webapp.services import (
     audit_check,
     changes,
+    clean_ups,
     counts,
     invitations,
     old_syncs,
@@ -656,14 +658,30 @@ def cleaned_up() -> list[dict[str, Any]]:
     return [event.details for event in db.session.scalars(ours.order_by(AuditEvent.id))]
 
 
-@pytest.mark.usefixtures("patients")
-@pytest.mark.parametrize("later", [timedelta(minutes=1), DAY])
-def test_what_went_before_a_clean_up_was_broken_off_is_told_once_one_is_completed(
-    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch, later: timedelta
-) -> None:
+@pytest.fixture
+def in_100_days(patients: None, clock: time_machine.Traveller) -> datetime:
+    """When one patient is to go."""
     clock.move_to(GONE_AT + 100 * DAY)
+    return now()
+
+
+def lose(*_asked: object) -> None:
+    raise OperationalError("UPDATE", None, Exception("the connection was lost"))
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=1), DAY])
+@pytest.mark.parametrize("for_long", [False, True])
+@pytest.mark.usefixtures("in_100_days")
+def test_what_went_before_a_clean_up_was_broken_off_is_told_once_one_is_completed(
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+    later: timedelta,
+    for_long: bool,
+) -> None:
     with monkeypatch.context() as meanwhile:
         stop_at(meanwhile, "sessions")
+        if for_long:
+            meanwhile.setattr(clean_ups, "note", lose)
         with pytest.raises(OperationalError):
             retention.remove_a_little()
     assert cleaned_up() == []
@@ -673,12 +691,42 @@ def test_what_went_before_a_clean_up_was_broken_off_is_told_once_one_is_complete
     assert cleaned_up() == [{"deleted_patients": 1}]
 
 
-@pytest.mark.usefixtures("patients")
-def test_the_command_tells_what_went_before_it_was_broken_off(
-    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+def test_what_a_slow_worker_removed_is_told_when_another_has_completed_its_day(
+    in_100_days: datetime, clock: time_machine.Traveller
 ) -> None:
-    clock.move_to(GONE_AT + 100 * DAY)
-    stop_at(monkeypatch, "sessions")
+    assert clean_ups.take(in_100_days.date())
+    clock.shift(timedelta(minutes=2))
+    retention.remove_a_little()
+
+    clean_ups.note(in_100_days.date(), Counter(tokens=7))
+    clean_ups.complete(in_100_days.date())
+    assert cleaned_up() == [{"deleted_patients": 1}, {"tokens": 7}]
+
+
+def test_a_day_that_another_worker_is_at_is_not_completed_with_the_next_one(
+    in_100_days: datetime, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(in_100_days.replace(hour=23, minute=59, second=50))
+    assert clean_ups.take(in_100_days.date())
+    clock.shift(timedelta(seconds=20))
+    retention.remove_a_little()
+
+    clean_ups.note(in_100_days.date(), Counter(tokens=7))
+    clean_ups.complete(in_100_days.date())
+    assert cleaned_up() == [{"deleted_patients": 1}, {"tokens": 7}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [("sessions", [("failed", {"deleted_patients": 1})]), ("deleted_patients", [])],
+)
+@pytest.mark.usefixtures("in_100_days")
+def test_the_command_tells_what_went_before_it_was_broken_off(
+    monkeypatch: pytest.MonkeyPatch, rule: str, told: list[tuple[str, dict[str, int]]]
+) -> None:
+    stop_at(monkeypatch, rule)
     with pytest.raises(OperationalError):
         retention.clean_up()
-    assert cleaned_up() == [{"deleted_patients": 1}]
+    db.session.rollback()
+    ours = db.session.scalars(select(AuditEvent).where(AuditEvent.event == "service:cleaned_up"))
+    assert [(event.result, event.details) for event in ours] == told

@@ -6,14 +6,14 @@ from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import CleanUp
 from webapp.services import audit
-from webapp.services.audit import Event
+from webapp.services.audit import Event, Result
 
 _TAKEN_FOR = timedelta(minutes=1)
 
@@ -39,27 +39,38 @@ def take(today: date) -> bool:
         return False  # another worker was quicker
 
 
-def put_back(today: date, removed: Removed) -> None:
-    """Give it to whoever comes next, and note what went so far."""
+def note(today: date, removed: Removed) -> None:
+    """Note what went so far. Where another worker has completed the day meanwhile, it is recorded
+    by itself."""
     with transaction() as session:
         row = session.get_one(CleanUp, today, with_for_update=True)
-        row.removed = dict(Counter(row.removed) + removed)
-        row.taken_until = None
+        if row.completed_at is None:
+            row.removed = dict(Counter(row.removed) + removed)
+        elif removed:
+            record(removed)
+
+
+def put_back(today: date) -> None:
+    """Give it to whoever comes next."""
+    with transaction() as session:
+        session.get_one(CleanUp, today, with_for_update=True).taken_until = None
 
 
 def complete(today: date) -> None:
-    """Record what went, with what went on earlier days whose clean-up was never completed. Raises
-    what `audit.record` does; then it is not completed."""
+    """Record what went, with what went on earlier days whose clean-up was never completed and is
+    nobody's now. Raises what `audit.record` does; then it is not completed."""
+    nobodys = or_(CleanUp.taken_until.is_(None), CleanUp.taken_until <= now())
+    not_told = CleanUp.completed_at.is_(None), CleanUp.day <= today
     with transaction() as session:
-        not_told = select(CleanUp).where(CleanUp.day <= today, CleanUp.completed_at.is_(None))
-        rows = session.scalars(not_told.with_for_update()).all()
+        of_days = select(CleanUp).where(*not_told, or_(CleanUp.day == today, nobodys))
+        rows = session.scalars(of_days.with_for_update()).all()
         for row in rows:
-            row.completed_at = now()
+            row.completed_at, row.taken_until = now(), None
         if rows:
             record(sum((Counter(row.removed) for row in rows), Removed()))
 
 
-def record(removed: Removed) -> None:
+def record(removed: Removed, result: Result = Result.OK) -> None:
     """Record what went, inside the caller's transaction, as `audit.record` does."""
     details: dict[str, Any] = dict(removed)
-    audit.record(Event.CLEANED_UP, **details)
+    audit.record(Event.CLEANED_UP, result=result, **details)

@@ -34,6 +34,7 @@ from webapp.models import (
 )
 from webapp.models.patient import IS_DELETED
 from webapp.services import changes, clean_ups, notices, old_syncs, search, sessions
+from webapp.services.audit import Result
 from webapp.services.clean_ups import Removed
 
 ROWS_AT_ONCE = 500  # so that nobody waits long for a lock
@@ -61,6 +62,9 @@ _BARE: dict[str, Any] = dict.fromkeys(
     "sort_key": search.sort_key("", ""),
 }
 
+# What this process has removed and could not note, because the database was lost.
+_not_noted: Removed = Counter()
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -77,9 +81,13 @@ def clean_up() -> Removed:
     removed: Removed = Counter()
     try:
         _work([_LEFT_BY_CLINICS, *_rules()], removed, give_up_at=None)
-    finally:  # what went before any trouble is told, too
-        with transaction():
-            clean_ups.record(removed)
+    except BaseException:
+        if removed:  # what went before any trouble is told, too
+            with transaction():
+                clean_ups.record(removed, Result.FAILED)
+        raise
+    with transaction():
+        clean_ups.record(removed)
     return removed
 
 
@@ -91,14 +99,16 @@ def remove_a_little() -> None:
         return
     today = now().date()
     if clean_ups.take(today):
-        removed: Removed = Counter()
         completed = False
         try:
-            completed = _work(_rules(), removed, give_up_at)
+            completed = _work(_rules(), _not_noted, give_up_at)
         finally:  # what went before any trouble is told, too, once there is none
-            clean_ups.put_back(today, removed)
+            clean_ups.note(today, _not_noted)
+            _not_noted.clear()
         if completed:
             clean_ups.complete(today)
+        else:
+            clean_ups.put_back(today)
 
 
 def _work(rules: Sequence[Rule], removed: Removed, give_up_at: float | None) -> bool:
