@@ -177,7 +177,7 @@
     const answer = await fetch(element.getAttribute("hx-get"), {
       headers: { "HX-Request": "true" },
       mode: "same-origin",
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: AbortSignal.timeout?.(ANSWER_MS), // not in Safari 15
     });
     const elsewhere = answer.headers.get("HX-Redirect");
     if (elsewhere) return location.assign(elsewhere);
@@ -249,7 +249,7 @@
     const answer = await fetch(idle.dataset.look, {
       headers: { "HX-Request": "true" },
       mode: "same-origin",
-      signal: AbortSignal.timeout(patience()),
+      signal: AbortSignal.timeout?.(patience()),
       ...options,
     });
     const elsewhere = answer.headers.get("HX-Redirect");
@@ -333,6 +333,8 @@
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) look().catch(unanswered);
     });
+    // A window beside another one, which may have signed out everywhere else.
+    addEventListener("focus", () => look().catch(unanswered));
   }
 
   // A page that is shown to somebody else, or to nobody, has the other open ones look at once: they

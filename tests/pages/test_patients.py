@@ -244,7 +244,7 @@ def test_before_the_first_sync_it_says_where_they_come_from(bob: Visitor, path: 
 def test_while_the_first_sync_runs_it_says_so(bob: Visitor, path: str, cast: Cast) -> None:
     make_log(cast.surf, SyncStatus.RUNNING, started_at=now())
     words = text_of(bob.get(path))
-    assert "No patients yet A sync is running and stores them as they come." in words
+    assert "No patients yet A sync was started: they appear here as they are stored." in words
     assert "first sync" not in words
 
 

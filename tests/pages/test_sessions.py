@@ -153,8 +153,12 @@ def test_the_page_asks_whose_session_it_is_and_is_not_told_who_that_is(
         marks.append(mark)
     assert marks[0] == marks[1] != marks[2]
     assert all(re.fullmatch("[0-9a-f]{16}", mark) for mark in marks)
-    app.config["SECRET_KEY"] += "another"
+    old, new = app.config["SECRET_KEY"], "another secret, as long as the first one was"
+    app.config["SECRET_KEY"] = new
     assert sessions.mark_of(cast.bob) != marks[0]
+    # Two servers of which one has the newer key must not send pages to and fro.
+    app.config["SECRET_KEY_FALLBACKS"] = [old]
+    assert sessions.mark_of(cast.bob) == marks[0]
 
 
 def test_the_page_is_told_the_token_of_its_forms_once_all_else_was_signed_out(

@@ -134,8 +134,11 @@ def seconds_left(row: UserSession) -> tuple[int, int]:
 
 def mark_of(user: User) -> str:
     """By which the pages of a browser tell one person from the next, and nobody who it is."""
-    key = current_app.config["SECRET_KEY"].encode()
-    return hmac.new(key, f"whose-page {user.id}".encode(), hashlib.sha256).hexdigest()[:16]
+    # By the oldest key: while it is replaced, servers with and without the newer one agree.
+    keys = [current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]
+    return hmac.new(
+        keys[-1].encode(), f"whose-page {user.id}".encode(), hashlib.sha256
+    ).hexdigest()[:16]
 
 
 def of(user: User) -> list[UserSession]:
