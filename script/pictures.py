@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -137,10 +138,10 @@ def _demo(folder: str) -> Iterator[tuple[str, str]]:
     )
     try:
         assert server.stdout is not None
-        for line in server.stdout:
-            if found := re.search(rb"with the password (\S+)", line):
-                yield f"http://127.0.0.1:{port}", found[1].decode()
-                break
+        said = b"".join(takewhile(lambda line: not line.startswith(b"Ready: "), server.stdout))
+        found = re.search(rb"with the password (\S+)", said)
+        assert found is not None, said
+        yield f"http://127.0.0.1:{port}", found[1].decode()
     finally:
         server.terminate()
         server.wait()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     command = [sys.executable, "-m", "script.serve"]
     server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    password = next(
-        found[1] for line in server.stdout if (found := re.search(r"with the password (\S+)", line))
-    )
-    sign_in = {"email": "admin@surfrehab.example", "password": password}
+    said = "".join(takewhile(lambda line: not line.startswith("Ready: "), server.stdout))
+    found = re.search(r"with the password (\S+)", said)
+    assert found is not None, said
+    sign_in = {"email": "admin@surfrehab.example", "password": found[1]}
     answer = requests.post(f"{url}/api/v1/auth/token", json=sign_in, timeout=30).json()
     simulator = (instance / "simulator_url").read_text().strip().removesuffix("/v1")
     yield System(url, answer["access_token"], server.pid, simulator)
