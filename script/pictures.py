@@ -133,15 +133,14 @@ def _demo(folder: str) -> Iterator[tuple[str, str]]:
     """The address of a demo that runs meanwhile, and the password of its admin."""
     port = free_port()
     environ = os.environ | {"INSTANCE_DIR": folder, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "script.serve"], cwd=ROOT, env=environ, stdout=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "script.serve"]
+    server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        said = b"".join(takewhile(lambda line: not line.startswith(b"Ready: "), server.stdout))
-        found = re.search(rb"with the password (\S+)", said)
+        said = "".join(takewhile(lambda line: not line.startswith("Ready: "), server.stdout))
+        found = re.search(r"with the password (\S+)", said)
         assert found is not None, said
-        yield f"http://127.0.0.1:{port}", found[1].decode()
+        yield f"http://127.0.0.1:{port}", found[1]
     finally:
         server.terminate()
         server.wait()
