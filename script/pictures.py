@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from config import ROOT
 from script.address import free_port
+from script.serve import password_once_ready
 from tests.support.browser import launch
 from tests.support.htmx_package import htmx_file
 from webapp.htmx import HTMX_URL
@@ -137,10 +137,7 @@ def _demo(folder: str) -> Iterator[tuple[str, str]]:
     server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        said = "".join(takewhile(lambda line: not line.startswith("Ready: "), server.stdout))
-        found = re.search(r"with the password (\S+)", said)
-        assert found is not None, said
-        yield f"http://127.0.0.1:{port}", found[1]
+        yield f"http://127.0.0.1:{port}", password_once_ready(server.stdout)
     finally:
         server.terminate()
         server.wait()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from resource import RLIMIT_CORE, setrlimit
 
@@ -49,6 +51,16 @@ def main() -> int:
         print(f"Patient Sync cannot go on: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def password_once_ready(said: Iterable[str]) -> str:
+    """The password in the lines that the first start of a demo says, once it says that it is ready.
+    Raises CannotServe if there is none in them."""
+    before = "".join(takewhile(lambda line: not line.startswith("Ready: "), said))
+    found = re.search(r"with the password (\S+)", before)
+    if found is None:
+        raise CannotServe(f"No password was said: {before}")
+    return found[1]
 
 
 def _serve(settings: Settings) -> None:

@@ -309,10 +309,12 @@
     lookAfter(emptied() ? LOOK_SECONDS : Math.min(left, LOOK_SECONDS));
   };
 
+  const lookNow = () => look().catch(unanswered);
+
   const lookAfter = (seconds) => {
     clearTimeout(looking);
     const wait = seconds > WARN_SECONDS ? seconds - WARN_SECONDS : Math.min(seconds + 1, LOOK_SECONDS);
-    looking = setTimeout(() => look().catch(unanswered), wait * SECOND_MS);
+    looking = setTimeout(lookNow, wait * SECOND_MS);
   };
 
   if (idle) {
@@ -331,10 +333,10 @@
     });
     // A computer that slept through the end of the session.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) look().catch(unanswered);
+      if (!document.hidden) lookNow();
     });
     // A window beside another one, which may have signed out everywhere else.
-    addEventListener("focus", () => look().catch(unanswered));
+    addEventListener("focus", lookNow);
   }
 
   // A page that is shown to somebody else, or to nobody, has the other open ones look at once: they
@@ -342,7 +344,7 @@
   const whose = idle?.dataset.whose;
   const others = new BroadcastChannel("whose");
   others.addEventListener("message", ({ data }) => {
-    if (idle && data !== whose) look().catch(unanswered);
+    if (idle && data !== whose) lookNow();
   });
   others.postMessage(whose);
 })();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 import requests
 
 from script.address import free_port
+from script.serve import password_once_ready
 from tests.support.processes import descendants
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,10 +63,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     command = [sys.executable, "-m", "script.serve"]
     server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    said = "".join(takewhile(lambda line: not line.startswith("Ready: "), server.stdout))
-    found = re.search(r"with the password (\S+)", said)
-    assert found is not None, said
-    sign_in = {"email": "admin@surfrehab.example", "password": found[1]}
+    password = password_once_ready(server.stdout)
+    sign_in = {"email": "admin@surfrehab.example", "password": password}
     answer = requests.post(f"{url}/api/v1/auth/token", json=sign_in, timeout=30).json()
     simulator = (instance / "simulator_url").read_text().strip().removesuffix("/v1")
     yield System(url, answer["access_token"], server.pid, simulator)

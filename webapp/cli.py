@@ -214,8 +214,8 @@ def verify_audit(anchors: tuple[str, ...], files: tuple[TextIO, ...]) -> None:
     findings = list(audit_check.verify(noted))
     for finding in findings:
         click.echo(f"Event {finding.number} of chain {finding.chain} {finding.what}.", err=True)
-    for chain, length, last in audit.ends():
-        click.echo(f"{chain}:{length}:{last}")
+    for end in audit.ends():
+        click.echo(audit_check.Anchor(*end))
     if findings:
         raise SystemExit(1)
 

@@ -24,7 +24,7 @@ from webapp.clock import now
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db, write_alone
 from webapp.models import ApiToken, AuditEvent, Role, SyncLog, SyncStatus, User, UserSession
-from webapp.services import audit, callers, people, roles, sessions, tokens
+from webapp.services import audit, beside, callers, people, roles, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
 
@@ -262,8 +262,7 @@ def while_it_is_noted(
     """The same, while it is noted that somebody is there, which may have to wait for the change."""
 
     def while_it_is_noted(end: End) -> None:
-        for module in (sessions, tokens):
-            monkeypatch.setattr(module, "write_alone", _after(lambda: elsewhere(end)))
+        monkeypatch.setattr(beside, "write_alone", _after(lambda: elsewhere(end)))
 
     def _after(done: Callable[[], None]) -> Callable[[], AbstractContextManager[Connection]]:
         def write() -> AbstractContextManager[Connection]:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import time_machine
@@ -641,14 +641,14 @@ def test_an_sqlite_that_would_leave_the_deleted_in_its_file_is_told_to_overwrite
     engine.dispose()
 
 
+def lose(*_asked: object) -> NoReturn:
+    raise OperationalError("UPDATE", None, Exception("the connection was lost"))
+
+
 def stop_at(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     """The database is lost in the middle of this rule."""
-
-    def lost(_before: datetime) -> int:
-        raise OperationalError("DELETE", None, Exception("the connection was lost"))
-
     rules = retention._rules()
-    broken = [replace(each, remove=lost) if each.name == rule else each for each in rules]
+    broken = [replace(each, remove=lose) if each.name == rule else each for each in rules]
     monkeypatch.setattr(retention, "_rules", lambda: broken)
 
 
@@ -658,15 +658,18 @@ def cleaned_up() -> list[dict[str, Any]]:
     return [event.details for event in db.session.scalars(ours.order_by(AuditEvent.id))]
 
 
+def told_of_late(day: datetime) -> list[dict[str, Any]]:
+    """What the trail holds once a worker comes to an end that took this day long before."""
+    clean_ups.note(day.date(), Counter(tokens=7))
+    clean_ups.complete(day.date())
+    return cleaned_up()
+
+
 @pytest.fixture
 def in_100_days(patients: None, clock: time_machine.Traveller) -> datetime:
     """When one patient is to go."""
     clock.move_to(GONE_AT + 100 * DAY)
     return now()
-
-
-def lose(*_asked: object) -> None:
-    raise OperationalError("UPDATE", None, Exception("the connection was lost"))
 
 
 @pytest.mark.parametrize("later", [timedelta(minutes=1), DAY])
@@ -698,9 +701,7 @@ def test_what_a_slow_worker_removed_is_told_when_another_has_completed_its_day(
     clock.shift(timedelta(minutes=2))
     retention.remove_a_little()
 
-    clean_ups.note(in_100_days.date(), Counter(tokens=7))
-    clean_ups.complete(in_100_days.date())
-    assert cleaned_up() == [{"deleted_patients": 1}, {"tokens": 7}]
+    assert told_of_late(in_100_days) == [{"deleted_patients": 1}, {"tokens": 7}]
 
 
 def test_a_day_that_another_worker_is_at_is_not_completed_with_the_next_one(
@@ -711,9 +712,7 @@ def test_a_day_that_another_worker_is_at_is_not_completed_with_the_next_one(
     clock.shift(timedelta(seconds=20))
     retention.remove_a_little()
 
-    clean_ups.note(in_100_days.date(), Counter(tokens=7))
-    clean_ups.complete(in_100_days.date())
-    assert cleaned_up() == [{"deleted_patients": 1}, {"tokens": 7}]
+    assert told_of_late(in_100_days) == [{"deleted_patients": 1}, {"tokens": 7}]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ class Anchor:
     length: int
     hash: str
 
+    def __str__(self) -> str:
+        return f"{self.chain}:{self.length}:{self.hash}"
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -15,17 +15,14 @@ from typing import Any
 
 import structlog
 from flask import current_app
-from sqlalchemy import and_, bindparam, delete, or_, select, update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy import and_, bindparam, delete, or_, select
 from sqlalchemy.orm import contains_eager
-from sqlalchemy.orm.attributes import set_committed_value
 
 from webapp.clock import now
 from webapp.errors import NotFound
-from webapp.extensions import db, transaction, write_alone
+from webapp.extensions import db, transaction
 from webapp.models import User, UserSession
-from webapp.services import audit, people
+from webapp.services import audit, beside, people
 from webapp.services.audit import Event
 
 IDLE = timedelta(minutes=15)
@@ -109,14 +106,14 @@ def note_activity(row: UserSession) -> None:
     if now() - row.last_seen_at < _NOTED_EVERY:
         return
     try:
-        _note(row, last_seen_at=now())
-    except (OperationalError, NoConnectionFree):
+        beside.note(row, last_seen_at=now())
+    except beside.NOT_WRITTEN:
         log.warning("activity_not_noted")
 
 
 def note_proof(row: UserSession) -> None:
     """Remember that somebody has just entered their password again."""
-    _note(row, proved_at=now())
+    beside.note(row, proved_at=now())
 
 
 def is_proved(row: UserSession) -> bool:
@@ -188,15 +185,6 @@ def delete_old(before: datetime) -> int:
     )
     with transaction() as session:
         return session.connection().execute(delete(UserSession).where(old)).rowcount
-
-
-def _note(row: UserSession, **moments: datetime) -> None:
-    """Beside the caller's session, which goes on with the person and the rights that were looked at
-    before: to note this may take a while, in which an admin gives them others."""
-    with write_alone() as connection:
-        connection.execute(update(UserSession).where(UserSession.id == row.id).values(moments))
-    for name, moment in moments.items():
-        set_committed_value(row, name, moment)
 
 
 def _printable(text: str) -> str:

@@ -6,17 +6,14 @@ import secrets
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, delete, or_, select, update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import contains_eager
-from sqlalchemy.orm.attributes import set_committed_value
 
 from webapp.clock import iso, now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
-from webapp.extensions import db, transaction, write_alone
+from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
-from webapp.services import audit, bearer_tokens, names
+from webapp.services import audit, bearer_tokens, beside, names
 from webapp.services.audit import Event
 from webapp.services.bearer_tokens import MAX_LIFETIME, Claims
 
@@ -134,16 +131,10 @@ def _record(event: Event, row: ApiToken, user: User, actor: User | None) -> None
 
 
 def _note_use(row: ApiToken) -> None:
-    """Beside the caller's session, which goes on with the person and the rights that were looked at
-    before: to note this may take a while, in which an admin gives them others."""
-    moment = now()
-    noted = update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=moment)
     try:
-        with write_alone() as connection:
-            connection.execute(noted)
-        set_committed_value(row, "last_used_at", moment)
-    except (OperationalError, NoConnectionFree):
-        log.warning("use_of_token_not_noted")  # the database is too busy, or may not be written to
+        beside.note(row, last_used_at=now())
+    except beside.NOT_WRITTEN:
+        log.warning("use_of_token_not_noted")
 
 
 def _living() -> ColumnElement[bool]:
