@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from webapp.extensions import db, transaction
 from webapp.models import Organization, Role, User
@@ -37,15 +37,24 @@ def make_cast() -> Cast:
     surf = organizations.add("Surf Rehab", SURF_KEY)
     northside = organizations.add("Northside Physio", NORTHSIDE_KEY)
     with transaction() as session:
-        alice = _user("alice@example.com", Role.ADMIN)
-        bob = _user("bob@example.com", Role.MANAGER, surf)
-        vera = _user("vera@example.com", Role.VIEWER, surf)
-        charlie = _user("charlie@example.com", Role.MANAGER, northside)
-        for person in (alice, bob, vera, charlie):
+        for person in (
+            _user("alice@example.com", Role.ADMIN),
+            _user("bob@example.com", Role.MANAGER, surf),
+            _user("vera@example.com", Role.VIEWER, surf),
+            _user("charlie@example.com", Role.MANAGER, northside),
+        ):
             session.add(person)
             session.flush()  # in this order: tests name people by their ids
-    for table in (User, Organization):  # all at once
-        db.session.scalars(select(table)).all()
+    return loaded_cast()
+
+
+def loaded_cast() -> Cast:
+    """Everybody whom `make_cast` has put there, with the hash of their password that holds now."""
+    surf, northside = db.session.scalars(select(Organization).order_by(Organization.id))
+    alice, bob, vera, charlie = db.session.scalars(select(User).order_by(User.id))
+    if alice.password_hash != PASSWORD_HASH:
+        with transaction() as session:
+            session.execute(update(User).values(password_hash=PASSWORD_HASH))
     return Cast(alice, bob, vera, charlie, surf, northside)
 
 

@@ -7,10 +7,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
@@ -22,7 +25,7 @@ from sqlalchemy import create_engine, delete, text
 from config import Settings, load
 from simulator.account import ClinikoAccount
 from simulator.server import Simulator
-from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, make_cast
+from tests.cast import NORTHSIDE_KEY, PASSWORD, SURF_KEY, Cast, loaded_cast, make_cast
 from tests.support.canaries import Search, WatchedLog
 from tests.support.compiled_rules import compiled_rules  # noqa: F401  (a fixture)
 from tests.support.compiled_statements import compiled_statements  # noqa: F401  (a fixture)
@@ -32,6 +35,7 @@ from tests.support.receiver import Receiver, receiver
 from tests.support.redis_server import redis_server
 from tests.support.running_system import RunningSystem, running_system
 from webapp import create_app, create_core
+from webapp.clock import now
 from webapp.extensions import db
 from webapp.models import User, WebhookDelivery, WebhookEndpoint
 from webapp.services import callers
@@ -39,6 +43,7 @@ from webapp.services.webhooks import endpoints
 
 # Tests that run in several processes share a server that was given to them.
 TEMPLATE = f"patient_sync_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+TEMPLATE_WITH_CAST = f"{TEMPLATE}_with_cast"
 # Hundreds of databases are made and dropped; plans and figures are those of the test's own doing.
 NOTHING_BY_ITSELF = (
     "autovacuum=off",
@@ -98,11 +103,11 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A real PostgreSQL server with one migrated template database, for the whole run."""
+    """A real PostgreSQL server with two migrated databases to copy from, for the whole run."""
     try:
         with postgres_server(*NOTHING_BY_ITSELF) as server:
-            url = server.create(TEMPLATE)
-            _migrate(url)
+            _migrate(server.create(TEMPLATE))
+            _put_cast_into(server.create(TEMPLATE_WITH_CAST, of=TEMPLATE))
             yield server
     except PostgresUnavailable as reason:
         pytest.skip(str(reason))
@@ -113,6 +118,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite database to copy from."""
     path = tmp_path_factory.mktemp("template") / "template.db"
     _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sqlite_template_with_cast(sqlite_template: Path) -> Path:
+    """The same with the cast."""
+    path = Path(shutil.copy(sqlite_template, sqlite_template.with_stem("with_cast")))
+    _put_cast_into(f"sqlite:///{path}")
     return path
 
 
@@ -157,14 +170,16 @@ def database() -> str:
 
 @pytest.fixture
 def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, migrated database."""
+    """A fresh, migrated database; with the cast, for whoever asks for it."""
+    with_cast = "cast" in request.fixturenames
     if database == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        with server.clone(TEMPLATE) as url:
+        with server.clone(TEMPLATE_WITH_CAST if with_cast else TEMPLATE) as url:
             yield url
         return
     path = tmp_path / "patient_sync.db"
-    shutil.copy(request.getfixturevalue("sqlite_template"), path)
+    template = "sqlite_template_with_cast" if with_cast else "sqlite_template"
+    shutil.copy(request.getfixturevalue(template), path)
     yield f"sqlite:///{path}"
 
 
@@ -276,8 +291,8 @@ def app(
 
 @pytest.fixture
 def cast(app: Flask) -> Cast:
-    """Alice, Bob, Vera, Charlie and their clinics."""
-    return make_cast()
+    """Alice, Bob, Vera, Charlie and their clinics, who are in the database already."""
+    return loaded_cast()
 
 
 @pytest.fixture
@@ -327,6 +342,20 @@ def _migrate(url: str) -> None:
 
     from webapp.cli import MIGRATIONS
 
+    with _application_on(url) as app:
+        Migrate(app, db, directory=str(MIGRATIONS))
+        upgrade()
+
+
+def _put_cast_into(url: str) -> None:
+    """Long enough ago for no test to come before it."""
+    with _application_on(url), time_machine.travel(now() - timedelta(hours=1)):
+        make_cast()
+
+
+@contextmanager
+def _application_on(url: str) -> Iterator[Flask]:
+    """An application for a template, which afterwards nobody is connected to."""
     settings = load(
         {
             "DATABASE_URL": url,
@@ -340,9 +369,8 @@ def _migrate(url: str) -> None:
         instance=Path("instance"),
     )
     app = create_core(settings)
-    Migrate(app, db, directory=str(MIGRATIONS))
     with app.app_context():
-        upgrade()
+        yield app
         db.session.remove()
         db.engine.dispose()
     if url.startswith("sqlite"):

@@ -159,7 +159,7 @@ def test_the_days_of_a_clinics_page_are_its_own(
     db.session.commit()
     chosen = {"today": now(), "tomorrow": now() + timedelta(days=1)}[day].date()
     alice.get(f"/clinics/{cast.surf.id}/patients")
-    words = text_of(alice.get(f"{path}?since={chosen}&until={chosen}"))
+    words = text_of(alice.get(f"{path}?who=alice&since={chosen}&until={chosen}"))
     assert "From (Kiritimati time)" in words
     assert ("UTC+14 alice@" in words) == shown
     assert ("Nothing matches" in words) != shown

@@ -39,10 +39,10 @@ class PostgresServer:
         self._url = url.set(drivername="postgresql+psycopg")
         self._made: list[str] = []
 
-    def create(self, name: str) -> str:
-        """Make an empty database and return its URL. It stays until the server is left."""
+    def create(self, name: str, *, of: str = "template1") -> str:
+        """Make a database, empty or a copy; its URL. It stays until the server is left."""
         self._drop(name)  # a run that was killed may have left it on a server of long life
-        self._execute("CREATE DATABASE {}", name)
+        self._execute("CREATE DATABASE {} TEMPLATE {}", name, of)
         self._made.append(name)
         return self._database_url(name)
 
