@@ -14,6 +14,7 @@ from webapp.clock import now
 from webapp.extensions import transaction
 from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import clinic_figures, organizations
+from webapp.sync import held
 
 
 def test_the_root_leads_here(alice: Visitor) -> None:
@@ -149,6 +150,21 @@ def test_held_removals_need_attention_until_somebody_decides(alice: Visitor, cas
     assert "Need attention 1" in words
     assert "Completed Removals held" in words
     alice.post(f"/clinics/{cast.surf.id}/syncs/{log.id}/removals/dismiss")
+    words = text_of(alice.get("/clinics"))
+    assert "Need attention 0" in words
+    assert "Removals held" not in words
+
+
+def test_removals_of_patients_who_were_seen_since_wait_for_nobody(
+    alice: Visitor, cast: Cast
+) -> None:
+    """Their rows stay until a sync completes, but nobody is left to decide about."""
+    hold(cast.surf, 30)
+    seen = [record(number, "Olivia", f"Nguyen {number:03}") for number in range(1, 31)]
+    store(cast.surf, *seen[1:])
+    assert "Completed Removals held" in text_of(alice.get("/clinics"))
+    store(cast.surf, seen[0])
+    assert held.batches(cast.surf.id) == []
     words = text_of(alice.get("/clinics"))
     assert "Need attention 0" in words
     assert "Removals held" not in words

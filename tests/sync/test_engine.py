@@ -214,6 +214,22 @@ def test_who_stands_in_no_list_of_a_server_that_ignores_ids_is_kept(
     assert in_step()
 
 
+@pytest.mark.parametrize("refuses", ["/patients/archived", "/patients/deleted"])
+def test_a_list_that_does_not_know_the_question_about_ids_fails_no_sync(
+    sync: Sync, cast: Cast, surf_account: ClinikoAccount, cliniko: Simulator, refuses: str
+) -> None:
+    """Whoever stands in no list is asked about by themselves then."""
+    sync()
+    left_out = leave_out_somebody(cliniko, surf_account)
+    vanished = surf_account.ids(State.ACTIVE)[0]
+    surf_account.forget(vanished)
+    cliniko.faults.add("status", on=refuses, query="id:=", status=400, times=None)
+
+    assert sync().status == "completed"
+    states = {key: copy.state for key, copy in copy_of(cast.surf).items()}
+    assert (states[left_out], states[vanished]) == ("active", "deleted")
+
+
 def test_those_who_stand_in_no_list_are_brought_up_to_date_and_asked_about_in_turns(
     sync: Sync,
     in_step: InStep,

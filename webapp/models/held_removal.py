@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
+from webapp.cliniko.records import PatientState
 from webapp.extensions import Base
+from webapp.models.patient import Patient
 from webapp.models.types import BigId, UtcDateTime
 
 
@@ -37,3 +39,19 @@ class HeldRemoval(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     held_since: Mapped[datetime] = mapped_column(UtcDateTime)
     kept_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+SAME_PATIENT = and_(
+    Patient.organization_id == HeldRemoval.organization_id,
+    Patient.cliniko_patient_id == HeldRemoval.cliniko_patient_id,
+)
+
+
+def still_gone() -> ColumnElement[bool]:
+    """Join condition: the row's patient, if not deleted here and not seen by any later sync, failed
+    ones included."""
+    return and_(
+        SAME_PATIENT,
+        Patient.state != PatientState.DELETED,
+        Patient.last_sync_id <= HeldRemoval.sync_log_id,
+    )

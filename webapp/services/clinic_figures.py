@@ -11,7 +11,15 @@ from sqlalchemy.orm import aliased, load_only
 from webapp.clock import MAY_DIFFER, now
 from webapp.errors import ErrorCode
 from webapp.extensions import db
-from webapp.models import HeldRemoval, Organization, SyncLog, SyncStatus, newest_in_step
+from webapp.models import (
+    HeldRemoval,
+    Organization,
+    Patient,
+    SyncLog,
+    SyncStatus,
+    newest_in_step,
+)
+from webapp.models.held_removal import still_gone
 from webapp.models.sync_log import READS_ALL
 from webapp.services import counts, schedules
 
@@ -43,13 +51,12 @@ _SHOWN = {
     "postgresql": _shown(_BESIDE).join_from(Organization, _BESIDE, true()),
 }
 _WHOLE = select(SyncLog).where(SyncLog.id.in_(bindparam("ids", expanding=True)))
-_WAITING = (
-    select(HeldRemoval.organization_id)
-    .where(
-        HeldRemoval.organization_id.in_(bindparam("ids", expanding=True)),
-        HeldRemoval.kept_at.is_(None),
-    )
-    .distinct()
+_WAITING = select(Organization.id).where(
+    _THESE,
+    select(HeldRemoval.id)
+    .join(Patient, still_gone())
+    .where(HeldRemoval.organization_id == Organization.id, HeldRemoval.kept_at.is_(None))
+    .exists(),
 )
 _FULL = aliased(SyncLog)
 _LAST_FULL = (

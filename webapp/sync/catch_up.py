@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 
 from webapp.cliniko.client import Listing
-from webapp.cliniko.errors import BadResponse
-from webapp.cliniko.listing import IdPage, OrderIgnored
+from webapp.cliniko.listing import IdPage
 from webapp.cliniko.page import Page
 from webapp.clock import iso
 from webapp.sync.lists import Lists
@@ -93,9 +91,7 @@ class CatchUp:
         if not in_turn:
             self._lists.read(Listing.ARCHIVED, page)
         if left := (_ids_in(early) | stored) - _ids_in(page):
-            # What would have completed must not fail for it: whoever is missing is asked about.
-            with suppress(OrderIgnored, BadResponse):
-                self._removals.list_again(sorted(left), self._reader, self._lists.store)
+            self._removals.list_again(sorted(left), self._reader, self._lists.store)
         news = news or set(page.records) != set(early.records)
         return self.sum_of(counting) + page.total_entries, news
 

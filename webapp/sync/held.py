@@ -24,11 +24,11 @@ from webapp.models import (
     SyncLog,
     User,
 )
+from webapp.models.held_removal import SAME_PATIENT, still_gone
 from webapp.services import audit, counts, locks
 from webapp.services.audit import Event
 from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
-from webapp.sync.held_rows import SAME_PATIENT, still_gone
 from webapp.sync.rows import as_deleted
 from webapp.sync.start import refuse_while_running
 

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.extensions import db
 from webapp.models import HeldRemoval, Patient, PatientSyncStatus
+from webapp.models.held_removal import SAME_PATIENT, still_gone
 from webapp.sync.target import Target
-
-SAME_PATIENT = and_(
-    Patient.organization_id == HeldRemoval.organization_id,
-    Patient.cliniko_patient_id == HeldRemoval.cliniko_patient_id,
-)
-
-
-def still_gone() -> ColumnElement[bool]:
-    """Join condition: the row's patient, if not deleted here and not seen by any later sync, failed
-    ones included."""
-    return and_(
-        SAME_PATIENT,
-        Patient.state != PatientState.DELETED,
-        Patient.last_sync_id <= HeldRemoval.sync_log_id,
-    )
 
 
 def _listed_again() -> ColumnElement[bool]:

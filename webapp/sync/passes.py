@@ -204,9 +204,7 @@ class Passes:
     def _ask_about_missing(self) -> None:
         missing = self._look_up(self._removals.missing)
         if missing:
-            # Of a server that ignores the question each of them is asked about by itself.
-            with suppress(OrderIgnored):
-                self._removals.list_again(missing, self._reader, self._lists.store)
+            self._removals.list_again(missing, self._reader, self._lists.store)
             unknown = self._look_up(self._removals.unknown)
             self._removals.ask_about(unknown, self._client, self._reader, self._lists.store)
 

@@ -9,6 +9,7 @@ to keep is neither marked nor counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from sqlalchemy import func, select
 
 from webapp.cliniko.client import Cliniko, Listing
 from webapp.cliniko.errors import BadResponse, ClinikoError, Forbidden, Unavailable
-from webapp.cliniko.listing import IdPage, IdRange
+from webapp.cliniko.listing import IdPage, IdRange, OrderIgnored
 from webapp.cliniko.page import Page
 from webapp.cliniko.records import Malformed, PatientRecord, PatientState
 from webapp.clock import now
@@ -120,13 +121,15 @@ class Removals:
         store: Callable[[Sequence[IdPage | Page], Listing], None],
     ) -> None:
         """Ask each of Cliniko's lists for patients that none has shown; `store` takes those that
-        it has."""
+        it has. Whoever a list that refuses the question, or ignores it, leaves open is asked about
+        by themselves: what would have completed must not fail for it."""
         for begin in range(0, len(missing), _IDS_IN_A_QUESTION):
             some = missing[begin : begin + _IDS_IN_A_QUESTION]
             for listing in (Listing.ACTIVE, Listing.ARCHIVED, Listing.DELETED):
                 part = IdRange(listing, filters=(f"id:={','.join(some)}",))
-                for batch in reader.walk([(part, None)]):
-                    store([page for _, page in batch], listing)
+                with suppress(OrderIgnored, BadResponse):
+                    for batch in reader.walk([(part, None)]):
+                        store([page for _, page in batch], listing)
 
     def unknown(self) -> list[str]:
         """Ids of the missing patients whom a question each is worth."""
