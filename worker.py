@@ -8,11 +8,14 @@ import sys
 import warnings
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
+from types import ModuleType
 
 from config import ConfigError
 
 # By these `requests` guesses how a text is written; of what we are answered we read the bytes.
 _NEVER_ASKED = ("chardet", "charset_normalizer")
+# Redis's client loads this whole package, of which it needs one small module.
+_OF_ASYNCIO = "redis.asyncio"
 
 
 def main() -> int:
@@ -38,7 +41,8 @@ def main() -> int:
 
 
 def _be_small() -> None:
-    """Leave out what takes memory and is never read: docstrings, and tables of character sets.
+    """Leave out what takes memory and is never read: docstrings, tables of character sets, and a
+    client of Redis for asyncio.
 
     Together a tenth of a worker (docs/performance.md). Without docstrings Python keeps modules in
     files of their own; where it may not, each start would compile them all.
@@ -47,6 +51,17 @@ def _be_small() -> None:
         os.execv(sys.executable, [sys.executable, "-OO", *sys.orig_argv[1:]])
     sys.modules.update(dict.fromkeys(_NEVER_ASKED))  # type: ignore[arg-type]
     warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
+    sys.modules[_OF_ASYNCIO] = _hollow(_OF_ASYNCIO)
+
+
+def _hollow(package: str) -> ModuleType:
+    """A package of which only those modules are loaded that somebody imports by name."""
+    parent, _, name = package.rpartition(".")
+    found = find_spec(parent)
+    assert found is not None
+    hollow = ModuleType(package)
+    hollow.__path__ = [str(Path(each, name)) for each in found.submodule_search_locations or ()]
+    return hollow
 
 
 def _may_keep_modules() -> bool:

@@ -9,6 +9,9 @@ from typing import Any
 
 from rq.job import Job
 
+from webapp.services import sealing, time_zones
+from webapp.services.sealing import Purpose
+
 _PR_SET_PDEATHSIG = 1
 _M_ARENA_MAX = -8
 _M_MMAP_THRESHOLD = -3
@@ -26,6 +29,13 @@ class PlainJob(Job):
         self._stopped_callback_name = None
         self.webhooks = []
         return restored
+
+
+def make_ready() -> None:
+    """Before the fork: what every work-horse would make anew: ciphers, a megabyte of them, and the
+    list of time zones, which takes twenty milliseconds."""
+    sealing.unseal(Purpose.QUERY, 0, sealing.seal(Purpose.QUERY, 0, ""))
+    time_zones.choices()
 
 
 def use_memory_sparingly() -> None:

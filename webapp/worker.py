@@ -34,7 +34,7 @@ from webapp.queue import RUN_SYNC, SYNC_QUEUE, note_worker, worker_connection
 from webapp.services import audit, retention
 from webapp.services.audit import Event, Result
 from webapp.sync import engine, lease, recovery, schedule
-from webapp.work_horse import PlainJob, die_with_parent, use_memory_sparingly
+from webapp.work_horse import PlainJob, die_with_parent, make_ready, use_memory_sparingly
 
 log = structlog.get_logger()
 
@@ -229,6 +229,8 @@ class SyncWorker(Worker):
 
 def start(app: Flask) -> None:
     """Work until told to stop."""
+    with app.app_context():
+        make_ready()
     level = "DEBUG" if app.config["LOG_LEVEL"] == "debug" else "WARNING"
     with suppress(StopRequested):  # told to end before it has begun
         SyncWorker(app).work(logging_level=level)

@@ -18,7 +18,7 @@ from tests.faults.catalogue import Case, cases
 from tests.faults.injection import Injection, Record
 from tests.faults.parts import Parts
 
-BESIDE_EVERY_SECONDS = 4.0
+BESIDE_EVERY_SECONDS = 10.0
 
 
 def inject(parts: Parts, case: Case) -> Record:
