@@ -15,6 +15,7 @@ from simulator.server import Simulator
 from tests.cast import NORTHSIDE_KEY, SURF_KEY, Cast
 from tests.support.databases import on_both
 from tests.support.locks import until_somebody_waits
+from tests.support.processes import wait_until
 from webapp.errors import (
     AuthenticationRequired,
     OrganizationDisabled,
@@ -100,6 +101,7 @@ def test_a_sync_that_runs_ends_and_stores_nobody_any_more(
 
     while_it_runs(cliniko, close)
     log = sync()
+    wait_until(lambda: bool(stored))  # the sync may have ended before who ended it has looked
 
     assert (log.status, log.error_code) == (SyncStatus.FAILED, error_code)
     assert 0 < patients_of(cast.surf) == stored[0] < 648
