@@ -27,6 +27,7 @@ from simulator.server import Simulator
 from tests.cast import PASSWORD, Cast
 from tests.support.browser import BrowserUnavailable, launch
 from tests.support.htmx_package import HtmxUnavailable, htmx_file
+from tests.support.quick_passwords import quick_passwords  # noqa: F401  (a fixture)
 from tests.support.web_server import web_server
 from webapp.htmx import HTMX_URL
 from webapp.models import User

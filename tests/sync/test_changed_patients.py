@@ -89,7 +89,8 @@ def test_deleted_patients_are_marked_by_their_tombstones(
     log = sync(CHANGED)
 
     assert counted(log) == {"deleted": 4}
-    assert {copy_of(cast.surf)[key].state for key in gone} == {"deleted"}
+    copy = copy_of(cast.surf)
+    assert {copy[key].state for key in gone} == {"deleted"}
 
 
 def test_a_patient_who_is_not_deleted_after_all_is_restored(
@@ -497,7 +498,8 @@ def test_many_removals_are_held(
     assert held.confirm(cast.surf, log, actor=cast.alice) == 60
     db.session.expire_all()
     assert counted(db.session.get_one(SyncLog, log.id)) == {"deleted": 60}
-    assert {copy_of(cast.surf)[key].state for key in gone} == {"deleted"}
+    copy = copy_of(cast.surf)
+    assert {copy[key].state for key in gone} == {"deleted"}
 
 
 def test_more_who_go_while_many_wait_are_held_with_them(
@@ -515,7 +517,8 @@ def test_more_who_go_while_many_wait_are_held_with_them(
     (batch,) = held.batches(cast.surf.id)
     assert (batch.sync_log_id, batch.patients) == (log.id, 58)
     assert (full.progress["removals_held"], log.progress["removals_held"]) == (60, 58)
-    assert {copy_of(cast.surf)[key].state for key in (*back, *more)} == {"active"}
+    copy = copy_of(cast.surf)
+    assert {copy[key].state for key in (*back, *more)} == {"active"}
 
 
 def test_patients_who_are_kept_stay_kept(
@@ -528,7 +531,8 @@ def test_patients_who_are_kept_stay_kept(
     log = sync(CHANGED)
 
     assert (log.progress["removals_held"], log.progress["removals_kept"]) == (0, 60)
-    assert {copy_of(cast.surf)[key].state for key in gone} == {"active"}
+    copy = copy_of(cast.surf)
+    assert {copy[key].state for key in gone} == {"active"}
 
 
 def test_the_account_is_checked_before_anything_is_stored(
