@@ -27,6 +27,7 @@ from tests.cast import PASSWORD, SURF_KEY, Cast
 from tests.codes import set_up
 from tests.conftest import CREDENTIALS_KEY
 from tests.support.databases import on_both
+from tests.support.postgres_server import PostgresServer
 from webapp.cli import _last_words
 from webapp.clock import now
 from webapp.extensions import db, transaction
@@ -172,7 +173,7 @@ def test_a_command_that_gets_no_connection_ends_with_a_sentence(
     assert (result.exit_code, "no connection became free" in result.output) == (2, True)
 
 
-NO_DATABASE = "The database cannot be used just now"
+NO_DATABASE = "The database cannot be used: "
 
 
 @pytest.mark.parametrize(
@@ -198,6 +199,25 @@ def test_settings_and_a_database_that_cannot_be_used_end_a_command_with_a_senten
 
     assert done.returncode == 2, done.stderr
     assert f"Error: {sentence}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["db upgrade", "audit verify"])
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_ends_a_command_with_a_sentence(
+    encoding: str, words: str, postgres: PostgresServer, environment: dict[str, str]
+) -> None:
+    with postgres.encoded(encoding) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "webapp", *words.split()],
+            cwd=ROOT,
+            env=os.environ | environment | {"DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.returncode == 2, done.stderr
+    assert f"Error: {NO_DATABASE}its encoding is {encoding} and must be UTF8." in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,7 +3,6 @@ how connections to SQLite and PostgreSQL are set up and given up."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
-from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import InvalidatePoolError, OperationalError
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import DeclarativeBase, scoped_session
-from sqlalchemy.pool import ConnectionPoolEntry
+
+from webapp import postgresql
 
 if TYPE_CHECKING:  # a megabyte that who works on PostgreSQL does not need
     from sqlite3 import Connection as SqliteConnection
@@ -31,13 +30,10 @@ GIVE_UP_SILENCE = {
     "tcp_user_timeout": 20_000,  # ms
 }
 POOL_TIMEOUT_SECONDS = 3  # for a connection while all are in use
-TRUSTED_SECONDS = 1.0  # so long after its last use a connection is taken to be alive
 
-_READ_ONLY = "25006"  # PostgreSQL's read_only_sql_transaction
 NOT_MIGRATED = ("no such table", "no such column", "has no column")  # in the words of SQLite
 _SQLITE_DAMAGED = (11, 26)  # its CORRUPT and NOTADB, the latter of a file that is no database
 _POSTGRESQL_FAULT = "XX"  # a fault within, of data or an index that is damaged above all
-_ABOUT_VALUES = ("22", "23")  # PostgreSQL's classes: data exceptions, violated constraints
 
 # A process that stopped in the middle of a write must not hold for ever what others need.
 _GIVE_UP_WHEN_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
@@ -188,63 +184,14 @@ def engine_options(url: str) -> dict[str, Any]:
 
 
 def prepare_engine(engine: Engine) -> None:
-    """Give PostgreSQL's connections a test before use, and SQLite's what it does not do by itself:
+    """Prepare PostgreSQL's connections, and give SQLite's what it does not do by itself:
     write-ahead logging, foreign keys, and transactions that we begin ourselves."""
     if engine.dialect.name == "postgresql":
         # Once, for making it listens to events of the engine, which nothing would forget again.
         vars(engine)[_FOR_READING] = engine.execution_options(isolation_level="AUTOCOMMIT")
-        _test_idle_connections(engine)
-        event.listen(engine, "handle_error", _leave_values_out)
-        event.listen(engine, "handle_error", _leave_when_read_only, retval=True)
+        postgresql.prepare(engine)
     else:
         _configure_sqlite(engine)
-
-
-def _test_idle_connections(engine: Engine) -> None:
-    """Ask a connection whether it still lives, unless it was in use just now.
-
-    The pool's own `pool_pre_ping` asks each time, which doubles the trips of a short question.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def _remember(_connection: object, record: ConnectionPoolEntry) -> None:
-        record.info["used"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _test(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        used = record.info.get("used")
-        if used is None or time.monotonic() - used < TRUSTED_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError("The connection was lost while idle.") from error
-
-
-def _leave_when_read_only(context: ExceptionContext) -> OperationalError | None:
-    """A server that may only be read is the one before a failover, or one whose disk is nearly
-    full. It is away, like one that cannot be reached; and its connections are not used again."""
-    error = context.original_exception
-    if getattr(error, "sqlstate", None) != _READ_ONLY:
-        return None
-    context.is_disconnect = True
-    return OperationalError(
-        context.statement, None, error, hide_parameters=True, connection_invalidated=True
-    )
-
-
-def _leave_values_out(context: ExceptionContext) -> None:
-    """PostgreSQL repeats a value or a whole row that it refuses, which would be a patient in a log.
-    Of such an error the class, the code and the name of the rule stay."""
-    error = context.original_exception
-    diagnosis = getattr(error, "diag", None)
-    if diagnosis is None or (diagnosis.sqlstate or "")[:2] not in _ABOUT_VALUES:
-        return
-    rule = diagnosis.constraint_name or diagnosis.column_name
-    said = f"{diagnosis.sqlstate} {rule or ''}".strip()
-    error.args = (said,)
-    if context.sqlalchemy_exception is not None:
-        context.sqlalchemy_exception.args = (f"({type(error).__name__}) {said}",)
 
 
 def _configure_sqlite(engine: Engine) -> None:

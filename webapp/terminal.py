@@ -67,7 +67,7 @@ def database_in_words() -> Iterator[None]:
             ) from error
         if not isinstance(error, OperationalError):
             raise
-        raise CannotBeDone(f"The database cannot be used just now: {said}") from error
+        raise CannotBeDone(f"The database cannot be used: {said}") from error
     except NoConnectionFree as error:
         raise CannotBeDone("The database cannot be used: no connection became free.") from error
 

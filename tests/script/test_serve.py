@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,9 +12,18 @@ import pytest
 
 from config import ROOT
 from script.address import Address, free_port
+from tests.support.postgres_server import PostgresServer
 from tests.support.processes import descendants, is_alive, wait_until
 
 COMMAND = [sys.executable, "-m", "script.serve"]
+PRODUCTION = {
+    "ENV": "production",
+    "SECRET_KEY": "Vq3XyZ0aKc8mRt5uWb1nHs7pLd4eGf9jTo2i",
+    "CREDENTIALS_KEYS": "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
+    "AUDIT_KEYS": "mUq7ZrT2xKp9LwVb4Nc8HsYd3Fg6JaE1Qo5i",
+    "CLINIKO_CONTACT_EMAIL": "ops@clinic.example",
+    "PUBLIC_URL": "https://patients.clinic.example",
+}
 
 
 def environment(folder: Path, **environ: str) -> dict[str, str]:
@@ -81,9 +91,22 @@ def test_a_database_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     url = f"postgresql://127.0.0.1:{free_port()}/clinics"
     done = serve(tmp_path, PORT=str(free_port()), DATABASE_URL=url)
     assert done.returncode == 1
-    log = tmp_path / "log" / "database.log"
-    assert done.stderr == f"The database could not be prepared; see {log}\n"
-    assert "Connection refused" in log.read_text()
+    assert re.fullmatch("The database cannot be used: .*Connection refused.*\n", done.stderr)
+    assert "Connection refused" in (tmp_path / "log" / "database.log").read_text()
+
+
+@pytest.mark.parametrize("settings", [{}, PRODUCTION], ids=["development", "production"])
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_stops_the_start(
+    tmp_path: Path, postgres: PostgresServer, encoding: str, settings: dict[str, str]
+) -> None:
+    with postgres.encoded(encoding) as url:
+        done = serve(tmp_path, **settings, PORT=str(free_port()), DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"The database cannot be used: its encoding is {encoding} and must be UTF8. Make it anew "
+        "with createdb --encoding=UTF8 --template=template0, as the README says.\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes")

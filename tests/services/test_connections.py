@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock, patch
 
@@ -11,8 +12,10 @@ from flask import Flask
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from config import Settings
+from tests.support.postgres_server import PostgresServer
 from tests.support.read_only import only_to_be_read
-from webapp import extensions
+from webapp import create_core, postgresql
 from webapp.errors import ErrorCode
 from webapp.extensions import db, read_alone, transaction
 from webapp.sync.database_trouble import closing_after
@@ -50,7 +53,7 @@ def lose_all_connections() -> None:
 
 def age(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every connection be idle for longer than it is trusted."""
-    monkeypatch.setattr(extensions, "TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(postgresql, "TRUSTED_SECONDS", 0.0)
 
 
 def test_a_connection_that_was_lost_while_idle_is_replaced(
@@ -139,3 +142,16 @@ def test_its_connection_is_not_used_again(app: Flask) -> None:
 
 def driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
+
+
+def test_a_database_that_cannot_hold_every_name_is_one_that_is_away(
+    postgres: PostgresServer, settings: Settings
+) -> None:
+    """Also for a worker on another machine, before it has read a patient."""
+    with postgres.encoded("LATIN1") as url:
+        app = create_core(replace(settings, database_url=url))
+        with app.app_context():
+            for _ in range(2):
+                with pytest.raises(OperationalError, match="encoding is LATIN1") as raised:
+                    one()
+                assert closing_after(raised.value).error_code is ErrorCode.DATABASE_UNAVAILABLE

@@ -47,6 +47,17 @@ class PostgresServer:
         return self._database_url(name)
 
     @contextmanager
+    def encoded(self, encoding: str) -> Iterator[str]:
+        """The URL of an empty database in this encoding, as of a server made without UTF-8."""
+        name = f"patient_sync_{encoding}_{secrets.token_hex(4)}"
+        made = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'"
+        self._execute(made, name, encoding)
+        try:
+            yield self._database_url(name)
+        finally:
+            self._drop(name)
+
+    @contextmanager
     def clone(self, template: str) -> Iterator[str]:
         """The URL of a copy of this database, to which nobody may be connected meanwhile."""
         name = f"{template}_{secrets.token_hex(4)}"
