@@ -118,7 +118,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
     contact_email = read.text("CLINIKO_CONTACT_EMAIL", *forms.EMAIL)
     if contact_email is None and not demo:
         raise ConfigError("CLINIKO_CONTACT_EMAIL is missing: Cliniko asks whom it can write to.")
-    smtp_url = read.secret("SMTP_URL", *forms.SMTP_URL)
+    smtp_url = read.secret_address("SMTP_URL", *forms.SMTP_URL)
     notices_from = read.text("NOTICES_FROM", *forms.EMAIL)
     if smtp_url is not None and notices_from is None:
         raise ConfigError("NOTICES_FROM is missing: mail that goes to SMTP_URL needs a sender.")
@@ -156,7 +156,7 @@ def load(environ: Mapping[str, str], *, instance: Path = ROOT / "instance") -> S
         ),
         smtp_url=smtp_url,
         notices_from=notices_from,
-        deadman_url=read.secret("DEADMAN_URL", *forms.CALLED_URL),
+        deadman_url=read.secret_address("DEADMAN_URL", *forms.CALLED_URL),
     )
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from werkzeug.sansio.utils import host_is_trusted
 
-from config.forms import HOST_NAMES, HTTPS_SITE, SITE
+from config.forms import HOST_NAMES, HTTPS_SITE, SITE, WRITTEN
 from config.reader import ConfigError, Reader
 
 CLINIKO_API_URL = "https://api.{shard}.cliniko.com/v1"
@@ -60,9 +60,8 @@ def _check_parts(name: str, url: str, door_of: Callable[[str], _Door]) -> None:
         same = False
     if not same or "@" in parts.path + parts.query + parts.fragment:
         raise ConfigError(
-            f"{name} is no address that can be understood. In its password write %40 for @, %3A "
-            "for :, %2F for /, %3F for ?, %23 for #, %5B for [ and %5D for ], and behind the host "
-            "%40 for @."
+            f"{name} is no address that can be understood. In its password write {WRITTEN}; behind "
+            "the host %40 for @."
         )
 
 

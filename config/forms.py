@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+# What a password may hold that could be meant for another part of its address.
+WRITTEN = (
+    "%40 for @, %3A for :, %2F for /, %3F for ?, %23 for #, %5B for [, %5D for ] and %25 for %"
+)
 _WEB_ADDRESS = r"://(\{shard\}|[A-Za-z0-9.-])+(:[0-9]{1,5})?(/[^\s?#@]*)?"
 HTTP_URL = ("https?" + _WEB_ADDRESS, "an address that begins with http:// or https://")
 HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in production")
 # Services that wait for calls tell their clients apart by a query, or by a name and a password.
 CALLED_URL = (
     r"https?://([^\s/?#@:]+(:[^\s/?#@]*)?@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[^\s?#]*)?(\?[^\s#]*)?",
-    "an address that begins with http:// or https:// and has no #",
+    "an address that begins with http:// or https:// and has no # (a port is 65535 at most); in "
+    f"the name of a user and in a password write {WRITTEN}",
 )
 _SITE = r"://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?/?"
 SITE = ("https?" + _SITE, "an address without a path that begins with http:// or https://")
@@ -24,8 +29,8 @@ INSIDE_NAMES = (
 PORTS = (r"[1-9][0-9]{0,4}(\s*,\s*[1-9][0-9]{0,4})*", "port numbers, separated by commas")
 SMTP_URL = (
     r"smtps?://([^\s/?#@:]+:[^\s/?#@]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?",
-    "an address as smtp://user:password@host:587 or smtps://host; in the name of the user and in "
-    "the password %40 stands for @",
+    "an address as smtp://user:password@host:587 or smtps://host (a port is 65535 at most); in the "
+    f"name of the user and in the password write {WRITTEN}",
 )
 HTMX_ADDRESS = (
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",

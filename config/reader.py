@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from urllib.parse import urlsplit
 
 from click import ClickException
 
@@ -50,6 +51,20 @@ class Reader:
         if value is not None and not re.fullmatch(pattern, value):
             raise ConfigError(f"{name} must be {meaning}.")
         return value
+
+    def secret_address(self, name: str, pattern: str, meaning: str) -> str | None:
+        """A secret that whoever calls this address can take apart. Never shown."""
+        value = self.secret(name, pattern, meaning)
+        if value is not None and not _can_be_called(value):
+            raise ConfigError(f"{name} must be {meaning}.")
+        return value
+
+
+def _can_be_called(address: str) -> bool:
+    try:
+        return urlsplit(address).port != 0
+    except ValueError:  # a bracket in a password, or a port that there cannot be
+        return False
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:

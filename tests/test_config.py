@@ -176,8 +176,44 @@ def test_a_mail_server_that_makes_no_sense_is_not_shown(tmp_path: Path) -> None:
 def test_a_user_of_a_mail_server_may_be_an_address(tmp_path: Path) -> None:
     written = {"SMTP_URL": "smtp://a%40b.example:pw@mail.example", "NOTICES_FROM": "a@b.example"}
     assert load_in(tmp_path, **written).smtp_url == written["SMTP_URL"]
-    with pytest.raises(ConfigError, match=r"SMTP_URL must be .* %40 stands for @\."):
+    with pytest.raises(ConfigError, match=r"SMTP_URL must be .* %40 for @"):
         load_in(tmp_path, SMTP_URL="smtp://a@b.example:pw@mail.example", NOTICES_FROM="a@b.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        *(
+            (name, f"{scheme}://user:Hid{character}den@mail.example:587")
+            for name, scheme in (("SMTP_URL", "smtp"), ("DEADMAN_URL", "https"))
+            for character in "@/?#[]℀"
+        ),
+        *(
+            (name, f"{scheme}://user:hidden@mail.example:{port}")
+            for name, scheme in (("SMTP_URL", "smtp"), ("DEADMAN_URL", "https"))
+            for port in (0, 65536, 70000)
+        ),
+    ],
+)
+def test_an_address_that_could_not_be_called_is_told_of_at_the_start_and_not_shown(
+    tmp_path: Path, name: str, url: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be an address .* 65535") as refused:
+        load_in(tmp_path, **{name: url}, NOTICES_FROM="sync@clinic.example")
+    for character in "@:/?#[]%":
+        assert f"{quote(character, safe='')} for {character}" in str(refused.value)
+    for part in ("hid", "den", "70000"):
+        assert part not in str(refused.value).lower()
+    assert refused.value.__cause__ is refused.value.__context__ is None
+
+
+def test_a_mail_server_and_who_waits_may_have_any_password(tmp_path: Path) -> None:
+    password = quote("@:/?#[]%41 ü", safe="")
+    smtp, waits = (f"{scheme}://u:{password}@mail.example:65535" for scheme in ("smtp", "https"))
+    settings = load_in(
+        tmp_path, SMTP_URL=smtp, NOTICES_FROM="sync@clinic.example", DEADMAN_URL=waits
+    )
+    assert (settings.smtp_url, settings.deadman_url) == (smtp, waits)
 
 
 @pytest.mark.parametrize(
