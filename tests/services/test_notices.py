@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -445,6 +447,39 @@ def test_the_password_goes_over_tls_alone(
         with pytest.raises(smtplib.SMTPNotSupportedError):
             mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
         assert (plain.logins, plain.mails) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_server_on_this_machine_needs_no_certificate_that_anybody_vouches_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
+    """As Debian's Postfix with its own, for another name; nothing leaves the machine."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(write_self_signed(tmp_path / "mail.pem", name="debian"))
+    options = {"tls_context": context} if scheme == "smtp" else {"ssl_context": context}
+    with mailbox(**options) as box:
+        address = box.url.replace("smtp:", f"{scheme}:")
+        monkeypatch.setattr(socket, "create_connection", _to("127.0.0.1"))
+        for host in ("127.0.0.1", "127.0.1.1", "localhost", "LOCALHOST"):
+            app.config["SMTP_URL"] = address.replace("127.0.0.1", host)
+            mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+        assert len(box.mails) == 4
+
+        for elsewhere in ("mail.clinic.example", "localhost.clinic.example", "192.0.2.7"):
+            app.config["SMTP_URL"] = address.replace("127.0.0.1", elsewhere)
+            with pytest.raises(ssl.SSLCertVerificationError):
+                mail.send("bob@example.com", "Hello", "Text", message_id="notice-1")
+        assert len(box.mails) == 4
+
+
+def _to(host: str) -> Callable[..., socket.socket]:
+    """What connects to the same port of this host, whichever was meant."""
+    connect = socket.create_connection
+
+    def connected(address: tuple[str, int], *more: Any, **options: Any) -> socket.socket:
+        return connect((host, address[1]), *more, **options)
+
+    return connected
 
 
 def test_what_is_only_read_again_and_the_end_of_a_clinic_are_no_news(cast: Cast) -> None:
