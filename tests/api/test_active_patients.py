@@ -184,6 +184,15 @@ def test_a_search_finds_by_name_e_mail_and_phone(
     assert names(bob, url, search=search) == ["John"]
 
 
+@pytest.mark.parametrize("search", ["eap 2024-117", "2024 117", "2024-117 0412345678"])
+def test_a_search_finds_by_a_name_that_holds_digits(
+    bob: FlaskClient, url: str, cast: Cast, search: str
+) -> None:
+    store(cast.surf, JOHN, record(2, "EAP", "2024-117", phones=(("Mobile", "0412 345 678"),)))
+
+    assert names(bob, url, search=search) == ["EAP"]
+
+
 @pytest.mark.parametrize("search", ["%", "_", "\\", "' OR 1=1--", "doe ada", "678 1"])
 def test_a_search_takes_every_character_as_it_is(
     bob: FlaskClient, url: str, cast: Cast, search: str

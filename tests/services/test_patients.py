@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -107,6 +108,66 @@ def test_a_search_matches_names_mail_and_phone(
     search: str, found: list[str], surf: Organization
 ) -> None:
     assert names(surf, PatientFilter(search=search)) == found
+
+
+DIGITS = {
+    ("EAP", "2024-117"): ["EAP 2024-117", "2024-117", "2024 117", "117 eap 2024"],
+    ("Twin", "1 2"): ["Twin 1 2", "1 2 twin"],
+    ("WC", "12/3456"): ["WC 12/3456"],
+    ("Unit", "1.5"): ["Unit 1.5", "1.5"],
+    ("Doe", "#12-3"): ["Doe #12-3", "12-3"],
+    ("Star", "[1*2] 345"): ["Star [1*2] 345"],
+    ("Twin", "3 - 4"): ["Twin 3 - 4"],
+    ("Smith", "2"): ["Smith 2 0412345678", "2 0412 345 678", "0412 345 678 2", "2 +61 412 345 678"],
+    ("Ng", "EAP1"): ["0413 999", "0413 999 888", "+61 413 999 888"],
+}
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [(search, " ".join(name)) for name, searches in DIGITS.items() for search in searches],
+)
+def test_a_name_that_holds_digits_is_found_by_them(cast: Cast, search: str, found: str) -> None:
+    phones = {"Smith": (("Mobile", "0412 345 678"),), "Ng": (("Mobile", "0413 999 888"),)}
+    put(
+        cast.surf,
+        *(
+            record(number, first, last, phones=phones.get(first, ()))
+            for number, (first, last) in enumerate(DIGITS)
+        ),
+        record(90, "Jo", "Smith", phones=(("Mobile", "0412 345 679"), ("Home", "02 9999 1000"))),
+    )
+    assert names(cast.surf, PatientFilter(search=search)) == [found]
+    assert patients.find(cast.surf, PatientFilter(search=search), limit=1).total == 1
+
+
+def test_whoever_has_digits_in_the_name_is_found_by_the_whole_name(cast: Cast) -> None:
+    draw = random.Random(7)
+    drawn = [
+        ["".join(draw.choices("012456 -./()+,#*[", k=draw.choice((5, 9, 24)))) for _ in range(2)]
+        for _ in range(150)
+    ]
+    put(cast.surf, *(record(number, *name) for number, name in enumerate(drawn)))
+
+    missed = []
+    for number, (first, last) in enumerate(drawn):
+        found = patients.find(cast.surf, PatientFilter(search=f"{first} {last}"), limit=200)
+        if str(number) not in [each.cliniko_patient_id for each in found.patients]:
+            missed.append((first, last))
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2024-117", "2024117", False),
+        ("2024-117", "2024 117", False),
+        ("2 0412345678", "2 0412 345678", False),
+        ("EAP 2024-117", "2024-117  eap", True),
+    ],
+)
+def test_a_filter_is_known_by_all_that_it_asks_for(one: str, other: str, same: bool) -> None:
+    assert (PatientFilter(search=one).words == PatientFilter(search=other).words) == same
 
 
 def test_states_can_be_asked_for(surf: Organization) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, TextClause, bindparam, func, or_
+from sqlalchemy import ColumnElement, Text, TextClause, and_, bindparam, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientState
@@ -50,12 +51,19 @@ class PatientFilter:
         return json.dumps(asked)
 
 
+class Sought(NamedTuple):
+    """A term of a search without its texts."""
+
+    forms: int  # in how many it is looked for, as a phone number
+    ways: tuple[tuple[Sought, ...], ...]
+
+
 class Kind(NamedTuple):
     """What is asked for, without its values."""
 
     on_postgresql: bool
     state: bool
-    terms: tuple[int, ...]  # in how many further forms each is looked for, as a phone number
+    terms: tuple[Sought, ...]
     last_synced_after: bool
     changed_after: bool
 
@@ -75,12 +83,12 @@ class Question(NamedTuple):
 
 def question(organization: Organization, criteria: PatientFilter) -> Question:
     """Turn a filter into a question: its kind, and the values to ask it with."""
-    terms = [(term, _numbers(term, organization.shard)) for term in search.terms(criteria.search)]
+    shard, terms = organization.shard, search.terms(criteria.search)
     postgres = on_postgresql()
     kind = Kind(
         postgres,
         criteria.state is not None,
-        tuple(len(numbers) for _, numbers in terms),
+        tuple(_sought(term, shard) for term in terms),
         criteria.last_synced_after is not None,
         criteria.changed_after is not None,
     )
@@ -90,9 +98,9 @@ def question(organization: Organization, criteria: PatientFilter) -> Question:
         "last_synced_after": criteria.last_synced_after,
         "changed_after": criteria.changed_after,
     }
-    for place, (term, numbers) in enumerate(terms):
-        for form, text in enumerate([term, *numbers]):
-            values[_name(place, form)] = text if postgres else _glob(text)
+    for place, term in enumerate(terms):
+        for name, text in _texts(term, shard, f"term_{place}"):
+            values[name] = text if postgres else _glob(text)
     return Question(kind, {name: value for name, value in values.items() if value is not None})
 
 
@@ -105,14 +113,7 @@ def scope(kind: Kind) -> Conditions:
 def asked(kind: Kind) -> Conditions:
     """The conditions for everything else."""
     conditions: Conditions = [
-        or_(
-            _contains(kind, Patient.search_text, _name(place, 0)),
-            *(
-                _contains(kind, Patient.search_digits, _name(place, form + 1))
-                for form in range(forms)
-            ),
-        )
-        for place, forms in enumerate(kind.terms)
+        _matches(kind, sought, f"term_{place}") for place, sought in enumerate(kind.terms)
     ]
     if kind.last_synced_after:
         conditions.append(Patient.last_synced > bindparam("last_synced_after"))
@@ -121,12 +122,33 @@ def asked(kind: Kind) -> Conditions:
     return conditions
 
 
-def _numbers(term: str, shard: str | None) -> list[str]:
-    return search.forms(term, shard) if search.is_number(term) else []
+def _numbers(term: search.Term, shard: str | None) -> list[str]:
+    return search.forms(term.text, shard) if term.ways else []
 
 
-def _name(place: int, form: int) -> str:
-    return f"term_{place}_{form}"
+def _sought(term: search.Term, shard: str | None) -> Sought:
+    ways = tuple(tuple(_sought(each, shard) for each in way) for way in term.ways)
+    return Sought(len(_numbers(term, shard)), ways)
+
+
+def _texts(term: search.Term, shard: str | None, name: str) -> Iterator[tuple[str, str]]:
+    """The texts of a term, each by the name that `_matches` gives its place."""
+    for form, text in enumerate(_numbers(term, shard) or [term.text]):
+        yield f"{name}_{form}", text
+    for way, terms in enumerate(term.ways):
+        for place, each in enumerate(terms):
+            yield from _texts(each, shard, f"{name}_way_{way}_{place}")
+
+
+def _matches(kind: Kind, sought: Sought, name: str) -> ColumnElement[bool]:
+    if not sought.ways:
+        return _contains(kind, Patient.search_text, f"{name}_0")
+    found = []
+    for way, terms in enumerate(sought.ways):
+        named = ((each, f"{name}_way_{way}_{place}") for place, each in enumerate(terms))
+        found.append(and_(*(_matches(kind, each, inner) for each, inner in named)))
+    numbers = (f"{name}_{form}" for form in range(sought.forms))
+    return or_(*found, *(_contains(kind, Patient.search_digits, each) for each in numbers))
 
 
 def _contains(kind: Kind, column: InstrumentedAttribute[str], name: str) -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import filterfalse, groupby
+from typing import NamedTuple
 
 # What nobody sees, and what copied names and numbers come with: marks of direction, joiners, soft
 # hyphens, those that choose one of several shapes of a letter, fillers. They are those of Unicode's
@@ -57,7 +58,7 @@ _CALLING_CODES = {
 _CODE_AND_TRUNK = ("610", "440")
 
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
-_PHONE_RUN = re.compile(r"[+(]{0,2}\d(?:[\s().\-/]*\d)+\)?", re.ASCII)
+_PHONE_RUN = re.compile(r"([+(]{0,2}\d(?:[\s().\-/]*\d)+\)?)", re.ASCII)
 # What an international number begins with; 0011 is how Australia dials one. Behind its calling code
 # may stand, in brackets, the zero that is dialled within the country only.
 _INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
@@ -114,20 +115,29 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     return " ".join(dict.fromkeys(forms))
 
 
-def terms(search: str) -> list[str]:
-    """A search taken apart: words folded, each phone number, however grouped, one run of digits.
+class Term(NamedTuple):
+    """A word, looked for in names and addresses; or, where it has `ways`, a number, looked for in
+    phone numbers, in whose place a name may hold all terms of one of the ways."""
+
+    text: str
+    ways: tuple[tuple[Term, ...], ...] = ()
+
+
+def terms(search: str) -> list[Term]:
+    """A search taken apart: words folded, each phone number, however grouped, one run of digits
+    or, for names that hold digits, as it was written.
     A word with a letter is none of a number: `anna.85.12@example.com` stays as it is. Where nothing
     else is left, as of a comma or a lone accent, it is looked for as it stands: no search that says
     something finds everybody. Beside other words, one without a letter or a digit says nothing."""
-    found: list[str] = []
+    found: list[Term] = []
     folded = fold(search).replace("`", "'")
     for piece in _BETWEEN.split(_LINK.sub("", folded)):
         for is_text, words in groupby(piece.split(), _has_letter):
             run = " ".join(words)
-            parts = (run if is_text else _PHONE_RUN.sub(_as_digits, run)).split()
-            found += filter(None, (part.strip(_AROUND) for part in parts))
-    telling = [term for term in found if any(map(str.isalnum, term))]
-    return telling or found or folded.split() or search.split()
+            for place, part in enumerate([run] if is_text else _PHONE_RUN.split(run)):
+                found += _numbers(part) if place % 2 else _words(part)
+    telling = [term for term in found if _tells(term)]
+    return telling or found or [Term(word) for word in folded.split() or search.split()]
 
 
 def forms(number: str, shard: str | None) -> list[str]:
@@ -141,25 +151,54 @@ def forms(number: str, shard: str | None) -> list[str]:
     return [number, *(form for form in both if number not in form)]
 
 
-def is_number(term: str) -> bool:
-    """Whether a term also matches phone numbers."""
-    return len(term) >= MIN_DIGITS and term.isascii() and term.isdigit()
-
-
 def _has_letter(word: str) -> bool:
     return "@" in word or any(map(str.isalpha, word))
 
 
-def _as_digits(phone: re.Match[str]) -> str:
-    found = []
-    for number in _numbers_in(phone.group()):
-        international, digits = _dialled(number)
-        # `00 610 123` is rather the end of a number than the beginning of one that was dialled.
-        if international and ("+" in number or len(digits) >= _SURE):
-            digits = _without_trunk(digits)
-        # `0012` may be the end of a number: without its zeros it would find nothing.
-        found.append(digits if is_number(digits) else _NO_DIGIT.sub("", number))
-    return f" {' '.join(found)} "
+def _tells(term: Term) -> bool:
+    return any(map(str.isalnum, term.text))
+
+
+def _words(text: str, around: str = _AROUND) -> list[Term]:
+    return [Term(word) for each in text.split() if (word := each.strip(around))]
+
+
+def _numbers(run: str) -> list[Term]:
+    return [term for number in _numbers_in(run) for term in _as_terms(number)]
+
+
+def _as_terms(number: str) -> list[Term]:
+    """A number; or, where its digits are too few for part of one, the words that were written."""
+    words = [word for word in _words(number, _AROUND + "+") if _tells(word)]
+    digits = _as_digits(number)
+    if len(digits) < MIN_DIGITS:
+        return words
+    joined = [Term(digits)]
+    # Where a longer text stands, the shorter ones that it contains have been found already.
+    if any(digits in word.text for word in words):
+        ways = [joined]
+    else:
+        ways = [_as_terms(one) + _as_terms(other) for one, other in _apart(number.split())]
+        ways = ways or [words]
+        ways += [] if all(word.text in digits for word in words) else [joined]
+    return [Term(digits, tuple(map(tuple, ways)))]
+
+
+def _as_digits(number: str) -> str:
+    international, digits = _dialled(number)
+    # `00 610 123` is rather the end of a number than the beginning of one that was dialled.
+    if international and ("+" in number or len(digits) >= _SURE):
+        digits = _without_trunk(digits)
+    # `0012` may be the end of a number: without its zeros it would find nothing.
+    return digits if len(digits) >= MIN_DIGITS else _NO_DIGIT.sub("", number)
+
+
+def _apart(groups: list[str]) -> list[tuple[str, str]]:
+    """How digits of a name may stand before a whole number, and how behind one."""
+    halves = [(" ".join(groups[:end]), " ".join(groups[end:])) for end in range(1, len(groups))]
+    number_last = [each for each in halves if len(_number(each[1])) >= _WHOLE]
+    number_first = [each for each in halves if len(_number(each[0])) >= _WHOLE]
+    return [*number_last[-1:], *number_first[:1]]
 
 
 def _numbers_in(run: str) -> Iterator[str]:
