@@ -111,15 +111,13 @@ def test_a_search_matches_names_mail_and_phone(
 
 
 DIGITS = {
-    ("EAP", "2024-117"): ["EAP 2024-117", "2024-117", "2024 117", "117 eap 2024"],
+    ("EAP", "2024-117"): ["EAP 2024-117", "2024-117", "2024 117"],
     ("Twin", "1 2"): ["Twin 1 2", "1 2 twin"],
     ("WC", "12/3456"): ["WC 12/3456"],
     ("Unit", "1.5"): ["Unit 1.5", "1.5"],
     ("Doe", "#12-3"): ["Doe #12-3", "12-3"],
-    ("Star", "[1*2] 345"): ["Star [1*2] 345"],
     ("Twin", "3 - 4"): ["Twin 3 - 4"],
-    ("Smith", "2"): ["Smith 2 0412345678", "2 0412 345 678", "0412 345 678 2", "2 +61 412 345 678"],
-    ("Ng", "EAP1"): ["0413 999", "0413 999 888", "+61 413 999 888"],
+    ("Smith", "2"): ["Smith 2 0412345678", "2 0412 345 678", "0412 345 678 2"],
 }
 
 
@@ -128,7 +126,7 @@ DIGITS = {
     [(search, " ".join(name)) for name, searches in DIGITS.items() for search in searches],
 )
 def test_a_name_that_holds_digits_is_found_by_them(cast: Cast, search: str, found: str) -> None:
-    phones = {"Smith": (("Mobile", "0412 345 678"),), "Ng": (("Mobile", "0413 999 888"),)}
+    phones = {"Smith": (("Mobile", "0412 345 678"),)}
     put(
         cast.surf,
         *(
