@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from webapp.cliniko.records import PatientState
 from webapp.extensions import on_postgresql
 from webapp.models import Organization, Patient
-from webapp.services import search
+from webapp.services import phone_numbers, search
 
 Conditions = list[ColumnElement[bool] | TextClause]
 Values = dict[str, Any]
@@ -123,7 +123,7 @@ def asked(kind: Kind) -> Conditions:
 
 
 def _numbers(term: search.Term, shard: str | None) -> list[str]:
-    return search.forms(term.text, shard) if term.ways else []
+    return phone_numbers.forms(term.text, shard) if term.ways else []
 
 
 def _sought(term: search.Term, shard: str | None) -> Sought:

@@ -8,6 +8,15 @@ from collections.abc import Iterator
 from itertools import filterfalse, groupby
 from typing import NamedTuple
 
+from webapp.services.phone_numbers import (
+    NO_DIGIT,
+    WHOLE,
+    both_forms,
+    dialled,
+    digits_of,
+    without_trunk,
+)
+
 # What nobody sees, and what copied names and numbers come with: marks of direction, joiners, soft
 # hyphens, those that choose one of several shapes of a letter, fillers. They are those of Unicode's
 # category Cf, which takes long to look for at each start, and those it calls ignorable.
@@ -43,32 +52,12 @@ _PLAIN = str.maketrans(
     | {chr(zero + digit): str(digit) for zero in _ZEROS for digit in range(10)}
 )
 
-# The calling code of the region that a shard serves, the prefix that national numbers there begin
-# with, and how many digits a whole international one has. "eu" spans countries, so national numbers
-# of that shard are kept as they are.
-_CALLING_CODES = {
-    "au": ("61", "0", 11),
-    "uk": ("44", "0", 12),
-    "ca": ("1", "", 11),
-    "us": ("1", "", 11),
-}
-
-# What an international number begins with where the zero was left in that is dialled within the
-# country only. No number of these countries has one behind its calling code; those of others may.
-_CODE_AND_TRUNK = ("610", "440")
-
 # Digits as people write a phone number: in groups, with brackets, dots or hyphens between.
 _PHONE_RUN = re.compile(r"([+(]{0,2}\d(?:[\s().\-/]*\d)+\)?)", re.ASCII)
-# What an international number begins with; 0011 is how Australia dials one. Behind its calling code
-# may stand, in brackets, the zero that is dialled within the country only.
-_INTERNATIONAL = re.compile(r"[\s(]*(?:\+|00(?:11)?)")
-_ZERO_WITHIN = re.compile(r"(?<=\d)[\s)]*\(0\)", re.ASCII)
-_NO_DIGIT = re.compile("[^0-9]")
 _PARTS = re.compile(r"[\s/]+")
 _MOST_DIGITS = 15  # no number has more (E.164)
 LONGEST = 320  # characters of a search: an e-mail address has no more
 MIN_DIGITS = 4
-_WHOLE = 10  # digits of a number that is no part of one
 _SURE = 9  # digits behind 00 that are more than the end of a number
 # Between names, often without a blank: `Smith,John`. Fold makes the full-width ones plain.
 _BETWEEN = re.compile("[,;\u060c\u061b\u3001]")
@@ -107,11 +96,11 @@ def search_digits(numbers: list[str], shard: str | None) -> str:
     """Each phone number as digits, in its international and in its national form."""
     forms: list[str] = []
     for number in numbers:
-        international, written = _dialled(number if number.isascii() else fold(number))
+        international, written = dialled(number if number.isascii() else fold(number))
         if written:
-            digits = _without_trunk(written) if international else written
+            digits = without_trunk(written) if international else written
             # As it was written too, for whoever types the part behind the calling code.
-            forms += [*_both_forms(digits, international, shard), written]
+            forms += [*both_forms(digits, international, shard), written]
     return " ".join(dict.fromkeys(forms))
 
 
@@ -140,17 +129,6 @@ def terms(search: str) -> list[Term]:
     return telling or found or [Term(word) for word in folded.split() or search.split()]
 
 
-def forms(number: str, shard: str | None) -> list[str]:
-    """A number that is searched for, and how else it may stand there: nationally where it begins
-    with the calling code, and the other way round. Part of a number stands for itself alone."""
-    if len(number) < _WHOLE:
-        return [number]
-    code, *_ = _calling_code(shard)
-    both = _both_forms(number, number.startswith(code), shard)
-    # Where the longer one stands, the shorter one that it contains has been found already.
-    return [number, *(form for form in both if number not in form)]
-
-
 def _has_letter(word: str) -> bool:
     return "@" in word or any(map(str.isalpha, word))
 
@@ -164,6 +142,17 @@ def _words(text: str, around: str = _AROUND) -> list[Term]:
 
 
 def _numbers(run: str) -> list[Term]:
+    """A run of digits: as a rule one number. Where it is longer than any is, several stand side by
+    side; or the last one does, behind digits of a name."""
+    ways = [_side_by_side(run)]
+    if len(digits_of(run)) > _MOST_DIGITS:
+        ways += [_side_by_side(one) + _as_terms(other) for one, other in _apart(run)[:1]]
+    if ways[1:] in ([], ways[:1]):
+        return ways[0]
+    return [Term(NO_DIGIT.sub("", run), tuple(map(tuple, ways)))]
+
+
+def _side_by_side(run: str) -> list[Term]:
     return [term for number in _numbers_in(run) for term in _as_terms(number)]
 
 
@@ -178,79 +167,41 @@ def _as_terms(number: str) -> list[Term]:
     if any(digits in word.text for word in words):
         ways = [joined]
     else:
-        ways = [_as_terms(one) + _as_terms(other) for one, other in _apart(number.split())]
+        ways = [_as_terms(one) + _as_terms(other) for one, other in _apart(number)]
         ways = ways or [words]
         ways += [] if all(word.text in digits for word in words) else [joined]
     return [Term(digits, tuple(map(tuple, ways)))]
 
 
 def _as_digits(number: str) -> str:
-    international, digits = _dialled(number)
+    international, digits = dialled(number)
     # `00 610 123` is rather the end of a number than the beginning of one that was dialled.
     if international and ("+" in number or len(digits) >= _SURE):
-        digits = _without_trunk(digits)
+        digits = without_trunk(digits)
     # `0012` may be the end of a number: without its zeros it would find nothing.
-    return digits if len(digits) >= MIN_DIGITS else _NO_DIGIT.sub("", number)
+    return digits if len(digits) >= MIN_DIGITS else NO_DIGIT.sub("", number)
 
 
-def _apart(groups: list[str]) -> list[tuple[str, str]]:
-    """How digits of a name may stand before a whole number, and how behind one."""
+def _apart(run: str) -> list[tuple[str, str]]:
+    """How digits of a name may stand before a whole number, with a calling code or without, and how
+    behind one."""
+    groups = [group for group in _PARTS.split(run) if NO_DIGIT.sub("", group)]
     halves = [(" ".join(groups[:end]), " ".join(groups[end:])) for end in range(1, len(groups))]
-    number_last = [each for each in halves if len(_number(each[1])) >= _WHOLE]
-    number_first = [each for each in halves if len(_number(each[0])) >= _WHOLE]
-    return [*number_last[-1:], *number_first[:1]]
+    number_last = [each for each in halves if len(digits_of(each[1])) >= WHOLE]
+    number_first = [each for each in halves if len(digits_of(each[0])) >= WHOLE]
+    return [*dict.fromkeys([*number_last[-1:], *number_last[:1], *number_first[:1]])]
 
 
 def _numbers_in(run: str) -> Iterator[str]:
-    """The numbers in a run of digits: as a rule one. Where it is longer than any is, several stand
-    side by side, and each ends with the group that makes it whole."""
-    if len(_number(run)) <= _MOST_DIGITS:
+    """Each ends with the group that makes it whole."""
+    if len(digits_of(run)) <= _MOST_DIGITS:
         yield run
         return
     number = ""
     for group in _PARTS.split(run):
         number = f"{number} {group}"
-        if len(_number(number)) >= _WHOLE:
+        if len(digits_of(number)) >= WHOLE:
             yield number
             number = ""
     if number:
         yield number
-
-
-def _dialled(number: str) -> tuple[bool, str]:
-    """Whether a phone number is an international one, and its digits without what only says so."""
-    prefix = _INTERNATIONAL.match(number)
-    if prefix is None:
-        return False, _NO_DIGIT.sub("", number)
-    return True, _NO_DIGIT.sub("", _ZERO_WITHIN.sub("", number[prefix.end() :], count=1))
-
-
-def _without_trunk(digits: str) -> str:
-    """An international number without the zero that is dialled within its country only."""
-    return digits[:2] + digits[3:] if digits.startswith(_CODE_AND_TRUNK) else digits
-
-
-def _number(text: str) -> str:
-    """The digits of what one may dial from anywhere, or of a national number."""
-    international, digits = _dialled(text)
-    return _without_trunk(digits) if international else digits
-
-
-def _calling_code(shard: str | None) -> tuple[str, str, int]:
-    return _CALLING_CODES.get((shard or "au1")[:2], ("", "", 0))
-
-
-def _both_forms(digits: str, international: bool, shard: str | None) -> list[str]:
-    code, trunk, whole = _calling_code(shard)
-    if code and digits.startswith(code):
-        within = digits.removeprefix(code)
-        trunk_too = trunk != "" and within.startswith(trunk)
-        # By its length a whole number tells that it begins with the code: a plus may be lost.
-        if international or len(digits) == whole + trunk_too:
-            within = within.removeprefix(trunk)
-            return [code + within, trunk + within]
-    if trunk and digits.startswith(trunk) and not international:
-        return [digits, code + digits.removeprefix(trunk)]
-    if code and not trunk and not international and len(code + digits) == whole:
-        return [digits, code + digits]
-    return [digits]
