@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from click import ClickException
 
@@ -62,9 +62,14 @@ class Reader:
 
 def _can_be_called(address: str) -> bool:
     try:
-        return urlsplit(address).port != 0
+        parts = urlsplit(address)
+        port = parts.port
     except ValueError:  # a bracket in a password, or a port that there cannot be
         return False
+    host = (parts.hostname or "").removesuffix(".")
+    named = all(0 < len(label) < 64 for label in host.split("."))
+    # Neither SMTP nor HTTP says how other letters are sent, and their libraries send none.
+    return port != 0 and named and unquote(f"{parts.username}{parts.password}").isascii()
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": DATA | LEAVES | {"queue", "services"},
     "auth": DATA | LEAVES | {"services"},
     "jobs": {"sync"},
-    "work_horse": set(),
+    "work_horse": {"services"},
     "worker": DATA | LEAVES | {"queue", "services", "sync", "jobs", "work_horse"},
     "deliverer": DATA | LEAVES | {"services"},
     "terminal": DATA | LEAVES | {"services"},
