@@ -50,11 +50,11 @@ def make_cast() -> Cast:
 
 def loaded_cast() -> Cast:
     """Everybody whom `make_cast` has put there, with the hash of their password that holds now."""
-    surf, northside = db.session.scalars(select(Organization).order_by(Organization.id))
-    alice, bob, vera, charlie = db.session.scalars(select(User).order_by(User.id))
-    if alice.password_hash != PASSWORD_HASH:
+    if db.session.scalar(select(User.password_hash).limit(1)) != PASSWORD_HASH:
         with transaction() as session:
             session.execute(update(User).values(password_hash=PASSWORD_HASH))
+    surf, northside = db.session.scalars(select(Organization).order_by(Organization.id))
+    alice, bob, vera, charlie = db.session.scalars(select(User).order_by(User.id))
     return Cast(alice, bob, vera, charlie, surf, northside)
 
 
