@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # a megabyte that who works on PostgreSQL does not need
     from sqlite3 import Connection as SqliteConnection
 
 LOCK_TIMEOUT_MS = 5_000
+OVERWRITE_WITHIN_MS = 1_000  # others wait for it meanwhile
 STATEMENT_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_SECONDS = 5
 # A server that went without a word, as a machine does that lost its power, is asked after five
@@ -123,6 +124,24 @@ def write_alone() -> Iterator[Connection]:
         if on_postgresql():
             connection.exec_driver_sql(_GIVE_UP_WHEN_IDLE)
         yield connection
+
+
+def overwrite_what_went() -> None:
+    """SQLite keeps what was deleted in its log, and in its file until the log is copied there.
+    While others are at work for longer than a moment it stays until the next clean-up. PostgreSQL's
+    goes with its vacuum and its own log."""
+    db.session.rollback()
+    if on_postgresql():
+        return
+    with db.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout = {OVERWRITE_WITHIN_MS}")
+        try:
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except db.engine.dialect.loaded_dbapi.Error:  # as of a full disk; what was asked is done
+            return
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
 
 
 def see_one_moment() -> None:

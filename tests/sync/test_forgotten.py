@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,24 @@ def active(cast: Cast, sync: Sync, surf_account: ClinikoAccount) -> str:
     key = surf_account.ids(State.ACTIVE)[5]
     forget(cast, key)
     return key
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_nothing_is_left_of_them_in_the_files(
+    cast: Cast, sync: Sync, surf_account: ClinikoAccount, database_url: str
+) -> None:
+    key = surf_account.ids(State.ACTIVE)[5]
+    surf_account.edit(key, first_name="Forgetmenot")
+    sync()
+    database = Path(database_url.removeprefix("sqlite:///"))
+
+    def holding() -> list[str]:
+        files = database.parent.glob(f"{database.name}*")
+        return [file.name for file in files if b"forgetmenot" in file.read_bytes().lower()]
+
+    assert holding()
+    forget(cast, key)
+    assert holding() == []
 
 
 def test_no_sync_brings_them_back_whatever_they_were(cast: Cast, sync: Sync, key: str) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.cliniko.records import PatientRecord, PatientState
 from webapp.clock import now
-from webapp.extensions import Base, db, transaction
+from webapp.extensions import Base, db, overwrite_what_went, transaction
 from webapp.models import (
     ApiToken,
     CleanUp,
@@ -88,6 +88,7 @@ def clean_up() -> Removed:
         raise
     with transaction():
         clean_ups.record(removed)
+    overwrite_what_went()
     return removed
 
 
@@ -95,8 +96,11 @@ def remove_a_little() -> None:
     """What a worker does every few seconds: for a moment remove what a deleted clinic has left, or
     what is due today unless it is done, or another worker is at it."""
     give_up_at = time.monotonic() + STEP_SECONDS
-    if not _work([_LEFT_BY_CLINICS], Counter(), give_up_at):
+    left_by_clinics: Removed = Counter()
+    if not _work([_LEFT_BY_CLINICS], left_by_clinics, give_up_at):
         return
+    if left_by_clinics:
+        overwrite_what_went()
     today = now().date()
     if clean_ups.take(today):
         completed = False
@@ -107,6 +111,7 @@ def remove_a_little() -> None:
             _not_noted.clear()
         if completed:
             clean_ups.complete(today)
+            overwrite_what_went()
         else:
             clean_ups.put_back(today)
 

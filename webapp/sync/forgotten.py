@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, update
 
 from webapp.cliniko.records import PatientRecord
 from webapp.errors import NotFound
-from webapp.extensions import db, transaction
+from webapp.extensions import db, overwrite_what_went, transaction
 from webapp.models import (
     ForgottenPatient,
     HeldRemoval,
@@ -123,6 +123,7 @@ def forget(organization: Organization, patient: Patient, *, actor: User) -> None
             organization_id=organization_id,
             subject=f"patient {patient_id}",
         )
+    overwrite_what_went()
 
 
 def _remove(patient: Patient, moment: datetime) -> None:
