@@ -23,7 +23,8 @@ has_more = True
 while has_more:
     answer = session.get(changes, params={**query, "limit": 500}, timeout=30)
     if answer.status_code == 429:
-        time.sleep(int(answer.headers.get("Retry-After", 60)))
+        after = answer.headers.get("Retry-After", "")
+        time.sleep(int(after) if after.isdecimal() else 60)  # a proxy's may be a date
         continue
     if answer.status_code == 410:  # changes in between are gone: so each run, until somebody acts
         sys.exit(

@@ -46,7 +46,8 @@ def read(path: str) -> dict[str, Any]:
             headers = answer.headers
         except (requests.ConnectionError, requests.Timeout):
             pass
-        time.sleep(int(headers.get("Retry-After", wait)))
+        after = headers.get("Retry-After", "")
+        time.sleep(int(after) if after.isdecimal() else wait)  # a proxy's may be a date
         wait = min(2 * wait, 60)
 
 
@@ -78,3 +79,8 @@ if log["status"] == "failed":
     sys.exit(f"{log['error_details']['error_code']}: {log['error_details']['message']}")
 page = read(f"active-patients/{org_id}?limit=1")
 print(f"{log['records_success']} records stored, {page['pagination']['total']} active patients.")
+# The certificate of both sides: not so while records fail, Cliniko shows fewer than it counts, or
+# removals wait for an admin.
+certificate = log["metadata"]["certificate"]
+if not (certificate and certificate["in_step"]):
+    sys.exit("Completed, but not all patients are in step.")

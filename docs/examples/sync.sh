@@ -7,7 +7,7 @@ authorization="Authorization: Bearer $TOKEN"
 # One key for one start: whoever repeats this very request starts nothing twice.
 key=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 while true; do
-  status=$(curl -sS -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
+  status=$(curl -sS --max-time 30 -X POST "$API/api/v1/cliniko/sync-all/$ORG_ID" \
     -H "$authorization" -H "Idempotency-Key: $key" -o started.json -w '%{http_code}')
   cat started.json; echo
   # One that somebody else has started is watched as well.
@@ -17,7 +17,7 @@ while true; do
 
   while true; do
     # curl asks again while it helps: after Retry-After, or after 1, 2, 4 … seconds.
-    status=$(curl -sS --retry 9 --retry-all-errors "$API/api/v1/cliniko/sync-logs/$ORG_ID/$sync" \
+    status=$(curl -sS --max-time 30 --retry 9 --retry-all-errors "$API/api/v1/cliniko/sync-logs/$ORG_ID/$sync" \
       -H "$authorization" -o log.json -w '%{http_code}')
     if [ "$status" != 200 ]; then
       cat log.json; echo
@@ -40,4 +40,5 @@ if grep -q '"in_step":true' log.json; then
   echo 'All patients are in step.'
 else
   echo 'Completed, but not all patients are in step.'
+  exit 1
 fi

@@ -22,6 +22,7 @@ from tests.support.processes import wait_until
 from tests.support.running_system import Clinic, RunningSystem
 from tests.support.typescript import TypeScriptUnavailable, compiled
 from webapp import create_app
+from webapp.api.metadata import Certificate, CertifiedSide
 from webapp.api.reference import EXAMPLES, Operation, reference
 from webapp.api.sync_logs import EXAMPLE, SyncLog
 from webapp.clock import now
@@ -201,6 +202,18 @@ def command_of(program: str, in_typescript: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
+def test_a_copy_that_is_not_whole_is_no_success(
+    clinic: Clinic, tmp_path: Path, program_in_typescript: Path, program: str
+) -> None:
+    clinic.account.create(first_name="Olivia", date_of_birth="0000-00-00")
+
+    done = run(command_of(program, program_in_typescript), tmp_path, clinic)
+
+    assert done.returncode == 1, done
+    assert "Completed, but not all patients are in step." in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", ["sync.sh", "sync.py", "sync.ts"])
 def test_a_sync_that_fails_ends_the_program_with_its_reason(
     system: RunningSystem,
     clinic: Clinic,
@@ -233,7 +246,12 @@ def test_a_start_that_is_refused_ends_the_program_though_the_sync_before_complet
 
 Answers = Iterator[tuple[int, dict[str, str], bytes] | None]  # None: it hangs up
 RUNNING = EXAMPLE.model_copy(update={"id": 5})
-COMPLETED = RUNNING.model_copy(update={"status": SyncStatus.COMPLETED, "records_success": 641})
+_SIDE = CertifiedSide(active=641, archived=0, merged=0, deleted=0, digest="0" * 64)
+_CERTIFICATE = Certificate(in_step=True, cliniko=_SIDE, stored=_SIDE)
+WHOLE = EXAMPLE.metadata.model_copy(update={"certificate": _CERTIFICATE})
+COMPLETED = RUNNING.model_copy(
+    update={"status": SyncStatus.COMPLETED, "records_success": 641, "metadata": WHOLE}
+)
 ANOTHER = RUNNING.model_copy(update={"id": 6, "status": SyncStatus.FAILED})
 
 
@@ -302,7 +320,7 @@ def test_trouble_that_passes_and_another_sync_meanwhile_hold_no_program_up(
 
     assert done.returncode == 0, done
     assert list(answers) == []
-    told = "Completed, but not all" if program == "sync.sh" else "641 records stored"
+    told = "All patients are in step" if program == "sync.sh" else "641 records stored"
     assert told in done.stdout
 
 

@@ -89,7 +89,8 @@ EXAMPLE = Change(
         "(`active-patients` with `state=all` and `after_id=0`), and then follows without a cursor, "
         "or patients who have not changed for so long are missing. The changes of a patient who is "
         "forgotten are deleted, and of one who was deleted in Cliniko only the deletion stays when "
-        "their data go, of which no change tells: a copy lets go of their data itself."
+        "their data go, of which no change tells: a copy lets go of their data itself, and reads "
+        "all patients again when `forgotten` of the `status` has grown (rule 27)."
     ),
     tag="Patients",
     action=Action.VIEW_PATIENTS,
