@@ -12,8 +12,9 @@ HTTPS_URL = ("https" + _WEB_ADDRESS, "an address that begins with https:// in pr
 # Services that wait for calls tell their clients apart by a query, or by a name and a password.
 CALLED_URL = (
     r"https?://([^\s/?#@:]+(:[^\s/?#@]*)?@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[^\s?#]*)?(\?[^\s#]*)?",
-    "an address that begins with http:// or https:// and has no # (a port is 65535 at most); in "
-    f"the name of a user and in a password, both in ASCII, write {WRITTEN}",
+    "an address that begins with http:// or https:// and has no # (a port is 65535 at most, and "
+    "no part of the host empty or over 63 letters); in the name of a user and in a password, both "
+    f"in Latin-1, write {WRITTEN}",
 )
 _SITE = r"://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?/?"
 SITE = ("https?" + _SITE, "an address without a path that begins with http:// or https://")
@@ -29,8 +30,9 @@ INSIDE_NAMES = (
 PORTS = (r"[1-9][0-9]{0,4}(\s*,\s*[1-9][0-9]{0,4})*", "port numbers, separated by commas")
 SMTP_URL = (
     r"smtps?://([^\s/?#@:]+:[^\s/?#@]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?",
-    "an address as smtp://user:password@host:587 or smtps://host (a port is 65535 at most); in the "
-    f"name of the user and in the password, both in ASCII, write {WRITTEN}",
+    "an address as smtp://user:password@host:587 or smtps://host (a port is 65535 at most, and "
+    "no part of the host empty or over 63 letters); in the name of the user and in the password, "
+    f"both in ASCII, write {WRITTEN}",
 )
 HTMX_ADDRESS = (
     r"(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?(/[A-Za-z0-9._~@-]+)+",

@@ -68,8 +68,10 @@ def _can_be_called(address: str) -> bool:
         return False
     host = (parts.hostname or "").removesuffix(".")
     named = all(0 < len(label) < 64 for label in host.split("."))
-    # Neither SMTP nor HTTP says how other letters are sent, and their libraries send none.
-    return port != 0 and named and unquote(f"{parts.username}{parts.password}").isascii()
+    secret = unquote(f"{parts.username}{parts.password}")
+    # What their libraries send of it: smtplib ASCII, requests Latin-1.
+    sent = secret.isascii() if parts.scheme.startswith("smtp") else max(secret) <= "\xff"
+    return port != 0 and named and sent
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:

@@ -126,22 +126,23 @@ def write_alone() -> Iterator[Connection]:
         yield connection
 
 
-def overwrite_what_went() -> None:
-    """SQLite keeps what was deleted in its log, and in its file until the log is copied there.
-    While others are at work for longer than a moment it stays until the next clean-up. PostgreSQL's
-    goes with its vacuum and its own log."""
+def overwrite_what_went() -> bool:
+    """SQLite keeps what was deleted in its log, and in its file until the log is copied there. Says
+    whether it is gone from both: not so where others were at work for longer than a moment.
+    PostgreSQL's goes with its vacuum and its own log."""
     db.session.rollback()
     if on_postgresql():
-        return
+        return True
     with db.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         driver.execute(f"PRAGMA busy_timeout = {OVERWRITE_WITHIN_MS}")
         try:
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except db.engine.dialect.loaded_dbapi.Error:  # as of a full disk; what was asked is done
-            return
+            return False
         finally:
             driver.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
+    return not busy
 
 
 def see_one_moment() -> None:

@@ -80,7 +80,8 @@ if log["status"] == "failed":
 page = read(f"active-patients/{org_id}?limit=1")
 print(f"{log['records_success']} records stored, {page['pagination']['total']} active patients.")
 # The certificate of both sides: not so while records fail, Cliniko shows fewer than it counts, or
-# removals wait for an admin.
+# removals wait for an admin, and once one has decided to keep patients who are gone; the metadata
+# tell which (records_failed, not_shown, removals_held, removals_unasked, removals_kept).
 certificate = log["metadata"]["certificate"]
 if not (certificate and certificate["in_step"]):
     sys.exit("Completed, but not all patients are in step.")

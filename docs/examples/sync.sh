@@ -35,7 +35,8 @@ if grep -q '"status":"failed"' log.json; then
   exit 1
 fi
 # The certificate of both sides: not so while records fail, Cliniko shows fewer than it counts, or
-# removals wait for an admin.
+# removals wait for an admin, and once one has decided to keep patients who are gone; the metadata
+# tell which (records_failed, not_shown, removals_held, removals_unasked, removals_kept).
 if grep -q '"in_step":true' log.json; then
   echo 'All patients are in step.'
 else

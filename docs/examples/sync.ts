@@ -92,7 +92,8 @@ async function main(): Promise<void> {
   if (log.error_details) throw new Error(log.error_details.message)
   console.log(`${log.records_success} records stored.`)
   // The certificate of both sides: not so while records fail, Cliniko shows fewer than it counts, or
-  // removals wait for an admin.
+  // removals wait for an admin, and once one has decided to keep patients who are gone; the metadata
+  // tell which (records_failed, not_shown, removals_held, removals_unasked, removals_kept).
   if (!log.metadata.certificate?.in_step) throw new Error("Completed, but not all patients are in step.")
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from webapp.models import (
     SyncLog,
     SyncStatus,
 )
-from webapp.services import counts, patients, rotation
+from webapp.services import counts, patients, retention, rotation
 from webapp.sync import engine, forgotten, history, recovery, suspension
 from webapp.sync.lists import Lists
 from webapp.sync.start import cancel_sync
@@ -75,22 +77,31 @@ def active(cast: Cast, sync: Sync, surf_account: ClinikoAccount) -> str:
     return key
 
 
+def holding(database_url: str, word: bytes) -> list[str]:
+    """The files of an SQLite in which a word can be read."""
+    database = Path(database_url.removeprefix("sqlite:///"))
+    files = database.parent.glob(f"{database.name}*")
+    return [file.name for file in files if word in file.read_bytes().lower()]
+
+
 @pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize("somebody_reads", [False, True])
 def test_nothing_is_left_of_them_in_the_files(
-    cast: Cast, sync: Sync, surf_account: ClinikoAccount, database_url: str
+    cast: Cast, sync: Sync, surf_account: ClinikoAccount, database_url: str, somebody_reads: bool
 ) -> None:
     key = surf_account.ids(State.ACTIVE)[5]
     surf_account.edit(key, first_name="Forgetmenot")
     sync()
-    database = Path(database_url.removeprefix("sqlite:///"))
-
-    def holding() -> list[str]:
-        files = database.parent.glob(f"{database.name}*")
-        return [file.name for file in files if b"forgetmenot" in file.read_bytes().lower()]
-
-    assert holding()
-    forget(cast, key)
-    assert holding() == []
+    assert holding(database_url, b"forgetmenot")
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as reader:
+        if somebody_reads:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM patients").fetchone()
+        forget(cast, key)
+        assert bool(holding(database_url, b"forgetmenot")) == somebody_reads
+    for _ in range(2):  # the clean-up of the day, and the look after it
+        retention.remove_a_little()
+    assert holding(database_url, b"forgetmenot") == []
 
 
 def test_no_sync_brings_them_back_whatever_they_were(cast: Cast, sync: Sync, key: str) -> None:

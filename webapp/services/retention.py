@@ -64,6 +64,8 @@ _BARE: dict[str, Any] = dict.fromkeys(
 
 # What this process has removed and could not note, because the database was lost.
 _not_noted: Removed = Counter()
+# What has gone and may stand in SQLite's files still, be it that others were at work meanwhile.
+_not_overwritten: Removed = Counter()
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,11 @@ def clean_up() -> Removed:
 def remove_a_little() -> None:
     """What a worker does every few seconds: for a moment remove what a deleted clinic has left, or
     what is due today unless it is done, or another worker is at it."""
+    if _not_overwritten and overwrite_what_went():
+        _not_overwritten.clear()
     give_up_at = time.monotonic() + STEP_SECONDS
-    left_by_clinics: Removed = Counter()
-    if not _work([_LEFT_BY_CLINICS], left_by_clinics, give_up_at):
+    if not _work([_LEFT_BY_CLINICS], _not_overwritten, give_up_at):
         return
-    if left_by_clinics:
-        overwrite_what_went()
     today = now().date()
     if clean_ups.take(today):
         completed = False
@@ -111,7 +112,7 @@ def remove_a_little() -> None:
             _not_noted.clear()
         if completed:
             clean_ups.complete(today)
-            overwrite_what_went()
+            _not_overwritten["clean_ups"] += 1  # also for whoever was forgotten while others worked
         else:
             clean_ups.put_back(today)
 
