@@ -1,21 +1,25 @@
 """How long searches take: a million patients over fifty clinics, eight clients at once.
 
     .venv/bin/python -m bench.search --database postgresql --when "vacuumed again"
+    .venv/bin/python -m bench.search --database sqlite --a-second 2 --seconds 20
     .venv/bin/python -m bench.search --database sqlite --http
     .venv/bin/python -m bench.search --indexes
 
 Each client is a process that asks as soon as it has its answer, of one clinic after the other, as
-pages and API do; with `--http` it asks the web server instead. They share the machine with the
-database and the web server. With PostgreSQL everything is asked four times: after loading, when
-nothing was vacuumed or analysed yet; after vacuuming; after a sync has touched every row; and when
-that was vacuumed too, as the table asks its server to do soon after each sync. The last rows are
-the same questions asked with LIKE, and how many times as long they take.
+pages and API do; with `--http` it asks the web server instead. With `--a-second 2` it asks as often
+as the API lets anybody, by chance as people do, and its time counts from when it wanted to ask.
+They share the machine with the database and the web server. With PostgreSQL everything is asked
+four times: after loading, when nothing was vacuumed or analysed yet; after vacuuming; after a sync
+has touched every row; and when that was vacuumed too, as the table asks its server to do soon after
+each sync. The last rows are the same questions asked with LIKE, and how many times as long they
+take.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import random
 import shutil
 import statistics
 import tempfile
@@ -75,6 +79,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20_000, help="patients of a clinic")
     parser.add_argument("--seconds", type=float, default=2, help="for each question")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--a-second", type=float, default=0, help="as often; without: no pause")
     parser.add_argument("--http", action="store_true", help="ask the web server")
     parser.add_argument("--shared-buffers", default="128MB", help="of PostgreSQL")
     parser.add_argument("--only", default="", help="questions with these letters in their name")
@@ -125,7 +130,9 @@ def _alone(statement: str) -> None:
 
 
 def _table(url: str, said: argparse.Namespace, folder: Path, title: str) -> None:
-    print(f"{title}: {said.clinics} clinics of {said.each:,}, {said.clients} clients, milliseconds")
+    often = f" that ask {said.a_second:g} times a second" if said.a_second else ""
+    clients = f"{said.clients} clients{often}"
+    print(f"{title}: {said.clinics} clinics of {said.each:,}, {clients}, milliseconds")
     print(f"{'':30}{'median':>8}{'p99':>8}{'a second':>10}", flush=True)
     with ExitStack() as stack:
         site = stack.enter_context(http_clients.site(url, folder)) if said.http else None
@@ -167,12 +174,26 @@ def _client(number: int, name: str) -> list[float]:
     for turn in range(WARM_UP):
         ask((first + turn) % said.clinics + 1, turn)
     all_ready.wait()
-    took, turn, until = [], number, time.perf_counter() + said.seconds
-    while (began := time.perf_counter()) < until:
+    took, turn = [], number
+    for due in _moments(said, number):
         ask((first + turn) % said.clinics + 1, turn)
-        took.append((time.perf_counter() - began) * 1000)
+        took.append((time.perf_counter() - due) * 1000)
         turn += 1
     return took
+
+
+def _moments(said: argparse.Namespace, number: int) -> Iterator[float]:
+    """When one client asks, each as soon as it has come."""
+    dice = random.Random(number)
+    due = time.perf_counter()
+    until = due + said.seconds
+    while due < until:
+        if said.a_second:
+            due += dice.expovariate(said.a_second)
+            time.sleep(max(0, due - time.perf_counter()))
+        yield due
+        if not said.a_second:
+            due = time.perf_counter()
 
 
 def _asking(name: str, site: http_clients.Site | None, clinics: int) -> Ask:
