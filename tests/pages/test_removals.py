@@ -207,6 +207,21 @@ def test_an_old_page_decides_nothing_about_a_newer_list(
     assert deleted(cast) == 0
 
 
+def test_an_old_page_says_that_they_were_confirmed_meanwhile(
+    alice: Visitor, clinic: str, path: str, cast: Cast
+) -> None:
+    alice.post(f"{path}/confirm")
+    alice.get(clinic)  # which told of it
+
+    answer = alice.post_fragment(f"{path}/dismiss")
+
+    assert answer.headers["HX-Trigger"] == "sync-changed"
+    words = text_of(alice.get(clinic))
+    assert "an admin has confirmed meanwhile that they are gone" in words
+    assert "a later sync has looked again" not in words
+    assert deleted(cast) == COUNT
+
+
 def test_the_notice_stays_when_a_later_sync_has_failed(
     alice: Visitor, clinic: str, path: str, cast: Cast
 ) -> None:

@@ -36,6 +36,10 @@ _EVENTS = {
     RemovalsDecision.CONFIRMED: Event.REMOVALS_CONFIRMED,
     RemovalsDecision.DISMISSED: Event.REMOVALS_DISMISSED,
 }
+_CONFIRMED_MEANWHILE = (
+    "These patients are not held any more: an admin has confirmed meanwhile that they are gone, so "
+    "those that were still held were marked deleted. Nothing more was changed."
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ def dismiss(organization: Organization, sync_log: SyncLog, *, actor: User) -> in
     """Keep whom this sync held: no sync marks them or asks about them again until Cliniko has
     listed them once more. Says how many.
 
-    Raises SyncAlreadyRunning, and RemovalsNotHeld if a later sync has made another list.
+    Raises SyncAlreadyRunning, and RemovalsNotHeld if they were marked meanwhile or a later sync
+    has made another list.
     """
     return _decide(organization.id, sync_log.id, RemovalsDecision.DISMISSED, actor)
 
@@ -127,7 +132,7 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
         else:
             patients = _keep(sync_log_id, moment)
         if patients is None:
-            raise RemovalsNotHeld(organization_id=organization_id)
+            raise _not_held(sync_log)
         decided: dict[str, object] = {
             "removals_decision": str(decision),
             "removals_decided_at": iso(moment),
@@ -139,6 +144,13 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
         event = _EVENTS[decision]
         trail.record(event, sync_log_id, organization_id, actor=actor, count=patients)
     return patients
+
+
+def _not_held(sync_log: SyncLog) -> RemovalsNotHeld:
+    clinic = sync_log.organization_id
+    if sync_log.progress.get("removals_decision") == RemovalsDecision.CONFIRMED:
+        return RemovalsNotHeld(_CONFIRMED_MEANWHILE, organization_id=clinic)
+    return RemovalsNotHeld(organization_id=clinic)
 
 
 def _mark(organization: Organization, sync_log: SyncLog, moment: datetime) -> int | None:
