@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.fernet import Fernet
 from flask import Flask
 
 from simulator.server import Simulator
@@ -67,6 +68,29 @@ def test_without_javascript_the_page_of_the_clinic_tells_it(
     words = text_of(bob.get(answer.headers["Location"]))
     assert "Create a new key in Cliniko" in words
     assert "Not connected" in words
+
+
+def test_a_key_that_cannot_be_decrypted_is_no_connection_any_more(
+    app: Flask, bob: Visitor, path: str, cast: Cast
+) -> None:
+    page, keys = path.removesuffix("/connection"), app.config["CREDENTIALS_KEYS"]
+    bob.post(path)
+    assert "Done: Test the connection" in text_of(bob.get(page))
+
+    app.config["CREDENTIALS_KEYS"] = [Fernet.generate_key().decode()]
+    bob.post(path)
+
+    words = text_of(bob.get(page))
+    assert "cannot be decrypted" in words  # told once
+    for words in (words, text_of(bob.get(page))):
+        assert "Cliniko connection Not connected" in words
+        assert "The last try failed: CREDENTIALS_UNREADABLE." in words
+        assert "To do: Test the connection" in words
+    assert "Connection failed" in text_of(bob.get("/clinics"))
+
+    app.config["CREDENTIALS_KEYS"] = keys  # restored
+    bob.post(path)
+    assert "Cliniko connection Connected" in text_of(bob.get(page))
 
 
 def test_the_eleventh_test_in_a_minute_is_not_made(

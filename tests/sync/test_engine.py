@@ -608,6 +608,25 @@ def test_a_row_copied_from_another_clinic_does_not_open_its_account(sync: Sync, 
     assert sync().error_code == "CREDENTIALS_UNREADABLE"
 
 
+def test_of_a_key_that_cannot_be_decrypted_the_clinic_says_so_until_a_sync_has_opened_it(
+    sync: Sync, cast: Cast
+) -> None:
+    sync()
+    key = cast.surf.encrypted_api_key
+    with transaction():
+        cast.surf.encrypted_api_key = credentials.encrypt(cast.northside.id, SURF_KEY)
+
+    assert sync().error_code == "CREDENTIALS_UNREADABLE"
+    db.session.rollback()
+    assert cast.surf.connection_error_code == "CREDENTIALS_UNREADABLE"
+
+    with transaction():
+        cast.surf.encrypted_api_key = key
+    assert sync().status == "completed"
+    db.session.rollback()
+    assert cast.surf.connection_error_code is None
+
+
 def test_two_clinics_do_not_mix(sync: Sync, cast: Cast) -> None:
     sync()
 

@@ -15,12 +15,7 @@ from webapp.cliniko.errors import ClinikoError
 from webapp.cliniko.shard import is_subdomain, patient_page
 from webapp.cliniko.throttle import FOR_PEOPLE, FOR_SYNCS, RetryPolicy, SleepingWaiter, Waiter
 from webapp.clock import now
-from webapp.errors import (
-    AccountMismatch,
-    AppError,
-    ClinikoNotConfigured,
-    CredentialsUnreadable,
-)
+from webapp.errors import AccountMismatch, AppError, ClinikoNotConfigured
 from webapp.extensions import db, transaction
 from webapp.models import Organization, User
 from webapp.queue import redis_connection
@@ -142,7 +137,7 @@ def note_acceptance(
 
 def note_refusal(organization_id: int, key: str | None, error_code: str) -> None:
     """Write down, inside the caller's transaction, that a clinic's key does not open its account,
-    unless another was saved meanwhile; `key` as it is stored."""
+    or cannot be decrypted, unless another was saved meanwhile; `key` as it is stored."""
     organization = locks.clinic(organization_id)
     if organization.encrypted_api_key == key:
         organization.connection_checked_at = now()
@@ -188,7 +183,7 @@ def _remember(
         if isinstance(found, ConnectionReport):
             with suppress(KeyReplaced):
                 note_acceptance(organization_id, key, found.account, patients=found.total_patients)
-        elif not isinstance(found, (ClinikoNotConfigured, CredentialsUnreadable)):
+        elif not isinstance(found, ClinikoNotConfigured):
             note_refusal(organization_id, key, found.error_code)
         audit.record(
             Event.CONNECTION_TESTED,

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from webapp.cliniko.client import Cliniko
 from webapp.cliniko.errors import AuthFailed, ClinikoError, Forbidden
-from webapp.errors import AccountMismatch, AppError, ErrorCode
+from webapp.errors import AccountMismatch, AppError, CredentialsUnreadable, ErrorCode
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import connection
@@ -110,6 +110,8 @@ def _run(sync_log_id: int, waited: float) -> None:
     while True:
         waiter = StoppableWaiter()
         work = patiently(partial(_prepare, sync_log_id, waiter, waited))
+        if isinstance(work, CredentialsUnreadable):
+            raise work
         waited = 0.0  # the recorder has written it down
         log.info("sync_begins", organization_id=work.recorder.target.organization_id)
         try:
@@ -127,10 +129,18 @@ def _run(sync_log_id: int, waited: float) -> None:
             log.info("sync_begins_again_with_another_key")
 
 
-def _prepare(sync_log_id: int, waiter: StoppableWaiter, waited: float) -> _Work:
+def _prepare(
+    sync_log_id: int, waiter: StoppableWaiter, waited: float
+) -> _Work | CredentialsUnreadable:
+    """What is needed. An error is not raised here: what is noted of it would be taken back."""
     sync_log = db.session.get_one(SyncLog, sync_log_id)
     organization = db.session.get_one(Organization, sync_log.organization_id)
-    client, budget = client_for(organization, waiter)
+    key = organization.encrypted_api_key
+    try:
+        client, budget = client_for(organization, waiter)
+    except CredentialsUnreadable as error:
+        connection.note_refusal(organization.id, key, error.error_code)
+        return error
     recorder = Recorder(sync_log, organization, budget, lambda: client.requests_made, waited)
     return _Work(organization, client, recorder)
 
