@@ -97,7 +97,7 @@ def test_full_syncs_that_never_complete_are_told_of_once_whatever_smaller_ones_d
         completes(cast.surf, OperationType.ACTIVE_PATIENTS)
     assert kinds("bob@example.com") == [NoticeKind.FAILING]
     text = db.session.scalars(select(Notice.text)).first() or ""
-    assert "one more mail when a full sync has completed again" in text
+    assert "one more mail when a full sync has completed again.\n" in text
     completes(cast.surf)
     completes(cast.surf, CHANGED)
     assert kinds("bob@example.com") == [NoticeKind.FAILING, NoticeKind.RECOVERED]
@@ -123,6 +123,9 @@ def test_a_full_sync_that_fails_while_smaller_ones_do_is_no_new_beginning(cast: 
     fails(cast.surf)
     completes(cast.surf, CHANGED)
     assert kinds("bob@example.com") == [NoticeKind.FAILING]
+    text = db.session.scalars(select(Notice.text)).first() or ""
+    promised = "completed again; should a full sync fail before that, when a full one has.\n"
+    assert promised in text
     completes(cast.surf)
     assert kinds("bob@example.com") == [NoticeKind.FAILING, NoticeKind.RECOVERED]
 

@@ -33,6 +33,7 @@ from webapp.services.audit_events import Event
 
 _ENDED_BY_SOMEBODY = (ErrorCode.SYNC_CANCELLED, ErrorCode.ORGANIZATION_NOT_FOUND)
 _TOLD = Notice.state.in_((NoticeState.WAITING, NoticeState.SENT))  # what failed has told nobody
+_OR_A_FULL_ONE = "; should a full sync fail before that, when a full one has"
 _BYE = "\n\nWhether you get these mails is up to you: see “Your account” in Patient Sync."
 
 
@@ -54,11 +55,12 @@ def sync_ended(sync_log: SyncLog) -> None:
     clinic = names.quoted(db.session.get_one(Organization, sync_log.organization_id).name)
     if failing:
         subject = f"Syncs of {clinic} are failing"
-        which = "a full sync" if is_full else "a sync"
+        which, otherwise = ("a full sync", "") if is_full else ("a sync", _OR_A_FULL_ONE)
         text = (
             f"Sync {sync_log.id} of {clinic} has failed: {sync_log.error_code}.\n"
             f"{sync_log.error_message}\n\n"
-            f"What was stored is kept. You get one more mail when {which} has completed again."
+            f"What was stored is kept. You get one more mail when {which} has completed "
+            f"again{otherwise}."
         )
         put(sync_log.organization_id, NoticeKind.FAILING, subject, text)
     else:
