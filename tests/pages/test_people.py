@@ -247,6 +247,28 @@ def test_of_an_account_that_was_closed_nothing_says_that_its_password_opens_it(
         assert f"{user.email} {then}" in text_of(alice.get(PATH))
 
 
+@pytest.mark.parametrize(
+    ("closed", "then"),
+    [(False, "can sign in once activated"), (True, "needs a new link once activated")],
+)
+def test_of_somebody_who_was_deactivated_nothing_says_that_they_can_sign_in_before_that_ends(
+    alice: Visitor, cast: Cast, closed: bool, then: str
+) -> None:
+    set_up(cast.vera)
+    with transaction():
+        cast.vera.failures_in_a_row = 100 if closed else 0
+    people.deactivate(cast.vera)
+
+    here = {"role": "manager", "organization": str(cast.surf.id)}
+    alice.post(f"{PATH}/{cast.vera.id}/role", **here)
+    said = f"vera@example.com has the role manager now, and {then}."
+    assert said in text_of(alice.get(PATH))
+
+    alice.post(f"{PATH}/{cast.vera.id}/reset-second-factor")  # a page from before
+    said = f"vera@example.com has no second factor now, and {then}."
+    assert said in text_of(alice.get(PATH))
+
+
 def test_a_page_from_before_somebody_was_deactivated_makes_no_link_for_them(
     alice: Visitor, cast: Cast
 ) -> None:

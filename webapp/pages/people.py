@@ -21,7 +21,6 @@ from webapp.services import invitations, organizations, passwords, roles, second
 from webapp.services import people as people_service
 
 _NO_CLINIC = "0"  # as the form says it
-_CLOSED = "needs a new link: the account is closed"
 
 
 @signed_in.get("/people")
@@ -70,10 +69,7 @@ def change_role(user_id: str) -> ResponseReturnValue:
         return _role_page(person, {error.parameter: error.message}), 422
     if person.invited and person.active:
         return _with_new_link(person)
-    if person.invited:
-        then = "needs a new link once activated"
-    else:
-        then = _CLOSED if person.is_closed else "has to sign in again"
+    then = _before_signing_in(person) or "has to sign in again"
     return lead_to("pages.people", f"{person.email} has the role {role} now, and {then}.")
 
 
@@ -114,17 +110,26 @@ def reset_second_factor(user_id: str) -> ResponseReturnValue:
         user_id,
         second_factor.reset,
         "signs in with the password alone now",
-        of_closed=f"has no second factor now, and {_CLOSED}",
+        of_kept_out="has no second factor now",
     )
 
 
 def _change(
-    user_id: str, change: Callable[..., None], told: str, *, of_closed: str | None = None
+    user_id: str, change: Callable[..., None], told: str, *, of_kept_out: str | None = None
 ) -> ResponseReturnValue:
     person = _somebody_else(user_id)
     change(person, actor=current_actor())
-    then = of_closed if of_closed and person.is_closed else told
+    before = _before_signing_in(person) if of_kept_out else None
+    then = f"{of_kept_out}, and {before}" if before else told
     return lead_to("pages.people", f"{person.email} {then}.")
+
+
+def _before_signing_in(person: User) -> str | None:
+    """What has to come before somebody can sign in; None if they can."""
+    if person.active:
+        return "needs a new link: the account is closed" if person.is_closed else None
+    by_link = person.invited or person.is_closed
+    return "needs a new link once activated" if by_link else "can sign in once activated"
 
 
 def _somebody_else(user_id: str) -> User:
