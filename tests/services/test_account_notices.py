@@ -155,6 +155,34 @@ def test_whose_account_was_closed_is_told_how_to_open_it(cast: Cast) -> None:
     assert notice.text.endswith("mails like this one never hold a link.")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cast: roles.change(cast.bob, Role.MANAGER, cast.northside.id, actor=cast.alice),
+        lambda cast: roles.change(cast.bob, Role.ADMIN, None, actor=cast.alice),
+        lambda cast: emergency.grant_admin(cast.bob, reason=REASON),
+    ],
+    ids=["elsewhere", "admin", "admin by a command"],
+)
+def test_who_begins_anew_is_told_that_the_password_has_ended_and_who_gives_another_link(
+    cast: Cast, change: Callable[[Cast], object]
+) -> None:
+    set_up(cast.bob)
+    change(cast)
+    text = told()[-1].text
+    assert "Your password has ended with it, and your second factor if you had one." in text
+    assert "Whoever changed this can give you a link to choose another password" in text
+    assert "there is nothing to do" not in text
+    assert text.endswith("mails like this one never hold a link.")
+
+
+def test_who_stays_in_the_clinic_keeps_the_password_and_has_nothing_to_do(cast: Cast) -> None:
+    roles.change(cast.bob, Role.VIEWER, cast.surf.id, actor=cast.alice)
+    (notice,) = told()
+    assert "If you know of this, there is nothing to do." in notice.text
+    assert "has ended" not in notice.text
+
+
 @on_both
 def test_nobody_is_told_of_what_did_not_happen(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -39,6 +39,11 @@ _WHEN_CLOSED = (
     "Nobody was let in by them. An admin can give you a link to choose another password, which "
     "opens the account again. If it was not you, tell them so: somebody tries to get in."
 )
+_WHEN_ANEW = (
+    "Your password has ended with it, and your second factor if you had one. Whoever changed this "
+    "can give you a link to choose another password; if you did not expect it, tell an admin at "
+    "once."
+)
 _NO_LINK = "Open Patient Sync as you always do: mails like this one never hold a link."
 
 
@@ -46,17 +51,17 @@ _NO_LINK = "Open Patient Sync as you always do: mails like this one never hold a
 MOST_IN_AN_HOUR = 10
 
 
-def tell(event: Event, user: User, *, actor: User | None) -> None:
+def tell(event: Event, user: User, *, actor: User | None, begins_anew: bool = False) -> None:
     """Write down a mail to a person about a change of their account, inside the caller's
     transaction. Only for the events of WHAT, only with a mail server, and not to somebody who was
-    only invited, for their address may be anybody's."""
+    only invited, for their address may be anybody's. Who `begins_anew` has no password any more."""
     what = WHAT.get(event)
     if what is None or user.invited or not mail.is_set_up() or _was_told_enough(user):
         return
     when = f"on {now():%Y-%m-%d at %H:%M} UTC"
     closed = event is Event.ACCOUNT_LOCKED
     why = "after a hundred wrong passwords or codes in a row" if closed else _by_whom(user, actor)
-    then = _WHEN_CLOSED if closed else _WHAT_TO_DO
+    then = _WHEN_CLOSED if closed else _WHEN_ANEW if begins_anew else _WHAT_TO_DO
     text = f"{what} in Patient Sync {when}, {why}.\n\n{then} {_NO_LINK}"
     db.session.add(Notice(kind=NoticeKind.ACCOUNT, recipient=user.email, subject=what, text=text))
 

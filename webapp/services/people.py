@@ -150,12 +150,13 @@ def record(
     *,
     actor: User | None,
     left: tuple[int | None, ...] = (),
+    begins_anew: bool = False,
     **details: Any,
 ) -> None:
     """Record an event about a person, and mail them if they are to hear of it. It goes into the
     chain of their clinic (an admin: of no clinic) and of each clinic they `left`; there only the
     role is told. The last step of the caller's transaction."""
-    account_notices.tell(event, user, actor=actor)
+    account_notices.tell(event, user, actor=actor, begins_anew=begins_anew)
     # In one order, so that two who are moved to each other's clinics do not wait for each other.
     for organization_id in sorted({user.organization_id, *left}, key=lambda clinic: clinic or 0):
         here = organization_id == user.organization_id

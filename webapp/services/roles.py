@@ -50,7 +50,7 @@ def give(
     if begins_anew:
         user.password_hash = nobodys
         second_factor.forget(user)
-    people.record(event, user, actor=actor, left=(left,), **details)
+    people.record(event, user, actor=actor, left=(left,), begins_anew=begins_anew, **details)
     if begins_anew:  # not before: whoever was only invited gets no mail
         user.invited = True
 
