@@ -68,6 +68,8 @@ def test_a_link_works_once(visitor: Visitor, nina: tuple[User, str], app: Flask)
     again = stranger.post("/invitation", secret=secret, password="another one that is long")
     assert again.status_code == 410
     assert "does not work any more" in text_of(again)
+    assert "Choose a password" not in text_of(again)  # the title neither
+    assert "<title>This link does not work any more" in again.text
     db.session.rollback()
     assert people.authenticate("nina@example.com", GOOD) is not None
 
