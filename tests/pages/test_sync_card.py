@@ -15,6 +15,7 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp.clock import iso, now
 from webapp.models import SyncStatus
+from webapp.sync import recovery, suspension
 
 HALFWAY: dict[str, Any] = {
     "patients_found": 648,
@@ -247,6 +248,25 @@ def test_a_cancelled_sync_is_no_failure(card: Card) -> None:
     words = text_of(card(SyncStatus.FAILED, error_code="SYNC_CANCELLED", error_message="Stopped."))
     assert "Cancelled; what was stored is kept" in words
     assert "SYNC_CANCELLED" not in words
+
+
+def test_a_press_of_the_button_is_told_once(card: Card) -> None:
+    told = recovery.CANCELLED.message
+    words = text_of(card(SyncStatus.FAILED, error_code="SYNC_CANCELLED", error_message=told))
+    assert "Cancelled; what was stored is kept" in words
+    assert told not in words
+
+
+def test_whose_sync_ended_with_their_clinic_disabled_is_told_so_once_it_is_enabled(
+    cast: Cast, vera: Visitor
+) -> None:
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    suspension.disable(cast.surf, actor=cast.alice)
+    suspension.enable(cast.surf, actor=cast.alice)
+    path = f"/clinics/{cast.surf.id}"
+    for page in (path, f"{path}/syncs/{log.id}"):
+        words = text_of(vera.get(page))
+        assert "The clinic was disabled while this sync ran. What was stored" in words
 
 
 def test_doubtful_removals_are_told_even_if_no_list_was_kept(card: Card) -> None:

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from webapp.clock import now
 from webapp.htmx import asked_by_htmx
 from webapp.models import Organization, SyncLog
-from webapp.pages.card_words import headline, is_apart
+from webapp.pages.card_words import headline, is_apart, why_cancelled
 from webapp.pages.redirects import lead_to
 from webapp.queue import workers_connected
 from webapp.sync import held, history
@@ -28,6 +28,7 @@ def card_context(log: SyncLog | None) -> dict[str, Any]:
     return {
         "log": log,
         "headline": log and headline(log),
+        "why_cancelled": log and why_cancelled(log),
         "is_apart": log is not None and is_apart(log),
         "differences": differences(log) if log else {},
         "no_worker": log is not None and _waits_in_vain(log),

@@ -7,6 +7,7 @@ from webapp.pages.filters import change_words, operation
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
 from webapp.sync.differences import differences
+from webapp.sync.recovery import CANCELLED
 
 
 def headline(log: SyncLog) -> str:
@@ -28,6 +29,14 @@ def headline(log: SyncLog) -> str:
     if log.progress.get("changed_since"):
         return f"{some} {'patient' if one else 'patients'} who changed could be stored"
     return f"{some} {'patient' if one else 'patients'} could be stored"
+
+
+def why_cancelled(log: SyncLog) -> str | None:
+    """What has cancelled a sync, where it was more than a press of the button: that it was
+    cancelled, and what is kept, the headline says."""
+    if outcome(log) is not Outcome.CANCELLED or log.error_message == CANCELLED.message:
+        return None
+    return log.error_message
 
 
 def is_apart(log: SyncLog) -> bool:
