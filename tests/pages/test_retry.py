@@ -9,11 +9,12 @@ from werkzeug.test import TestResponse
 
 from simulator.account import ClinikoAccount
 from simulator.patient import State
-from tests.api.rows import refuse
+from tests.api.rows import make_log, refuse
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from tests.sync.logs import newest
 from webapp.extensions import transaction
+from webapp.models import OperationType
 from webapp.sync import history, suspension
 
 
@@ -101,7 +102,8 @@ def test_without_a_failed_record_nothing_is_started(bob: Visitor, cast: Cast) ->
 def test_a_viewer_is_not_offered_it(vera: Visitor, cast: Cast) -> None:
     log = refuse(cast.surf, 3)
     for path in ("", f"/syncs/{log.id}"):
-        assert "again" not in text_of(vera.get(f"/clinics/{cast.surf.id}{path}"))
+        page = vera.get(f"/clinics/{cast.surf.id}{path}")
+        assert not Parsed(page.text).having(name="operation_type", value="retry_failed")
     assert try_again(vera, cast).status_code == 403
 
 
@@ -124,3 +126,17 @@ def test_a_record_without_an_id_cannot_be_asked_for(bob: Visitor, cast: Cast) ->
     words = text_of(bob.get(f"/clinics/{cast.surf.id}/syncs/{log.id}"))
     assert "Has no id" in words
     assert "again" not in words
+
+
+def test_who_may_only_look_is_told_of_them_too_and_who_can_try_them_again(
+    vera: Visitor, cast: Cast
+) -> None:
+    path = f"/clinics/{cast.surf.id}"
+    assert "could not be stored until now" not in text_of(vera.get(path))
+    refuse(cast.surf, 2)
+    make_log(cast.surf, operation_type=OperationType.CHANGED_PATIENTS)
+    assert "Completed Records failed" in text_of(vera.get("/clinics"))
+    page = vera.get(path)
+    assert "2 records of this clinic could not be stored until now" in text_of(page)
+    assert "A manager of this clinic can try them again." in text_of(page)
+    assert not Parsed(page.text).having(name="operation_type", value="retry_failed")
