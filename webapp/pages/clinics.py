@@ -10,14 +10,13 @@ from webapp.auth.guards import fresh, organization_for, require
 from webapp.auth.sessions import current_actor
 from webapp.errors import ValidationError
 from webapp.models import OperationType
+from webapp.pages.attention import attention_context, needs_attention
 from webapp.pages.blueprints import signed_in
 from webapp.pages.card import card_context
-from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.redirects import lead_to
 from webapp.pages.sync_bars import picture
 from webapp.pages.templating import render_clinic
 from webapp.services import clinic_figures, names, organizations
-from webapp.services.clinic_figures import ClinicFigures
 from webapp.sync import failures, forgotten, history
 
 RECENT = 5  # in the table
@@ -34,7 +33,7 @@ def clinics() -> str:
     figures = clinic_figures.figures(organizations.visible_to(current_actor()))
     active = [row.organization.id for row in figures if row.organization.disabled_at is None]
     left_out = failures.with_some_open(active)
-    attention = sum(_needs_attention(row) or row.organization.id in left_out for row in figures)
+    attention = sum(needs_attention(row, row.organization.id in left_out) for row in figures)
     places = clinic_figures.SHOWN_SYNCS
     return render_template(
         "clinics/index.html",
@@ -74,6 +73,7 @@ def add_clinic() -> ResponseReturnValue:
 def clinic(org_id: str) -> str:
     organization = organization_for(current_actor(), org_id, Action.VIEW_SYNCS)
     logs = history.find(organization, limit=PICTURED).logs
+    latest = logs[0] if logs else None
     return render_clinic(
         "clinics/show.html",
         organization,
@@ -83,19 +83,6 @@ def clinic(org_id: str) -> str:
         forgotten=forgotten.count(organization),
         open_failures=failures.open_keys(organization.id),
         last_full_sync=history.last_completed(organization, OperationType.FULL_PATIENTS),
-        **card_context(logs[0] if logs else None),
+        **attention_context(organization, latest),
+        **card_context(latest),
     )
-
-
-def _needs_attention(figures: ClinicFigures) -> bool:
-    """Whether somebody should look: the last sync, or the last of all patients, has failed, it left
-    something out or awaits a decision, the key is missing or was refused, or the schedule is not
-    kept. About a disabled clinic nobody has to do anything."""
-    organization, latest, full = figures.organization, figures.latest, figures.last_full
-    if organization.disabled_at is not None:
-        return False
-    partly = latest is not None and outcome(latest) is Outcome.PARTLY
-    failed = any(log is not None and outcome(log) is Outcome.FAILED for log in (latest, full))
-    refused = organization.connection_error_code is not None
-    waits = figures.removals_wait or figures.overdue
-    return partly or failed or waits or refused or not organization.is_configured

@@ -14,6 +14,7 @@ from webapp.clock import now
 from webapp.errors import ValidationError
 from webapp.models import Organization
 from webapp.pages import parameters
+from webapp.pages.attention import behind
 from webapp.pages.blueprints import signed_in
 from webapp.pages.redirects import lead_to
 from webapp.pages.templating import render_clinic
@@ -71,9 +72,9 @@ def _page(organization: Organization, errors: dict[str, str] | None = None) -> s
         runs=runs,
         full_until=full_until,
         last_run=schedules.last_run(organization),
-        overdue=schedules.overdue(organization, moment),
         intervals=schedules.CHANGES_EVERY,
         zone=schedules.zone_of(organization),
         zones=time_zones.choices(),
         errors=errors or {},
+        **behind(organization),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, bindparam, select, true
+from sqlalchemy import ColumnElement, Select, and_, bindparam, select, true
 from sqlalchemy.orm import aliased, load_only
 
 from webapp.clock import MAY_DIFFER, now
@@ -58,14 +58,20 @@ _WAITING = select(Organization.id).where(
     .where(HeldRemoval.organization_id == Organization.id, HeldRemoval.kept_at.is_(None))
     .exists(),
 )
+
+
+def _ended_by_itself(log: type[SyncLog]) -> ColumnElement[bool]:
+    by_somebody = str(ErrorCode.SYNC_CANCELLED)
+    return and_(log.status != SyncStatus.RUNNING, log.error_code.is_distinct_from(by_somebody))
+
+
 _FULL = aliased(SyncLog)
 _LAST_FULL = (
     select(_FULL.id)
     .where(
         _FULL.organization_id.between(Organization.id, Organization.id),
         READS_ALL,
-        _FULL.status != SyncStatus.RUNNING,
-        _FULL.error_code.is_distinct_from(str(ErrorCode.SYNC_CANCELLED)),
+        _ended_by_itself(_FULL),
     )
     .order_by(_FULL.organization_id.desc(), _FULL.id.desc())
     .limit(1)
@@ -124,3 +130,14 @@ def figures(organizations: list[Organization]) -> list[ClinicFigures]:
         )
         for organization in organizations
     ]
+
+
+def last_full(organization: Organization) -> SyncLog | None:
+    """The last sync of all patients that has ended, and not by somebody's will, of one clinic."""
+    newest = (
+        select(SyncLog)
+        .where(SyncLog.organization_id == organization.id, READS_ALL, _ended_by_itself(SyncLog))
+        .order_by(SyncLog.id.desc())
+        .limit(1)
+    )
+    return db.session.scalar(newest)
