@@ -17,11 +17,13 @@ from werkzeug.test import TestResponse
 from tests.api.envelope import details_of
 from tests.cast import Cast
 from tests.conftest import as_user
+from tests.support.databases import on_both
 from tests.support.redis_server import RedisServer
 from webapp.clock import now
+from webapp.errors import QueueUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
-from webapp.sync import ending, history, recovery
+from webapp.sync import ending, history, lease, recovery
 
 KEY = "nightly 2026-03-02"
 
@@ -33,6 +35,17 @@ def url(cast: Cast) -> str:
 
 def start(client: FlaskClient, url: str, key: str = KEY) -> TestResponse:
     return client.post(url, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def word_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has the job before Redis gets to say that it took it, which it never does."""
+
+    def enqueue_sync(sync_log_id: int, attempt: int) -> None:
+        lease.claim(sync_log_id, attempt, "somebody")
+        raise QueueUnavailable()
+
+    monkeypatch.setattr("webapp.sync.start.enqueue_sync", enqueue_sync)
 
 
 def rows() -> int:
@@ -198,3 +211,19 @@ class TestWhileTheQueueIsAway:
         redis.start()
 
         assert start(bob, url).status_code == 200
+
+
+@on_both
+@pytest.mark.usefixtures("word_lost")
+def test_a_start_that_redis_did_not_get_to_confirm_is_told_as_one_and_keeps_its_key(
+    bob: FlaskClient, cast: Cast, url: str
+) -> None:
+    first = start(bob, url)
+
+    assert first.status_code == 200, first.text
+    assert_repeated(start(bob, url), first)
+    assert rows() == 1
+    log = history.latest(cast.surf)
+    assert log is not None
+    assert (log.id, log.status) == (first.get_json()["sync_log_id"], "running")
+    assert log.idempotency_key is not None

@@ -12,12 +12,14 @@ from redis import Redis
 from tests.api.rows import make_log
 from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
-from tests.sync.logs import newest
+from tests.support.databases import on_both
+from tests.sync.logs import newest, rows
 from webapp.clock import now, whole_second
+from webapp.errors import QueueUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncStatus
 from webapp.services import organizations
-from webapp.sync import history
+from webapp.sync import history, lease
 
 
 @pytest.fixture
@@ -168,3 +170,22 @@ def test_it_refuses_a_form_without_its_token(bob: Visitor, path: str, cast: Cast
     assert answer.status_code == 400
     assert "open for too long" in text_of(answer)
     assert history.latest(cast.surf) is None
+
+
+@on_both
+def test_a_start_that_redis_did_not_get_to_confirm_is_shown_as_the_sync_it_is(
+    bob: Visitor, path: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enqueue_sync(sync_log_id: int, attempt: int) -> None:
+        lease.claim(sync_log_id, attempt, "somebody")
+        raise QueueUnavailable()
+
+    monkeypatch.setattr("webapp.sync.start.enqueue_sync", enqueue_sync)
+
+    answer = bob.post_fragment(path)
+
+    (log,) = rows()
+    assert (log.status, log.worker) == ("running", "somebody")
+    (card,) = Parsed(answer.text).having(id="sync-card")
+    assert card["hx-get"] == f"{path}/{log.id}/progress"
+    assert answer.status_code == 200

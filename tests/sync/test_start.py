@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -28,7 +29,7 @@ from webapp.errors import (
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus, User
 from webapp.services import organizations, tokens
-from webapp.sync import ending, lease, window
+from webapp.sync import ending, engine, lease, recovery, start, window
 from webapp.sync.start import cancel_sync, start_once, start_sync
 from webapp.sync.window import start_window
 
@@ -235,6 +236,100 @@ def test_without_redis_nothing_stays_running_and_nothing_is_used_up(
     assert refusal.value.retry_after == 30
     assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
     assert start_window(cast.surf, FULL).remaining == 1
+
+
+def word_lost(monkeypatch: pytest.MonkeyPatch, after: Callable[[int, int], object]) -> None:
+    """Redis takes the job and does not get to say so; `after` is what comes of the job by then."""
+    enqueue = start.enqueue_sync
+
+    def enqueue_sync(sync_log_id: int, attempt: int) -> None:
+        enqueue(sync_log_id, attempt)
+        after(sync_log_id, attempt)
+        raise QueueUnavailable()
+
+    monkeypatch.setattr(start, "enqueue_sync", enqueue_sync)
+
+
+def begun(sync_log_id: int, attempt: int) -> None:
+    lease.claim(sync_log_id, attempt, "somebody")
+
+
+def begun_and_handed_over(sync_log_id: int, attempt: int) -> None:
+    begun(sync_log_id, attempt)
+    recovery.hand_over(sync_log_id, attempt, interrupted=False)
+
+
+def begun_and_ended(sync_log_id: int, attempt: int) -> None:
+    begun(sync_log_id, attempt)
+    with transaction() as session:
+        ending.complete(session.get_one(SyncLog, sync_log_id))
+
+
+@pytest.mark.parametrize(
+    ("after", "status"),
+    [(begun, "running"), (begun_and_handed_over, "running"), (begun_and_ended, "completed")],
+)
+def test_a_sync_that_a_worker_has_begun_was_started_though_redis_did_not_get_to_say_so(
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    after: Callable[[int, int], object],
+    status: str,
+) -> None:
+    word_lost(monkeypatch, after)
+
+    told, is_new = start_once(
+        cast.surf, FULL, actor=cast.bob, origin=SyncOrigin.API, idempotency_key="one"
+    )
+
+    (log,) = rows()
+    assert (told, is_new) == (log, True)
+    assert (log.status, log.error_code) == (status, None)
+    assert log.idempotency_key is not None
+
+
+def test_a_job_that_comes_to_a_worker_after_its_start_was_refused_does_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word_lost(monkeypatch, lambda *_: None)
+    with pytest.raises(QueueUnavailable):
+        press(cast)
+    (log,) = rows()
+    assert queue.is_queued(log.id, 1)
+
+    engine.run(log.id, 1, worker="somebody")
+
+    (log,) = rows()
+    assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
+    assert log.worker is None
+
+
+@pytest.mark.parametrize("database", ["postgresql"])  # SQLite lets one write from its beginning on
+def test_a_worker_that_comes_while_the_refused_sync_is_closed_waits_and_does_not_get_it(
+    app: Flask, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail = ending.fail
+    word_lost(monkeypatch, lambda *_: None)
+
+    def come(sync_log_id: int) -> None:
+        with app.app_context():
+            lease.claim(sync_log_id, 1, "somebody")
+
+    with ThreadPoolExecutor(1) as pool:
+        worker: list[Future[None]] = []
+
+        def fail_slowly(log: SyncLog, *said: Any, **more: Any) -> None:
+            worker.append(pool.submit(come, log.id))
+            until_somebody_waits(worker[0].done)
+            fail(log, *said, **more)
+
+        monkeypatch.setattr(ending, "fail", fail_slowly)
+        with pytest.raises(QueueUnavailable):
+            press(cast)
+        with pytest.raises(lease.LeaseLost):
+            worker[0].result(timeout=30)
+
+    (log,) = rows()
+    assert (log.status, log.worker) == ("failed", None)
 
 
 def test_a_waiting_sync_is_cancelled_at_once(cast: Cast) -> None:

@@ -92,8 +92,8 @@ def start_once(
     try:
         enqueue_sync(log.id, log.attempt)
     except QueueUnavailable as error:
-        _close_unqueued(log, error, actor)
-        raise QueueUnavailable(**details) from error
+        if _close_unqueued(log, error, actor):
+            raise QueueUnavailable(**details) from error
     return log, True
 
 
@@ -224,10 +224,15 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
     )
 
 
-def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -> None:
+def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -> bool:
+    """Whether the sync was closed. Not so if a worker was told all the same, and only Redis's word
+    for it got lost: then it has begun, or has even ended."""
     # Nothing is left running, even if whoever started it was signed out since.
     unchecked = replace(callers.current.get(), let_in=None)
     with callers.called_by(unchecked), transaction():
-        if log.is_running and log.worker is None:
-            log.idempotency_key = None  # nothing was started: the key is good for another try
-            ending.fail(log, Closing(error.error_code, error.message), actor=actor)
+        locks.row(log)  # or a worker could take it between the look and the write
+        if not log.is_running or log.worker is not None or log.attempt > 1:
+            return False
+        log.idempotency_key = None  # nothing was started: the key is good for another try
+        ending.fail(log, Closing(error.error_code, error.message), actor=actor)
+        return True
