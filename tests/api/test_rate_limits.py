@@ -140,3 +140,11 @@ def test_of_many_at_once_exactly_so_many_pass(app: Flask, cast: Cast) -> None:
 
 def test_endpoints_without_a_limit_do_not_tell_of_one(bob: FlaskClient) -> None:
     assert "X-RateLimit-Limit" not in bob.get("/api/v1/organizations").headers
+
+
+def test_how_many_guesses_are_left_is_told_to_nobody(client: FlaskClient, cast: Cast) -> None:
+    guess = {"email": cast.bob.email, "password": "wrong"}
+    answers = [client.post("/api/v1/auth/token", json=guess) for _ in range(11)]
+
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert not any("X-RateLimit-Limit" in answer.headers for answer in answers)

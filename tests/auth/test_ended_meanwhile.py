@@ -23,7 +23,16 @@ from tests.support.databases import on_both
 from webapp.clock import now
 from webapp.errors import QueueUnavailable
 from webapp.extensions import db, write_alone
-from webapp.models import ApiToken, AuditEvent, Role, SyncLog, SyncStatus, User, UserSession
+from webapp.models import (
+    ApiToken,
+    AuditEvent,
+    Organization,
+    Role,
+    SyncLog,
+    SyncStatus,
+    User,
+    UserSession,
+)
 from webapp.services import audit, beside, callers, people, roles, sessions, tokens
 from webapp.services.audit import Event
 from webapp.sync import start
@@ -197,6 +206,49 @@ def test_a_code_does_not_follow_a_password_that_was_replaced(
     answer = thief.post("/sign-in/code", code=phone.code())
     assert answer.headers["Location"].startswith("/sign-in")
     assert recorded(Event.SIGNED_IN)[-1].actor_id == cast.vera.id
+
+
+def make_a_viewer(bob: User) -> None:
+    roles.change(bob, Role.VIEWER, bob.organization_id)
+
+
+def move(bob: User) -> None:
+    other = select(Organization.id).where(Organization.name == "Northside Physio")
+    roles.change(bob, Role.MANAGER, db.session.scalars(other).one())
+
+
+@on_both
+@pytest.mark.parametrize("end", [make_a_viewer, move, people.deactivate])
+@pytest.mark.parametrize("door", ["page", "API"])
+def test_a_code_of_somebody_who_has_become_another_meanwhile_is_not_accepted(
+    app: Flask,
+    cast: Cast,
+    elsewhere: Callable[[End], None],
+    monkeypatch: pytest.MonkeyPatch,
+    end: End,
+    door: str,
+) -> None:
+    """Between the look at their row and its lock."""
+    phone, changing = set_up(cast.bob), people.changing
+    bob = Visitor(app)
+    bob.post("/sign-in", email="bob@example.com", password=PASSWORD)
+
+    def after_another(*said: Any, **more: Any) -> AbstractContextManager[None]:
+        monkeypatch.setattr(people, "changing", changing)
+        elsewhere(end)
+        return changing(*said, **more)
+
+    monkeypatch.setattr(people, "changing", after_another)
+
+    if door == "page":
+        answer = bob.post("/sign-in/code", code=phone.code())
+    else:
+        body = {"email": "bob@example.com", "password": PASSWORD, "code": phone.code()}
+        answer = app.test_client().post("/api/v1/auth/token", json=body)
+
+    assert answer.status_code == 401
+    assert "code is wrong, or was used before" in answer.text
+    assert recorded(Event.SIGNED_IN) == recorded(Event.TOKEN_ISSUED) == []
 
 
 @on_both

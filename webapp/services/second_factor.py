@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -107,8 +108,8 @@ def confirm(user: User, code: str) -> list[str]:
 def accept(user: User, code: str) -> CodeKind | None:
     """Which kind of code this is; None if it is wrong or was used before, which counts as a failed
     try to sign in, or if the account is closed: then it is not looked at."""
-    epoch = user.session_epoch
-    with people.changing(user):
+    epoch, kind = user.session_epoch, None
+    with suppress(NotFound), people.changing(user):  # raised for another role or clinic meanwhile
         kind = None if user.is_closed else _kind_of(user, code)
         if user.is_closed:
             failed_sign_ins.note_closed(user, given="code")
