@@ -154,7 +154,7 @@ def see_one_moment() -> None:
 
 @contextmanager
 def read_alone(engine: Engine | None = None) -> Iterator[Connection]:
-    """A connection for one statement that only reads; `engine` where the application's own cannot
+    """A connection for a few statements that only read; `engine` where the application's own cannot
     be asked for, because the request has ended.
 
     PostgreSQL needs no transaction around it, which would be two more trips there and back.

@@ -21,8 +21,14 @@ from tests.conftest import as_user
 from tests.pages.visitor import Visitor
 from tests.support.databases import on_both
 from webapp.clock import now
-from webapp.errors import QueueUnavailable
-from webapp.extensions import db, write_alone
+from webapp.errors import (
+    AuthenticationRequired,
+    InsufficientPermissions,
+    OrganizationDisabled,
+    OrganizationNotFound,
+    QueueUnavailable,
+)
+from webapp.extensions import db, transaction, write_alone
 from webapp.models import (
     ApiToken,
     AuditEvent,
@@ -33,9 +39,9 @@ from webapp.models import (
     User,
     UserSession,
 )
-from webapp.services import audit, beside, callers, people, roles, sessions, tokens
+from webapp.services import audit, beside, callers, patients, people, roles, sessions, tokens
 from webapp.services.audit import Event
-from webapp.sync import start
+from webapp.sync import start, suspension
 
 ANOTHER = "four words that a thief lacks"
 
@@ -348,3 +354,134 @@ def test_who_is_given_another_clinic_meanwhile_sees_nothing_of_it(
     db.session.rollback()
     assert cast.bob.organization_id == northside
     assert (answer.status_code, "Nguyen" in answer.text) == (403, False)
+
+
+def disable_the_clinic(bob: User) -> None:
+    alice = db.session.scalars(select(User).where(User.role == Role.ADMIN)).one()
+    clinic = bob.organization
+    assert clinic is not None
+    suspension.disable(clinic, actor=alice)
+
+
+def delete_the_clinic(bob: User) -> None:
+    alice = db.session.scalars(select(User).where(User.role == Role.ADMIN)).one()
+    clinic = bob.organization
+    assert clinic is not None
+    suspension.delete(clinic, clinic.name, actor=alice)
+
+
+TAKEN_AWAY: list[End] = [*AT_ONCE, sign_out, make_a_viewer, move, disable_the_clinic]
+FILES = pytest.mark.parametrize(
+    ("file", "event"),
+    [("patient-export", Event.PATIENTS_EXPORTED), ("audit/export", Event.AUDIT_EXPORTED)],
+)
+
+
+@pytest.fixture
+def long(cast: Cast) -> None:
+    """Patients and events of Surf Rehab for more than two looks at the database."""
+    store(cast.surf, *(record(number, "Olivia", "Nguyen" * 20) for number in range(1_200)))
+    with transaction():
+        for number in range(2_200):
+            subject = f"try {number}"
+            audit.record(Event.SIGNED_OUT, organization_id=cast.surf.id, subject=subject)
+
+
+@on_both
+@FILES
+@pytest.mark.parametrize("end", TAKEN_AWAY)
+def test_a_file_does_not_begin_and_nobody_is_said_to_have_it(
+    app: Flask,
+    cast: Cast,
+    meanwhile: Callable[[End], None],
+    file: str,
+    event: Event,
+    end: End,
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    thief = Visitor(app).signed_in(cast.bob)
+    meanwhile(end)
+
+    answer = thief.post(f"/clinics/{cast.surf.id}/{file}")
+
+    assert answer.status_code != 200
+    assert "attachment" not in answer.headers.get("Content-Disposition", "")
+    assert recorded(event) == []
+
+
+@on_both
+@FILES
+@pytest.mark.usefixtures("long")
+@pytest.mark.parametrize("end", TAKEN_AWAY)
+def test_a_file_breaks_off(
+    app: Flask, cast: Cast, elsewhere: Callable[[End], None], file: str, event: Event, end: End
+) -> None:
+    thief = Visitor(app).signed_in(cast.bob)
+    parts = thief.post(f"/clinics/{cast.surf.id}/{file}").iter_encoded()
+    begun = next(parts)
+
+    elsewhere(end)
+
+    with pytest.raises((InsufficientPermissions, AuthenticationRequired, OrganizationDisabled)):
+        begun += b"".join(parts)
+    assert begun.count(b"\r\n") <= 1_100
+    assert len(recorded(event)) == 1
+
+
+@on_both
+@FILES
+@pytest.mark.usefixtures("long")
+def test_an_admin_goes_on_with_a_clinic_that_is_disabled(
+    app: Flask, cast: Cast, elsewhere: Callable[[End], None], file: str, event: Event
+) -> None:
+    alice = Visitor(app).signed_in(cast.alice)
+    parts = alice.post(f"/clinics/{cast.surf.id}/{file}").iter_encoded()
+    begun = next(parts)
+
+    elsewhere(disable_the_clinic)
+
+    content = begun + b"".join(parts)
+    (exported,) = recorded(event)
+    assert content.count(b"\r\n") > exported.details.get("count", 2_200)
+
+
+@on_both
+@pytest.mark.usefixtures("long")
+def test_the_file_of_a_clinic_that_is_deleted_breaks_off_for_an_admin_too(
+    app: Flask, cast: Cast, elsewhere: Callable[[End], None]
+) -> None:
+    """Its patients go within seconds: the rest of the file would be missing."""
+    alice = Visitor(app).signed_in(cast.alice)
+    parts = alice.post(f"/clinics/{cast.surf.id}/patient-export").iter_encoded()
+    next(parts)
+
+    elsewhere(delete_the_clinic)
+
+    with pytest.raises(OrganizationNotFound):
+        b"".join(parts)
+
+
+@on_both
+@pytest.mark.parametrize("end", TAKEN_AWAY)
+def test_a_look_at_patients_shows_nobody_and_is_in_nobodys_name(
+    app: Flask,
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[[End], None],
+    end: End,
+) -> None:
+    store(cast.surf, record(1, "Olivia", "Nguyen"))
+    thief, find = Visitor(app).signed_in(cast.bob), patients.find
+
+    def and_then(*said: Any, **more: Any) -> Any:
+        found = find(*said, **more)
+        monkeypatch.setattr(patients, "find", find)
+        elsewhere(end)
+        return found
+
+    monkeypatch.setattr(patients, "find", and_then)
+
+    answer = thief.get(f"/clinics/{cast.surf.id}/patients")
+
+    assert (answer.status_code == 200, "Nguyen" in answer.text) == (False, False)
+    assert recorded(Event.PATIENTS_LISTED) == []

@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC
 from enum import StrEnum
 from typing import Any
@@ -84,13 +85,19 @@ def note(
     told = _row_of(event, actor, subject, result, details)
     with _or_nothing(), write_alone() as connection:
         append(connection, organization_id or SERVICE_CHAIN, told)
+        # On this connection: what the session sees on SQLite is of the moment of its first look.
+        if actor is not None and result is not Result.REFUSED:
+            callers.refuse_if_changed(actor.id, connection)
 
 
 def note_anyway(event: Event, **said: Any) -> None:
     """Record an event as `note` does, but only log it if it cannot be written: a refusal stands,
-    and somebody who signs out is signed out. Takes what `note` takes."""
+    and somebody who signs out is signed out, by which they may do no more. Takes what `note` takes.
+    """
+    unchecked = replace(callers.current.get(), let_in=None)
     try:
-        note(event, **said)
+        with callers.called_by(unchecked):
+            note(event, **said)
     except (AuditUnavailable, SQLAlchemyError):
         log.exception("event_not_recorded", audit_event=str(event))
 

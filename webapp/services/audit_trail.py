@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Engine, Select, func, select
 from webapp.errors import ValidationError
 from webapp.extensions import db, read_alone
 from webapp.models import AuditEvent, Organization, Patient, SyncLog, User
-from webapp.services import audit
+from webapp.services import audit, callers
 from webapp.services.audit import Event, Result
+from webapp.services.callers import LetIn
 
 MOST = 100_000  # in one file: what a request has time for
 _AT_ONCE = 1_000
@@ -117,7 +118,8 @@ def choose(criteria: TrailFilter) -> Export:
 def begin(export: Export, *, actor: User) -> Iterator[Any]:
     """Record that somebody exports these events; returns them, newest first, to be read while they
     are sent. The record goes into the chain that was asked for, also of a deleted clinic, but not
-    of one that never was. Raises what `audit.note` does."""
+    of one that never was. Raises what `audit.note` does; what is returned raises, before each few,
+    what `LetIn.refuse_if_changed` does."""
     there = select(Organization.id).where(Organization.id == export.criteria.chain)
     audit.note(
         Event.AUDIT_EXPORTED,
@@ -125,13 +127,17 @@ def begin(export: Export, *, actor: User) -> Iterator[Any]:
         organization_id=db.session.scalar(there),
         filters=export.criteria.names,
     )
-    return _rows(export.criteria, export.before, db.engine)
+    return _rows(export.criteria, export.before, db.engine, callers.current.get().let_in)
 
 
-def _rows(criteria: TrailFilter, before: int, engine: Engine) -> Iterator[Any]:
+def _rows(
+    criteria: TrailFilter, before: int, engine: Engine, let_in: LetIn | None
+) -> Iterator[Any]:
     while True:
         query = _asked(select(AuditEvent.__table__), criteria, before).limit(_AT_ONCE)
         with read_alone(engine) as connection:
+            if let_in is not None:
+                let_in.refuse_if_changed(connection)
             rows = connection.execute(query).all()
         yield from rows
         if len(rows) < _AT_ONCE:

@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, Connection, exists, select
 
-from webapp.errors import AuthenticationRequired, InsufficientPermissions
+from webapp.errors import AuthenticationRequired, InsufficientPermissions, OrganizationDisabled
 from webapp.extensions import db
 from webapp.models import ApiToken, User, UserSession
+from webapp.models.organization import IS_OPEN
 
 
 class Way(StrEnum):
@@ -37,6 +38,25 @@ class LetIn:
     standing: tuple[str, int | None]
     epoch: int
     is_open: ColumnElement[bool]
+
+    def refuse_if_changed(self, connection: Connection) -> None:
+        """Check that they still may act, also where the request itself has ended.
+
+        Raises InsufficientPermissions if they were deactivated or got another role or clinic,
+        OrganizationDisabled if their clinic was disabled, AuthenticationRequired if their session
+        or token was ended: by a press on “Sign out”, another password, a token that was revoked.
+        """
+        columns = (User.role, User.organization_id, User.session_epoch)
+        asked = select(*columns, IS_OPEN.label("clinic_is_open"), self.is_open.label("is_open"))
+        asked = asked.select_from(User).outerjoin(User.organization)
+        asked = asked.where(User.id == self.user_id, User.active)
+        row = connection.execute(asked).one_or_none()
+        if row is None or (row.role, row.organization_id) != self.standing:
+            raise InsufficientPermissions()
+        if not row.clinic_is_open:
+            raise OrganizationDisabled(organization_id=row.organization_id)
+        if row.session_epoch != self.epoch or not row.is_open:
+            raise AuthenticationRequired()
 
 
 @dataclass(frozen=True)
@@ -82,23 +102,16 @@ def let_in(user: User, by: UserSession | ApiToken) -> None:
     )
 
 
-def refuse_if_changed(user_id: int) -> None:
+def refuse_if_changed(user_id: int, connection: Connection | None = None) -> None:
     """Check again, in the caller's transaction, that the person who was let in still may act. A
-    slow body, or waiting for Cliniko, may have come between. Does nothing for anybody else.
+    slow body, or waiting for Cliniko, may have come between. Does nothing for anybody else. Asks on
+    this connection, where one is given.
 
-    Raises InsufficientPermissions if they were deactivated or got another role or clinic,
-    AuthenticationRequired if their session or token was ended: by a press on “Sign out”, another
-    password, a token that was revoked.
+    Raises what `LetIn.refuse_if_changed` does.
     """
     by = current.get().let_in
-    if by is None or by.user_id != user_id:
-        return
-    columns = (User.role, User.organization_id, User.session_epoch, by.is_open.label("is_open"))
-    row = db.session.execute(select(*columns).where(User.id == user_id, User.active)).one_or_none()
-    if row is None or (row.role, row.organization_id) != by.standing:
-        raise InsufficientPermissions()
-    if row.session_epoch != by.epoch or not row.is_open:
-        raise AuthenticationRequired()
+    if by is not None and by.user_id == user_id:
+        by.refuse_if_changed(connection or db.session.connection())
 
 
 def goes_on(user: User) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from webapp.errors import ValidationError
+from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, read_alone
 from webapp.models import Organization, Patient, User
-from webapp.services import audit, patients
+from webapp.services import audit, callers, patients
 from webapp.services.audit import Event
+from webapp.services.callers import LetIn
 from webapp.services.patients import PatientFilter
 
 MOST = 50_000
@@ -26,6 +27,7 @@ _ROWS = select(
     *(Patient.archived_at, Patient.merged_at, Patient.merged_into, Patient.deleted_at),
     Patient.last_synced,
 )
+_THERE = select(Organization.id).where(Organization.deleted_at.is_(None))
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,22 @@ class Export:
     ids: list[int]
     filter: str  # the fingerprint of what was asked for
     engine: Engine  # the request has ended when the rows are read
+    let_in: LetIn | None
 
     def rows(self) -> Iterator[Any]:
-        """What is stored of each, a few hundred at a time; whoever is gone by then is left out."""
+        """What is stored of each, a few hundred at a time; whoever is gone by then is left out.
+
+        Before each few hundred, raises what `LetIn.refuse_if_changed` does, or OrganizationNotFound
+        if the clinic was deleted: the file breaks off then, and does not look whole.
+        """
         for first in range(0, len(self.ids), _AT_ONCE):
             ids = self.ids[first : first + _AT_ONCE]
             theirs = (Patient.organization_id == self.organization_id, Patient.id.in_(ids))
             with read_alone(self.engine) as connection:
+                if self.let_in is not None:
+                    self.let_in.refuse_if_changed(connection)
+                if connection.scalar(_THERE.where(Organization.id == self.organization_id)) is None:
+                    raise OrganizationNotFound(organization_id=self.organization_id)
                 found = {row.id: row for row in connection.execute(_ROWS.where(*theirs))}
             yield from (found[each] for each in ids if each in found)
 
@@ -56,7 +67,8 @@ def choose(organization: Organization, criteria: PatientFilter) -> Export:
             "file. Choose a state, a later day or a word to search for.",
             parameter="search",
         )
-    return Export(organization.id, ids, audit.fingerprint(criteria.words), db.engine)
+    let_in = callers.current.get().let_in
+    return Export(organization.id, ids, audit.fingerprint(criteria.words), db.engine, let_in)
 
 
 def begin(export: Export, *, actor: User) -> None:
