@@ -240,7 +240,7 @@ def test_without_redis_nothing_stays_running_and_nothing_is_used_up(
 
 def word_lost(monkeypatch: pytest.MonkeyPatch, after: Callable[[int, int], object]) -> None:
     """Redis takes the job and does not get to say so; `after` is what comes of the job by then."""
-    enqueue = start.enqueue_sync
+    enqueue = queue.enqueue_sync
 
     def enqueue_sync(sync_log_id: int, attempt: int) -> None:
         enqueue(sync_log_id, attempt)
