@@ -51,7 +51,8 @@ def patiently(
     """Write or ask in one transaction; a database that is locked, away or in a deadlock is asked
     again for up to 45 seconds, and `meanwhile` is called before each pause.
 
-    It may be done twice, because the answer to a commit can get lost. Raises DBAPIError.
+    It may be done twice, because the answer to a commit can get lost. Raises DBAPIError. Called
+    while an error of the database is handled it would take each for that one, see `_causes`.
     """
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     pause = _SHORTEST_PAUSE_SECONDS

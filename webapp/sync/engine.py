@@ -81,6 +81,14 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
     except lease.LeaseLost:
         log.info("sync_not_ours")
         return
+    closing = _closing_after_running(sync_log_id, attempt, waited)
+    # Only here, where no error is being handled: it would stand behind each that closing meets.
+    if closing is not None:
+        _fail(sync_log_id, attempt, closing)
+
+
+def _closing_after_running(sync_log_id: int, attempt: int, waited: float) -> Closing | None:
+    """Run a claimed sync; how it has to be closed as failed, if that is left to do."""
     try:
         _run(sync_log_id, waited)
         log.info("sync_completed")
@@ -93,17 +101,18 @@ def run(sync_log_id: int, attempt: int, *, worker: str) -> None:
         patiently(partial(_tell_followers_again, sync_log_id))
         _hand_over(sync_log_id, attempt)
     except lease.CancelRequested:
-        _fail(sync_log_id, attempt, recovery.CANCELLED)
+        return recovery.CANCELLED
     except (AppError, ClinikoError) as error:
-        _fail(sync_log_id, attempt, Closing(error.error_code, error.message))
+        return Closing(error.error_code, error.message)
     except (SyncTimeout, JobTimeoutException):
-        _fail(sync_log_id, attempt, _TIMEOUT)
+        return _TIMEOUT
     except DBAPIError as error:
         log.exception("sync_database_error")
-        _fail(sync_log_id, attempt, closing_after(error))
+        return closing_after(error)
     except Exception:
         log.exception("sync_failed_unexpectedly")
-        _fail(sync_log_id, attempt, _INTERNAL)
+        return _INTERNAL
+    return None
 
 
 def _run(sync_log_id: int, waited: float) -> None:
