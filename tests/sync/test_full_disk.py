@@ -4,7 +4,7 @@ for room."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def _full_then_locked(file: Path, *, times: int) -> Iterator[list[str]]:
             driver.execute("PRAGMA max_page_count = 1000000")
             other.execute("BEGIN IMMEDIATE")
 
-    listeners = [
+    listeners: list[tuple[str, Callable[..., None]]] = [
         ("before_cursor_execute", before_statement),
         ("handle_error", after_error),
         ("rollback", before_rollback),

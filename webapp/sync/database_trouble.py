@@ -54,12 +54,26 @@ def patiently(
     It may be done twice, because the answer to a commit can get lost. Raises DBAPIError. Called
     while an error of the database is handled it would take each for that one, see `_causes`.
     """
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+
+    def in_one() -> Answer:
+        with transaction():
+            return work()
+
+    return until_it_passes(in_one, meanwhile=meanwhile)
+
+
+def until_it_passes(
+    verb: Callable[[], Answer],
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Answer:
+    """The same for a verb that is a transaction of its own, begun again within so many seconds."""
+    give_up_at = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE_SECONDS
     while True:
         try:
-            with transaction():
-                return work()
+            return verb()
         except DBAPIError as error:
             passes = closing_after(error) is _UNAVAILABLE
             if not passes or time.monotonic() + pause > give_up_at:

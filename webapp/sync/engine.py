@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,12 @@ from webapp.models import OperationType, Organization, SyncLog, SyncPhase
 from webapp.services import connection
 from webapp.services.connection import KeyReplaced, client_for
 from webapp.sync import changes, ending, lease, recovery
-from webapp.sync.database_trouble import closing_after, patiently
+from webapp.sync.database_trouble import (
+    PATIENCE_SECONDS,
+    closing_after,
+    patiently,
+    until_it_passes,
+)
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.passes import Passes
 from webapp.sync.reader import Reader
@@ -31,6 +37,11 @@ log = structlog.get_logger()
 # So many pages are stored in one transaction if they have arrived. Twice as many would take SQLite
 # 5 % less time and 2 MB more; half as many PostgreSQL, with its trips there and back, 20 % more.
 PAGES_TOGETHER = {"sqlite": 4, "postgresql": 8}
+
+
+# Who told the worker to end kills it after 15 seconds, as `script/server` does: the last try begins
+# before this, and may wait for a lock for five.
+_PATIENCE_WHEN_TOLD_SECONDS = 7.0
 
 
 class _Flag:
@@ -183,8 +194,17 @@ def _leave_if_told() -> None:
 
 
 def _hand_over(sync_log_id: int, attempt: int) -> None:
-    recovery.hand_over(sync_log_id, attempt, interrupted=False)
-    recovery.settle(sync_log_id)  # if it was cancelled meanwhile, nobody need take it up
+    """Done a second time because the answer got lost it finds nothing to give; the look for syncs
+    that Redis lost queues it."""
+    told = hand_over_requested.is_set()
+    patience = _PATIENCE_WHEN_TOLD_SECONDS if told else PATIENCE_SECONDS
+    give_up_at = time.monotonic() + patience
+    until_it_passes(
+        partial(recovery.hand_over, sync_log_id, attempt, interrupted=False), seconds=patience
+    )
+    # If it was cancelled meanwhile, nobody need take it up.
+    left = give_up_at - time.monotonic()
+    until_it_passes(partial(recovery.settle, sync_log_id), seconds=left)
     log.info("sync_handed_over")
 
 
