@@ -391,3 +391,11 @@ def test_a_redis_that_stays_away_ends_the_waiting_in_true_words(
     assert recovery.settle(log.id) is recovery.OUT_OF_REACH
     db.session.expire_all()
     assert (log.status, log.error_code) == ("failed", "QUEUE_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("closing", [recovery.LOST, recovery.POISON])
+def test_a_sync_that_nobody_ended_does_not_blame_its_worker_alone(
+    closing: ending.Closing,
+) -> None:
+    assert "could not write to the database" in closing.message  # from outside both look the same
+    assert "What was stored is kept" in closing.message

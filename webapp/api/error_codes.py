@@ -160,7 +160,8 @@ MEANINGS = {
     ),
     ErrorCode.SYNC_INTERRUPTED: Meaning(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The worker was lost, and no other could take over.",
+        "The worker was lost, or could not write to the database for long, and no other could take "
+        "over.",
         "Start the sync again.",
     ),
     ErrorCode.SYNC_TIMEOUT: Meaning(

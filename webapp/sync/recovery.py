@@ -40,12 +40,13 @@ _MISSED = "syncs_missed_in_the_queue"  # at the last look of this process
 CANCELLED = Closing(ErrorCode.SYNC_CANCELLED, f"The sync was cancelled. {WHAT_IS_KEPT}")
 LOST = Closing(
     ErrorCode.SYNC_INTERRUPTED,
-    "The worker of this sync was lost and no other could take over. "
-    "What was stored is kept; start the sync again.",
+    "The worker of this sync was lost, or could not write to the database for so long, and no "
+    "other could take over. What was stored is kept; start the sync again.",
 )
 POISON = Closing(
     ErrorCode.SYNC_INTERRUPTED,
-    f"The worker of this sync was lost {MAX_INTERRUPTIONS} times, so it was not tried again. "
+    "The worker of this sync was lost, or could not write to the database for too long, "
+    f"{MAX_INTERRUPTIONS} times, so it was not tried again. "
     "What was stored is kept. Look at the worker's log before you start the sync again.",
 )
 HANDED_OVER_TOO_OFTEN = Closing(
