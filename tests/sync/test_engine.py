@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from tests.support.processes import wait_until
 from tests.sync.conftest import ABOUT_ANSWERS
 from tests.sync.copies import copy_of, truth_of
 from webapp.api.metadata import Metadata
+from webapp.cliniko.client import Account
 from webapp.cliniko.listing import plan_starts
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
@@ -35,8 +36,10 @@ from webapp.services import connection, counts, credentials, patients
 from webapp.sync import engine, history, recovery, removals, time_limit
 from webapp.sync.passes import Passes
 from webapp.sync.reader import REQUESTS_AT_ONCE
+from webapp.sync.recorder import Recorder
 from webapp.sync.removals import Removals
 from webapp.sync.start import cancel_sync
+from webapp.sync.upsert import RecordPage, Stored
 
 Sync = Callable[..., SyncLog]
 InStep = Callable[[], bool]
@@ -704,6 +707,52 @@ def test_a_worker_that_is_told_to_end_hands_its_sync_over(
     assert 0 < stored < log.records_success == 648
     assert len(cliniko.requests) - asked_before < 14
     assert in_step()
+
+
+def test_who_takes_over_shows_no_page_beyond_the_last_where_patients_went_meanwhile(
+    begin: Callable[..., SyncLog],
+    surf_account: ClinikoAccount,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = begin()
+    log_id = log.id
+    monkeypatch.setattr(engine, "PAGES_TOGETHER", {"sqlite": 4, "postgresql": 4})
+    store = Recorder.store
+
+    def store_and_be_told_to_end(self: Recorder, pages: Sequence[RecordPage]) -> Stored:
+        stored = store(self, pages)
+        if self.progress.current_page > 2:
+            engine.hand_over_requested.set()
+        return stored
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "store", store_and_be_told_to_end)
+        engine.run(log_id, 1, worker="told to end")
+    engine.hand_over_requested.clear()
+    db.session.expire_all()
+    page, stored = log.progress["current_page"], log.records_processed
+    for key in surf_account.ids(State.ACTIVE)[10:]:
+        surf_account.forget(key)
+    shown: list[tuple[int, int, int, int]] = []
+    connected = Recorder.connected
+
+    def connect_and_look(self: Recorder, account: Account, **counted: Any) -> None:
+        connected(self, account, **counted)
+        db.session.rollback()
+        row = db.session.get_one(SyncLog, log_id)
+        told = row.progress
+        pages = told["current_page"], told["total_pages"]
+        shown.append((*pages, row.records_processed, told["patients_found"]))
+
+    monkeypatch.setattr(Recorder, "connected", connect_and_look)
+    engine.run(log_id, 2, worker="the next")
+
+    assert page > 2
+    assert stored > 100
+    assert shown
+    for current, pages_in_all, processed, found in shown:
+        assert current <= pages_in_all
+        assert processed <= found
 
 
 def test_a_sync_that_fails_after_it_was_cancelled_was_cancelled(

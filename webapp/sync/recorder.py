@@ -78,14 +78,17 @@ class Recorder:
     ) -> None:
         """Write down whose account it is, how many active and how many living patients it has, and
         how many records there are to read in each list. Raises AccountMismatch, and KeyReplaced."""
-        found = sum(to_read)
+        before = self.progress
+        # Of what an earlier attempt has stored some may be gone by now: no page 8 of 4.
+        found = max(sum(to_read), before.success + before.failed)
+        total_pages = sum(max(1, ceil(count / PER_PAGE)) for count in to_read)
         self.checkpoint.update(found=found, active_found=active, living_found=living)
         self.progress = replace(
             self._entering(SyncPhase.FETCHING),
             found=found,
             active_found=active,
             living_found=living,
-            total_pages=sum(max(1, ceil(count / PER_PAGE)) for count in to_read),
+            total_pages=max(total_pages, before.current_page),
         )
         self.accepted(account, patients=active)
 
