@@ -206,6 +206,8 @@ def test_digests_of_certificates_tell_nothing_of_each_other_afterwards(cast: Cas
     logs = db.session.scalars(select(SyncLog).order_by(SyncLog.id)).all()
     same, apart, without = [log.progress["certificate"] for log in logs]
 
+    assert same is not None
+    assert apart is not None
     assert without is None
     digests = [each[name]["digest"] for each in (same, apart) for name in ("cliniko", "stored")]
     assert digests[0] == digests[1]

@@ -139,7 +139,7 @@ def _watch(organization: Organization, sync_log_id: int) -> None:
                 log = history.get(organization, sync_log_id)
             except NotFound as error:
                 raise CannotBeDone(f"Sync {sync_log_id} is gone.") from error
-            bar.update(int(log.progress.get("progress_percent", 0.0) * 10) - bar.pos)
+            bar.update(int(log.percent * 10) - bar.pos)
             if not log.is_running:
                 break
             time.sleep(0.3)

@@ -12,12 +12,15 @@ from sqlalchemy import delete
 from tests.api.envelope import details_of
 from tests.api.rows import MORNING, ended, hold, make_log, refuse
 from tests.cast import Cast
+from webapp.api.metadata import Metadata
 from webapp.clock import now
 from webapp.extensions import transaction
-from webapp.models import OperationType, SyncFailure, SyncPhase, SyncStatus
+from webapp.models import OperationType, SyncFailure, SyncMetadata, SyncPhase, SyncStatus
 from webapp.sync import held
 from webapp.sync.lease import LEASE
 from webapp.sync.progress import Progress
+
+INTERNAL = {"removals_marked"}  # of the metadata that a sync has, what is for our own pages alone
 
 
 @pytest.fixture
@@ -85,6 +88,10 @@ def test_a_running_sync_reads_as_in_the_reference(vera: FlaskClient, url: str, c
         }
         == metadata
     )
+
+
+def test_all_metadata_of_a_sync_is_told_but_what_is_internal() -> None:
+    assert SyncMetadata.__annotations__.keys() == Metadata.model_fields.keys() | INTERNAL
 
 
 def test_the_newest_stands_first(vera: FlaskClient, url: str, cast: Cast) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 
 from tests.cast import Cast
@@ -22,3 +24,10 @@ def newest(cast: Cast) -> SyncLog:
     log = history.latest(cast.surf)
     assert log is not None
     return log
+
+
+def certificate_of(log: SyncLog) -> dict[str, Any]:
+    """That of a sync that has one."""
+    certificate = log.progress["certificate"]
+    assert certificate is not None
+    return certificate

@@ -21,6 +21,7 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.sync.copies import Copy, copy_of, truth_of
+from tests.sync.logs import certificate_of
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, PatientChange, SyncLog, SyncOrigin
 from webapp.services import organizations
@@ -107,7 +108,7 @@ def test_the_copy_follows_for_a_month(
         kinds[log.operation_type] += 1
         requests[log.operation_type] += log.progress["requests_made"]
         if due:
-            assert log.progress["certificate"]["in_step"], number
+            assert certificate_of(log)["in_step"], number
             life.unseen.clear()
         assert _seen(copy_of(organization), life) == _seen(truth_of(life.account), life), number
     assert _told_by_the_feed(organization) == _living(copy_of(organization))

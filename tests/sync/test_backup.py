@@ -25,6 +25,7 @@ from tests.support.canaries import Search
 from tests.support.postgres_binaries import find_binaries
 from tests.support.postgres_server import PostgresServer
 from tests.sync.copies import copy_of, truth_of
+from tests.sync.logs import certificate_of
 from webapp import create_app, create_core
 from webapp.clock import now
 from webapp.errors import CredentialsUnreadable
@@ -174,7 +175,7 @@ def test_the_next_sync_on_the_other_machine_brings_it_in_step(
         db.session.expire_all()
         first, second = db.session.scalars(select(SyncLog).order_by(SyncLog.id))
         assert (first.status, second.status) == (SyncStatus.COMPLETED, SyncStatus.COMPLETED)
-        assert second.progress["certificate"]["in_step"] is True
+        assert certificate_of(second)["in_step"] is True
         assert copy_of(surf) == truth_of(surf_account)
 
 

@@ -12,6 +12,7 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.cast import Cast
+from tests.sync.logs import certificate_of
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Patient, SyncLog
 from webapp.sync import engine, held
@@ -23,7 +24,7 @@ Sync = Callable[..., SyncLog]
 
 
 def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync) -> None:
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     assert certificate["in_step"]
     assert certificate["cliniko"] == certificate["stored"]
@@ -35,7 +36,7 @@ def test_a_completed_sync_certifies_that_both_sides_are_the_same(sync: Sync) -> 
 def test_comparing_again_finds_both_sides_the_same_and_as_many_as_certified(
     sync: Sync, cast: Cast
 ) -> None:
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     verdict = verify(cast.surf)
 
@@ -47,11 +48,11 @@ def test_two_digests_of_the_same_patients_have_nothing_in_common(sync: Sync, cas
     """Or their difference would be a hash of whoever came or was forgotten between."""
     first, second = sync(), sync()
 
-    made = [log.progress["certificate"]["stored"]["digest"] for log in (first, second)]
+    made = [certificate_of(log)["stored"]["digest"] for log in (first, second)]
     verdicts = [verify(cast.surf).ours.to_json()["digest"] for _ in range(2)]
     assert len({*made, *verdicts, tally_of_copy(cast.surf.id).to_json()["digest"]}) == 5
-    assert first.progress["certificate"]["in_step"]
-    assert second.progress["certificate"]["in_step"]
+    assert certificate_of(first)["in_step"]
+    assert certificate_of(second)["in_step"]
     assert (first.checkpoint, second.checkpoint) == (None, None)  # where their secrets stood
 
 
@@ -70,7 +71,7 @@ def test_a_sync_that_an_earlier_release_began_without_a_secret_is_certified(
 
     engine.run(log.id, 2, worker="second")
 
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
 
 
 def test_changes_while_reading_are_in_it(
@@ -96,7 +97,7 @@ def test_changes_while_reading_are_in_it(
 
     assert not changes
     assert log.status == "completed"
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
 
 
 def test_an_attempt_that_goes_on_counts_nobody_twice(
@@ -108,8 +109,8 @@ def test_an_attempt_that_goes_on_counts_nobody_twice(
         engine.run(log.id, 1, worker="first")
     engine.run(log.id, 2, worker="second")
 
-    assert log.progress["certificate"]["in_step"]
-    assert log.progress["certificate"]["cliniko"]["active"] == 602
+    assert certificate_of(log)["in_step"]
+    assert certificate_of(log)["cliniko"]["active"] == 602
 
 
 def _end_at_the_page(number: int, patch: pytest.MonkeyPatch) -> None:
@@ -127,7 +128,7 @@ def test_held_removals_are_not_in_step(sync: Sync, surf_account: ClinikoAccount)
     sync()
     surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
 
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     assert not certificate["in_step"]
     assert (certificate["cliniko"]["active"], certificate["stored"]["active"]) == (542, 602)
@@ -139,7 +140,7 @@ def test_a_record_that_cannot_be_stored_is_not_in_step(
 ) -> None:
     surf_account.edit(surf_account.ids(State.ACTIVE)[7], date_of_birth="0000-00-00")
 
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     assert not certificate["in_step"]
     assert certificate["cliniko"]["active"] == 601  # those that could be read
@@ -159,7 +160,7 @@ def test_a_row_that_is_lost_on_the_way_is_found_out(
     log = sync()
 
     assert log.status == "completed"
-    assert not log.progress["certificate"]["in_step"]
+    assert not certificate_of(log)["in_step"]
 
 
 def test_a_sync_of_the_active_ones_certifies_nothing(sync: Sync) -> None:
@@ -188,7 +189,7 @@ def test_kept_patients_are_told_as_deleted_there(
     surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
     held.dismiss(cast.surf, sync(), actor=cast.alice)
 
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     assert not certificate["in_step"]
     assert (certificate["cliniko"]["deleted"], certificate["stored"]["deleted"]) == (65, 5)
@@ -201,7 +202,7 @@ def test_after_the_removals_are_confirmed_both_sides_are_the_same(
     surf_account.delete(*surf_account.ids(State.ACTIVE)[:60])
     held.confirm(cast.surf, sync(), actor=cast.alice)
 
-    certificate = sync().progress["certificate"]
+    certificate = certificate_of(sync())
 
     assert certificate["in_step"]
     assert certificate["stored"]["deleted"] == 65

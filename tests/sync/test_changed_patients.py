@@ -18,6 +18,7 @@ from simulator.server import Simulator
 from tests.cast import Cast
 from tests.support.empty_answers import nobody
 from tests.sync.copies import copy_of
+from tests.sync.logs import certificate_of
 from webapp.clock import iso, now
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, Patient, SyncLog
@@ -341,7 +342,7 @@ def test_without_a_full_sync_it_becomes_one(sync: Sync, cast: Cast) -> None:
 
     assert (log.operation_type, log.progress["sync_type"]) == ("full_patients", "full_patients")
     assert log.progress["changed_since"] is None
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
     assert not watermark.needs_full_sync(cast.surf)
 
 

@@ -21,6 +21,7 @@ from simulator.account import ClinikoAccount
 from simulator.patient import State
 from simulator.server import Simulator
 from tests.sync.copies import Copy, copy_of, truth_of
+from tests.sync.logs import certificate_of
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.services import organizations
@@ -192,7 +193,7 @@ def test_what_happens_between_two_attempts_is_in_the_copy(
     db.session.expire_all()
     log = db.session.get_one(SyncLog, log.id)
     assert log.status == "completed", log.error_message
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
     archived = {key for key, copy in truth_of(account).items() if copy.state == "archived"}
     ours = {key for key, copy in copy_of(organization).items() if copy.state == "archived"}
     assert ours == archived

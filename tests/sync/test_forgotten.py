@@ -20,6 +20,7 @@ from tests.cast import Cast
 from tests.conftest import CREDENTIALS_KEY
 from tests.services.test_sealing import NEWER
 from tests.sync.copies import copy_of
+from tests.sync.logs import certificate_of
 from webapp.cliniko.client import Listing
 from webapp.cliniko.listing import IdRange
 from webapp.clock import now
@@ -122,8 +123,8 @@ def test_all_figures_still_hold(
     assert log.progress["patients_found"] == log.progress["patients_stored"] == 647
     assert log.progress["progress_percent"] == 100.0
     assert log.progress["requests_made"] <= 16  # nobody is missed, so no list is read again
-    assert log.progress["certificate"]["in_step"] is True
-    assert log.progress["certificate"]["cliniko"] == log.progress["certificate"]["stored"]
+    assert certificate_of(log)["in_step"] is True
+    assert certificate_of(log)["cliniko"] == certificate_of(log)["stored"]
     assert copy_of(cast.surf).keys() == set(surf_account.ids()) - {key}
     assert forgotten.count(cast.surf) == 1
 
@@ -184,7 +185,7 @@ def test_a_worker_that_takes_over_leaves_them_out_too(
 
     db.session.expire_all()
     assert (log.status, log.records_success) == (SyncStatus.COMPLETED, 647)
-    assert log.progress["certificate"]["in_step"] is True
+    assert certificate_of(log)["in_step"] is True
     assert row_of(cast, active) is None
     assert not read_again
 
@@ -209,7 +210,7 @@ def test_a_link_to_them_is_blanked_for_good(
         assert row is not None
         assert (row.state, row.merged_into) == ("merged", None)
         log = sync()
-        assert log.progress["certificate"]["in_step"] is True
+        assert certificate_of(log)["in_step"] is True
     assert verify(cast.surf).in_step
 
 

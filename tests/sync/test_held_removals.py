@@ -18,6 +18,7 @@ from simulator.server import Simulator
 from tests.api.rows import hold, record, store
 from tests.cast import Cast
 from tests.sync.copies import copy_of
+from tests.sync.logs import certificate_of
 from webapp.cliniko.records import PatientState
 from webapp.clock import iso, now
 from webapp.errors import RemovalsNotHeld, SyncAlreadyRunning
@@ -485,7 +486,7 @@ def test_one_about_whom_cliniko_gives_no_answer_keeps_nobody_from_being_synced(
     log = sync()
 
     assert (log.status, log.progress["removals_unasked"]) == ("completed", 1)
-    assert log.progress["certificate"]["in_step"] is False
+    assert certificate_of(log)["in_step"] is False
     assert marked(cast) & {silent, vanished} == {vanished}
     assert copy_of(cast.surf)[edited].first_name == "Zoë"
     assert cast.surf.connection_error_code is None
@@ -515,7 +516,7 @@ def test_those_who_wait_and_about_whom_cliniko_gives_no_answer_go_on_waiting(
 
     assert (log.status, log.progress["removals_unasked"]) == ("completed", 0)
     assert listed(log) == sorted([*gone, *tombstones])
-    told = log.progress["certificate"]["cliniko"]["deleted"]
+    told = certificate_of(log)["cliniko"]["deleted"]
     assert told == 5 + vanished - silent + deleted  # five were deleted before
     assert not marked(cast) & {*gone, *tombstones}
 

@@ -17,6 +17,7 @@ from simulator.patient import State
 from simulator.server import Simulator
 from tests.support.empty_answers import nobody
 from tests.sync.copies import copy_of, truth_of
+from tests.sync.logs import certificate_of
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.listing import plan_starts
 from webapp.extensions import db
@@ -93,7 +94,7 @@ def test_patients_archived_between_two_pages_and_a_429_in_the_middle(
     archived = len(account.ids(State.ARCHIVED)) - 50
     assert archived >= 5
     assert copy_of(organization) == truth_of(account)
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
 
 
 def test_a_list_that_is_only_nearly_in_the_order_of_ids(
@@ -166,7 +167,7 @@ def test_a_first_page_that_calls_itself_the_whole_list(
 
     assert all(fault.fitting for fault in cliniko.faults)
     assert copy_of(organization) == truth_of(account)
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
 
 
 @pytest.mark.parametrize(("order", "walks"), [("by id", 1), ("none", 2)])
@@ -187,7 +188,7 @@ def test_somebody_shown_twice_in_the_place_of_another(
 
     assert all(fault.fitting for fault in cliniko.faults)
     assert copy_of(organization) == truth_of(account)
-    assert log.progress["certificate"]["in_step"]
+    assert certificate_of(log)["in_step"]
 
 
 def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
@@ -202,7 +203,7 @@ def test_somebody_whom_no_list_ever_shows_is_missed_by_number(
     log = completed(organization)
 
     assert log.progress["not_shown"] == 1
-    assert not log.progress["certificate"]["in_step"]
+    assert not certificate_of(log)["in_step"]
 
 
 def test_a_tombstone_that_cannot_be_read_stands_for_no_living_patient(
@@ -250,7 +251,7 @@ def test_a_count_that_is_wrong_for_ever_ends_no_sync_and_certifies_nothing(
 
     assert copy_of(organization) == truth_of(account)
     assert log.progress["not_shown"] == 10
-    assert not log.progress["certificate"]["in_step"]
+    assert not certificate_of(log)["in_step"]
 
 
 @pytest.mark.parametrize("reason", ["no time", "a record without an id"])

@@ -129,7 +129,7 @@ def fields_of(log: models.SyncLog) -> dict[str, Any]:
         "records_success": log.records_success,
         "records_failed": log.records_failed,
         "metadata": {
-            key: log.progress[key] for key in Metadata.model_fields if key in log.progress
+            key: value for key, value in log.progress.items() if key in Metadata.model_fields
         },
         "error_details": log.error_code
         and {

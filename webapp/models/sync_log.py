@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from math import floor
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from sqlalchemy import JSON, ForeignKey, Index, Select, String, Text, bindparam, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
@@ -65,6 +65,40 @@ class SyncOrigin(StrEnum):
     SCHEDULE = "schedule"
 
 
+class SyncMetadata(TypedDict, total=False):
+    """What is told of a sync beside its columns, as it stands in the row; what each key means says
+    `api.metadata.Metadata`, which publishes all but `removals_marked`. An older row may lack any;
+    moments are texts, in ISO 8601."""
+
+    patients_found: int
+    patients_stored: int
+    sync_type: str
+    current_page: int
+    total_pages: int
+    progress_percent: float
+    estimated_remaining: str | None
+    estimated_remaining_seconds: int | None
+    phase: str
+    waiting_until: str | None
+    waiting_for: str | None
+    active_found: int | None
+    changed_since: str | None
+    changes: dict[str, Any]
+    requests_made: int
+    requests_left: int | None
+    phases_entered_after: dict[str, float]
+    # From here on what stands there once the sync has completed.
+    not_shown: int | None
+    removals_held: int
+    removals_unasked: int
+    removals_kept: int
+    certificate: dict[str, Any] | None
+    # And what is decided then.
+    removals_decision: str
+    removals_decided_at: str
+    removals_marked: int  # of those held; for our own pages
+
+
 class SyncLog(Base):
     """One attempt to bring an organization in step with Cliniko."""
 
@@ -108,7 +142,7 @@ class SyncLog(Base):
     records_failed: Mapped[int] = mapped_column(default=0)
     # Declarative keeps the attribute name `metadata` for itself. Assign it whole: a change inside
     # the dictionary would not be saved.
-    progress: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
+    progress: Mapped[SyncMetadata] = mapped_column("metadata", JSON, default=dict)
     error_code: Mapped[str | None] = mapped_column(String(40))
     error_message: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -140,6 +174,11 @@ class SyncLog(Base):
         if self.records_processed == 0:
             return 100.0 if self.status == SyncStatus.COMPLETED else 0.0
         return floor(self.records_success * 1000 / self.records_processed) / 10
+
+    @property
+    def percent(self) -> float:
+        """How much of it is done, of 100."""
+        return self.progress.get("progress_percent", 0.0)
 
     @property
     def is_running(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from webapp.models import SyncLog, SyncPhase
 
 WIDTH = 100.0
-PHASES = {
+PHASES: dict[str, str] = {
     SyncPhase.QUEUED: "Waiting for a worker",
     SyncPhase.CONNECTING: "Connecting to Cliniko",
     SyncPhase.FETCHING: "Reading patients",
@@ -20,7 +20,7 @@ PHASES = {
 class Stretch:
     """One phase; `x` and `width` are percent of the whole."""
 
-    phase: SyncPhase
+    phase: str
     words: str
     seconds: float
     x: float

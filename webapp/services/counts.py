@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from flask import current_app
 from sqlalchemy import ColumnElement, TextClause, bindparam, func, select, true
@@ -19,11 +18,11 @@ from sqlalchemy import ColumnElement, TextClause, bindparam, func, select, true
 from webapp.cliniko.records import PatientState
 from webapp.clock import now
 from webapp.extensions import db
-from webapp.models import Organization, Patient, SyncLog, SyncStatus
+from webapp.models import Organization, Patient, SyncLog, SyncMetadata, SyncStatus
 from webapp.models.patient import FITS_INTO_THE_LIST, TOO_LONG_FOR_THE_LIST
 
 Counts = dict[PatientState, int]
-_Version = tuple[int, str, int, int, dict[str, Any], datetime | None]
+_Version = tuple[int, str, int, int, SyncMetadata, datetime | None]
 
 # While a sync runs, each of its pages changes the counts. So they are used again for REST times as
 # long as counting took, which is a second for ten thousand patients, and for LONGEST_REST at most.

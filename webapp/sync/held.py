@@ -22,6 +22,7 @@ from webapp.models import (
     Patient,
     RemovalsDecision,
     SyncLog,
+    SyncMetadata,
     User,
 )
 from webapp.models.held_removal import SAME_PATIENT, still_gone
@@ -133,12 +134,12 @@ def _decide(organization_id: int, sync_log_id: int, decision: RemovalsDecision, 
             patients = _keep(sync_log_id, moment)
         if patients is None:
             raise _not_held(sync_log)
-        decided: dict[str, object] = {
+        decided: SyncMetadata = {
             "removals_decision": str(decision),
             "removals_decided_at": iso(moment),
         }
         if decision is RemovalsDecision.CONFIRMED:  # fewer than were held, if some were seen since
-            decided |= {"removals_marked": patients}
+            decided["removals_marked"] = patients
         sync_log.progress = {**sync_log.progress, **decided}
         organization.patients_changed_at = moment
         event = _EVENTS[decision]

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import floor
-from typing import Any
 
 from webapp.cliniko.errors import BadResponse
 from webapp.cliniko.throttle import Waiting
 from webapp.clock import iso
 from webapp.durations import remaining_words
-from webapp.models import OperationType, SyncLog, SyncPhase
+from webapp.models import OperationType, SyncLog, SyncMetadata, SyncPhase
 from webapp.sync.changes import ChangeCounts
 
 NOT_DONE = 99.9
@@ -20,10 +19,13 @@ _MANY = 20
 # What these read has failed before, or is little: neither tells of the form of all records.
 _OF_FEW = (OperationType.RETRY_FAILED, OperationType.CHANGED_PATIENTS)
 # What is true only while somebody works on a sync.
-_OF_THE_MOMENT = (
-    *("estimated_remaining", "estimated_remaining_seconds"),
-    *("waiting_until", "waiting_for", "requests_left"),
-)
+_NOT_ANY_MORE: SyncMetadata = {
+    "estimated_remaining": None,
+    "estimated_remaining_seconds": None,
+    "waiting_until": None,
+    "waiting_for": None,
+    "requests_left": None,
+}
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class Progress:
             changed_since=datetime.fromisoformat(since) if since else None,
             success=sync_log.records_success,
             failed=sync_log.records_failed,
-            current_page=int(shown.get("current_page") or 0),
-            total_pages=int(shown.get("total_pages") or 0),
-            percent=float(shown.get("progress_percent") or 0.0),
-            entered_after=shown.get("phases_entered_after") or {},
+            current_page=shown.get("current_page", 0),
+            total_pages=shown.get("total_pages", 0),
+            percent=sync_log.percent,
+            entered_after=shown.get("phases_entered_after", {}),
             changes=ChangeCounts.from_json(checkpoint.get("changes")),
         )
 
@@ -102,7 +104,7 @@ class Progress:
             requests_left=None,
         )
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> SyncMetadata:
         """The `metadata` object of a sync log."""
         seconds = self.remaining_seconds
         return {
@@ -126,9 +128,9 @@ class Progress:
         }
 
 
-def left_alone(told: Mapping[str, Any], phase: SyncPhase) -> dict[str, Any]:
+def left_alone(told: SyncMetadata, phase: SyncPhase) -> SyncMetadata:
     """What was told of a sync, as it is once nobody works on it any more."""
-    return {**told, **dict.fromkeys(_OF_THE_MOMENT), "phase": str(phase)}
+    return {**told, **_NOT_ANY_MORE, "phase": str(phase)}
 
 
 def percent(processed: int, found: int, *, before: float) -> float:

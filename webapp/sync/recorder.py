@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from math import ceil
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
 from sqlalchemy.exc import DBAPIError
 
@@ -18,7 +18,7 @@ from webapp.cliniko.records import PatientRecord
 from webapp.cliniko.throttle import Waiting
 from webapp.clock import now
 from webapp.extensions import db, transaction
-from webapp.models import OperationType, Organization, SyncLog, SyncPhase
+from webapp.models import OperationType, Organization, SyncLog, SyncMetadata, SyncPhase
 from webapp.services.budget import SharedBudget
 from webapp.services.connection import note_acceptance
 from webapp.sync import ending, forgotten, held_rows, lease, watermark
@@ -56,7 +56,7 @@ class Recorder:
         self._started_at = min(sync_log.started_at, now())  # by a clock that may be ahead of ours
         self._budget = budget
         self._requests_made = requests_made
-        self._requests_before = int(sync_log.progress.get("requests_made") or 0)
+        self._requests_before = sync_log.progress.get("requests_made", 0)
         self.progress = Progress.so_far(sync_log)
         begun = SyncPhase.CONNECTING in self.progress.entered_after  # else it counts from the start
         waited = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
@@ -222,7 +222,10 @@ class Recorder:
         )
 
     def _write(
-        self, progress: Progress | None = None, shown: Shown | None = None, **extra: Any
+        self,
+        progress: Progress | None = None,
+        shown: Shown | None = None,
+        **outcome: Unpack[SyncMetadata],
     ) -> None:
         progress = progress or self.progress
         so_far = {"changes": progress.changes.to_json(), "writes": self._writes + 1}
@@ -232,7 +235,7 @@ class Recorder:
             self._attempt,
             records_success=progress.success,
             records_failed=progress.failed,
-            progress=progress.metadata() | extra,
+            progress=progress.metadata() | outcome,
             checkpoint=self.checkpoint | so_far,
         )
 

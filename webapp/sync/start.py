@@ -191,7 +191,7 @@ def refuse_while_running(organization_id: int) -> None:
         organization_id=organization_id,
         operation_type=log.operation_type,
         sync_log_id=log.id,
-        progress_percent=log.progress.get("progress_percent", 0.0),
+        progress_percent=log.percent,
         started_at=iso(log.started_at),
     )
     error.retry_after = max(1, round(log.progress.get("estimated_remaining_seconds") or 2))
