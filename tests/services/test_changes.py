@@ -116,8 +116,8 @@ def test_a_sync_and_a_patient_have_their_own(cast: Cast) -> None:
     log = store(cast.surf, record(1, "A", "Z"), record(3, "E", "F"))
     patient = db.session.scalars(select(Patient).where(Patient.cliniko_patient_id == "1")).one()
 
-    of_sync = feed_of.of_sync(log, limit=1)
-    updated = feed_of.of_sync(log, limit=9, kind=ChangeKind.UPDATED)
+    of_sync = feed_of.of_sync(log, kind=None, limit=1, offset=0)
+    updated = feed_of.of_sync(log, kind=ChangeKind.UPDATED, limit=9, offset=0)
     history = feed_of.of_patient(patient, limit=9)
 
     assert (len(of_sync.rows), of_sync.total) == (1, 2)

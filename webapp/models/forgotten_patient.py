@@ -20,4 +20,6 @@ class ForgottenPatient(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
     digest: Mapped[str] = mapped_column(String(64))
+    # Read by nothing: kept for whoever has to show when a certain id was forgotten, as no event of
+    # the audit trail names its digest.
     forgotten_at: Mapped[datetime] = mapped_column(UtcDateTime)

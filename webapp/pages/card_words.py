@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from webapp.models import OperationType, SyncLog, SyncPhase
-from webapp.pages.filters import change_words, operation
+from webapp.pages.filters import change_count, operation
 from webapp.pages.outcome import Outcome, outcome
 from webapp.pages.timeline import PHASES
 from webapp.sync.differences import differences
@@ -71,7 +73,7 @@ def _has_completed(log: SyncLog) -> str:
     shown, count = log.progress, log.records_success
     were = "patient was" if count == 1 else "patients were"
     if shown.get("changed_since"):
-        return change_words(shown["changes"])
+        return _change_words(shown["changes"])
     if log.operation_type == OperationType.ACTIVE_PATIENTS:
         return f"{count:,} active {were} read"
     certificate = shown.get("certificate") or {}
@@ -83,3 +85,9 @@ def _has_completed(log: SyncLog) -> str:
         but = " but deleted ones" if certificate["stored"]["deleted"] else ""
         return f"No patient in Cliniko, and none here{but}"
     return f"All {count:,} patients are in step" if count > 1 else "1 patient is in step"
+
+
+def _change_words(changes: Mapping[str, int]) -> str:
+    """`12 changes`; `Nothing has changed` for none."""
+    count = change_count(changes)
+    return f"{count:,} change{'s' * (count > 1)}" if count else "Nothing has changed"

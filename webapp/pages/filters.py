@@ -172,12 +172,6 @@ def change_count(changes: Mapping[str, int]) -> int:
     return sum(changes[kind] for kind in ChangeKind)
 
 
-def change_words(changes: Mapping[str, int]) -> str:
-    """`12 changes`; `Nothing has changed` for none."""
-    count = change_count(changes)
-    return f"{count:,} change{'s' * (count > 1)}" if count else "Nothing has changed"
-
-
 def attempt_result(attempt: Mapping[str, Any]) -> str:
     """What came of a try to send a message: the status of the answer, or why there is none."""
     problem = attempt["problem"]
@@ -222,5 +216,5 @@ def _date(value: date) -> str:
 ALL = (
     *(moment, clock, planned, ago, day, called),
     *(took, lasted, number, operation, through, interval, region, device, outcome),
-    *(field_name, change_count, change_words, attempt_result),
+    *(field_name, change_count, attempt_result),
 )

@@ -80,9 +80,7 @@ def feed(organization: Organization, *, cursor: int | None, limit: int) -> Feed:
     return Feed(shown, shown[-1][0].position if shown else cursor, len(rows) > limit)
 
 
-def of_sync(
-    sync_log: SyncLog, *, limit: int, offset: int = 0, kind: ChangeKind | None = None
-) -> ChangePage:
+def of_sync(sync_log: SyncLog, *, kind: ChangeKind | None, limit: int, offset: int) -> ChangePage:
     """What a sync has changed, in the order of the feed; all, or the changes of one kind."""
     # By the clinic too, in whose order they are kept: else all of a sync are sorted for one page.
     query = select(PatientChange).where(

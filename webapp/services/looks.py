@@ -18,7 +18,7 @@ def at_list(
     *,
     actor: User,
     limit: int,
-    offset: int = 0,
+    offset: int,
     after_id: int | None = None,
 ) -> PatientPage:
     """What `patients.find` finds, or `patients.after` where an id is given, for somebody to see.
@@ -62,7 +62,7 @@ def at_absorbed(patient: Patient, *, actor: User) -> PatientPage:
 
 
 def at_changes(
-    sync_log: SyncLog, *, actor: User, kind: ChangeKind | None, limit: int, offset: int = 0
+    sync_log: SyncLog, *, actor: User, kind: ChangeKind | None, limit: int, offset: int
 ) -> ChangePage:
     """What `changes.of_sync` finds, for somebody to see. Raises what `audit.note` does."""
     page = changes.of_sync(sync_log, kind=kind, limit=limit, offset=offset)

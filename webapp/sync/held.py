@@ -72,7 +72,7 @@ def batches(organization_id: int) -> list[Batch]:
     return [Batch(*row) for row in db.session.execute(query)]
 
 
-def look(sync_log: SyncLog, *, actor: User, limit: int, offset: int = 0) -> HeldPage:
+def look(sync_log: SyncLog, *, actor: User, limit: int, offset: int) -> HeldPage:
     """What `find` finds, for somebody to look at, which is recorded."""
     page = find(sync_log, limit=limit, offset=offset)
     audit.note(

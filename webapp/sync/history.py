@@ -116,7 +116,7 @@ def last_begun(organization: Organization, operation_type: OperationType) -> Syn
     return db.session.scalar(_newest(organization, SyncLog.operation_type == operation_type))
 
 
-def failures(log: SyncLog, *, limit: int = 100, offset: int = 0) -> list[SyncFailure]:
+def failures(log: SyncLog, *, limit: int, offset: int) -> list[SyncFailure]:
     """The records that a sync could not store, in the order they came."""
     return list(
         db.session.scalars(
