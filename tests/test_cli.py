@@ -34,7 +34,7 @@ from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, SyncLog, SyncMetadata
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit, credentials, invitations, organizations, people, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import engine
 from webapp.sync.start import start_sync
 

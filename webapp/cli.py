@@ -17,7 +17,7 @@ from webapp.errors import NotFound, OrganizationNotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin, SyncStatus
 from webapp.services import audit, audit_check, backup, organizations, retention, rotation, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import history, verify
 from webapp.sync.differences import Difference, differences
 from webapp.sync.start import start_sync

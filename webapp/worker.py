@@ -32,7 +32,8 @@ from webapp.errors import AppError
 from webapp.extensions import db
 from webapp.queue import RUN_SYNC, SYNC_QUEUE, note_worker, worker_connection
 from webapp.services import audit, retention
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.sync import engine, lease, recovery, schedule
 from webapp.work_horse import PlainJob, die_with_parent, make_ready, use_memory_sparingly
 

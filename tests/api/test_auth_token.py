@@ -34,7 +34,7 @@ from webapp.extensions import db, transaction
 from webapp.limits import sign_in
 from webapp.models import AuditEvent, User
 from webapp.services import invitations, passwords, people, second_factor
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.second_factor import CodeKind
 
 URL = "/api/v1/auth/token"

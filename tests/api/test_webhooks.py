@@ -32,7 +32,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.webhooks import endpoints, outbox
 
 Json = dict[str, Any]

@@ -24,7 +24,7 @@ from webapp.limits import sign_in as attempts
 from webapp.models import OperationType, SyncOrigin, SyncStatus
 from webapp.queue import SYNC_QUEUE, redis_connection, web_connection
 from webapp.services import invitations, notices, passwords, people, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import recovery
 from webapp.sync.start import start_sync
 from webapp.worker import SyncWorker

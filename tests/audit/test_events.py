@@ -24,7 +24,7 @@ from webapp.extensions import db, transaction
 from webapp.models import AuditEvent
 from webapp.pages import audit_words
 from webapp.services import audit, audit_check
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 
 @pytest.fixture

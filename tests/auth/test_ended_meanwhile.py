@@ -40,7 +40,7 @@ from webapp.models import (
     UserSession,
 )
 from webapp.services import audit, beside, callers, patients, people, roles, sessions, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import start, suspension
 
 ANOTHER = "four words that a thief lacks"

@@ -22,7 +22,8 @@ from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Patient
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit, audit_trail, organizations
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from webapp import queue
 from webapp.extensions import LOCK_TIMEOUT_MS, db
 from webapp.models import AuditChain
 from webapp.services import audit
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from webapp.services import (
     roles,
     second_factor,
 )
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 ANOTHER = "nine herons read old maps"
 REASON = "nobody else is there"

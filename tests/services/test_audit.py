@@ -21,8 +21,8 @@ from webapp.errors import InsufficientPermissions
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, User
 from webapp.services import audit, audit_anchors, audit_check, callers, organizations, sessions
-from webapp.services.audit import Event
 from webapp.services.audit_check import Anchor, Finding
+from webapp.services.audit_events import Event
 
 SURF = 4242  # a clinic's chain in which nothing stands that the cast has left
 

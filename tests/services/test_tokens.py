@@ -18,7 +18,7 @@ from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import ApiToken, AuditEvent, User
 from webapp.services import people, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 
 def test_a_token_names_its_owner(cast: Cast) -> None:

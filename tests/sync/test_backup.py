@@ -42,7 +42,7 @@ from webapp.models import (
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import audit_check, credentials
 from webapp.services import backup as backups
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import engine, recovery
 from webapp.sync.start import start_sync
 

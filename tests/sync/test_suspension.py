@@ -25,7 +25,7 @@ from webapp.errors import (
 from webapp.extensions import db
 from webapp.models import AuditEvent, Organization, Patient, Role, SyncLog, SyncStatus, User
 from webapp.services import organizations, people, tokens
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import engine, recorder, recovery, suspension
 from webapp.sync.upsert import Stored, store_pages
 

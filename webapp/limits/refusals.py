@@ -31,7 +31,8 @@ from webapp.errors import (
 from webapp.limits import limiter
 from webapp.models import User
 from webapp.services import audit, callers
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 RECORDED = RateLimitItemPerMinute(30, namespace="audit-refusals")
 # A person can be deactivated; strangers go on, and what is recorded of them is kept for good.

@@ -22,7 +22,8 @@ from webapp.errors import AccountClosed, RateLimited, SignInLimited, ValidationE
 from webapp.limits import limiter, refusal, refusals
 from webapp.models import User
 from webapp.services import audit, email_addresses, passwords, people, second_factor
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.services.second_factor import CodeKind
 
 PER_ACCOUNT = RateLimitItemPerMinute(10, 15, namespace="sign-in-account")

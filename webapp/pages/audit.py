@@ -22,7 +22,8 @@ from webapp.pages.blueprints import signed_in
 from webapp.pages.refused import refusal
 from webapp.pages.templating import render_clinic
 from webapp.services import audit_trail, organizations, schedules
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.services.audit_trail import TrailFilter
 
 PER_PAGE = 50

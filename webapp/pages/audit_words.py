@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.services.callers import Way
 
 # What whoever stands in the row did; {person} is whom it was done to.

@@ -27,7 +27,7 @@ from webapp.extensions import db, insert_into, write_alone
 from webapp.models import AuditChain, AuditEvent, User
 from webapp.models.audit_event import SERVICE_CHAIN
 from webapp.services import callers
-from webapp.services.audit_events import Event as Event
+from webapp.services.audit_events import Event
 
 log = structlog.get_logger()
 

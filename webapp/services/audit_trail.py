@@ -13,7 +13,8 @@ from webapp.errors import ValidationError
 from webapp.extensions import db, read_alone
 from webapp.models import AuditEvent, Organization, Patient, SyncLog, User
 from webapp.services import audit, callers
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.services.callers import LetIn
 
 MOST = 100_000  # in one file: what a request has time for

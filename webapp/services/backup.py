@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from webapp.extensions import db, on_postgresql
 from webapp.services import audit
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 KEPT = timedelta(days=14)
 _OURS = re.compile(r"\d{4}-\d\d-\d\d-\d{6}\.(db|dump)")

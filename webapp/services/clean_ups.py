@@ -13,7 +13,8 @@ from webapp.clock import now
 from webapp.extensions import db, transaction
 from webapp.models import CleanUp
 from webapp.services import audit
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 _TAKEN_FOR = timedelta(minutes=1)
 

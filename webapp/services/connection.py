@@ -20,7 +20,8 @@ from webapp.extensions import db, transaction
 from webapp.models import Organization, User
 from webapp.queue import redis_connection
 from webapp.services import audit, credentials, locks, schedules
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 from webapp.services.budget import KEPT_FOR_TESTS, SharedBudget
 
 

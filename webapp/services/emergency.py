@@ -5,7 +5,7 @@ from __future__ import annotations
 from webapp.errors import ValidationError
 from webapp.models import Role, User
 from webapp.services import passwords, people, roles, second_factor
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 MAX_REASON = 300
 

@@ -13,7 +13,8 @@ from webapp.extensions import transaction
 from webapp.models import User
 from webapp.models.user import MOST_FAILURES_IN_A_ROW
 from webapp.services import account_notices, audit, passwords
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 log = structlog.get_logger()
 

@@ -21,7 +21,8 @@ from webapp.errors import AddressTaken, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Invitation, Role, User
 from webapp.services import audit, email_addresses, passwords, people
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 PATH = "/invitation"
 LIFETIME = timedelta(days=1)  # of a new person's link

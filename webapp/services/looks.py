@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from webapp.models import ChangeKind, Organization, Patient, SyncLog, User
 from webapp.services import audit, changes, patients
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.changes import ChangePage, Feed
 from webapp.services.patients import PatientFilter, PatientPage
 

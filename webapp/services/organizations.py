@@ -16,7 +16,8 @@ from webapp.models import (
     User,
 )
 from webapp.services import audit, connection, credentials, names, schedules
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 MAX_NAME = 200
 

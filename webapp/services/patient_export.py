@@ -13,7 +13,7 @@ from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, read_alone
 from webapp.models import Organization, Patient, User
 from webapp.services import audit, callers, patients
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.callers import LetIn
 from webapp.services.patients import PatientFilter
 

@@ -22,7 +22,7 @@ from webapp.services import (
     failed_sign_ins,
     passwords,
 )
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 
 def create(

@@ -7,7 +7,7 @@ from typing import Any
 from webapp.errors import ValidationError
 from webapp.models import Role, User
 from webapp.services import passwords, people, second_factor
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 
 def change(

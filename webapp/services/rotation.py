@@ -12,7 +12,7 @@ from webapp.errors import SecretUnreadable
 from webapp.extensions import db, transaction
 from webapp.models import Organization, SecondFactor, WebhookEndpoint
 from webapp.services import audit
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.sealing import Purpose, is_newest, seal, unseal
 
 ROWS_AT_ONCE = 100

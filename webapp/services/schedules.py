@@ -22,7 +22,7 @@ from webapp.models import (
     newest_in_step,
 )
 from webapp.services import audit, locks, time_zones
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.timetable import LONGEST_NIGHT, Run, Timetable
 
 log = structlog.get_logger()

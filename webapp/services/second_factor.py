@@ -25,7 +25,7 @@ from webapp.errors import NotFound, ValidationError
 from webapp.extensions import db
 from webapp.models import RecoveryCode, Role, SecondFactor, User
 from webapp.services import failed_sign_ins, passwords, people
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.sealing import Purpose, seal, unseal
 
 ISSUER = "Patient Sync"

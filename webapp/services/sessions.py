@@ -23,7 +23,7 @@ from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import User, UserSession
 from webapp.services import audit, beside, people
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 IDLE = timedelta(minutes=15)
 LIFETIME = timedelta(hours=12)

@@ -14,7 +14,7 @@ from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
 from webapp.services import audit, bearer_tokens, beside, names
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.bearer_tokens import MAX_LIFETIME, Claims
 
 LIFETIME = timedelta(hours=1)

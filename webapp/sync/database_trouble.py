@@ -12,7 +12,7 @@ from webapp.errors import ErrorCode
 from webapp.extensions import NOT_MIGRATED, says_damaged, transaction
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 # A database that restarts is back by then, and a person does not wait for longer than a minute.
 PATIENCE_SECONDS = 45.0
@@ -45,9 +45,7 @@ _DAMAGED = Closing(
 )
 
 
-def patiently(
-    work: Callable[[], Answer], *, meanwhile: Callable[[], None] = lambda: None
-) -> Answer:
+def patiently(work: Callable[[], T], *, meanwhile: Callable[[], None] = lambda: None) -> T:
     """Write or ask in one transaction; a database that is locked, away or in a deadlock is asked
     again for up to 45 seconds, and `meanwhile` is called before each pause.
 

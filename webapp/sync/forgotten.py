@@ -30,7 +30,7 @@ from webapp.models import (
     User,
 )
 from webapp.services import audit, changes, counts, locks
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.sync.start import refuse_while_running
 from webapp.sync.upsert import RecordPage

@@ -27,7 +27,7 @@ from webapp.models import (
 )
 from webapp.models.held_removal import SAME_PATIENT, still_gone
 from webapp.services import audit, counts, locks
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import changes, ending, trail
 from webapp.sync.changes import Change, ChangeCounts
 from webapp.sync.rows import as_deleted

@@ -33,7 +33,7 @@ from webapp.sync.pace import Pace
 from webapp.sync.waiting import StoppableWaiter
 
 REQUESTS_AT_ONCE = 8
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 # A range to read, with its first page if that has been read already.
 Part = tuple[IdRange, IdPage | None]
@@ -88,26 +88,26 @@ class Reader:
         """Until when every request waits; None while one is on its way."""
         return self._waiter.waiting(min(len(self._unanswered), REQUESTS_AT_ONCE))
 
-    def put(self, question: Callable[[], Answer]) -> Future[Answer]:
+    def put(self, question: Callable[[], T]) -> Future[T]:
         """Put a question; its answer comes meanwhile."""
         return self._put(question, self._side_by_side)
 
-    def _put(self, question: Callable[[], Answer], pool: ThreadPoolExecutor) -> Future[Answer]:
+    def _put(self, question: Callable[[], T], pool: ThreadPoolExecutor) -> Future[T]:
         future = pool.submit(question)
         self._unanswered.add(future)
         future.add_done_callback(self._unanswered.discard)
         return future
 
-    def answer(self, future: Future[Answer]) -> Answer:
+    def answer(self, future: Future[T]) -> T:
         """The answer to a question that was put, or what it has raised."""
         self._next_finished([future])
         return future.result()
 
-    def answers(self, futures: Iterable[Future[Answer]]) -> list[Answer]:
+    def answers(self, futures: Iterable[Future[T]]) -> list[T]:
         """The answers to several questions that were put, in the same order."""
         return [self.answer(future) for future in futures]
 
-    def ask(self, questions: Iterable[Callable[[], Answer]]) -> list[Answer]:
+    def ask(self, questions: Iterable[Callable[[], T]]) -> list[T]:
         """Put several questions at once; the answers in the same order."""
         return self.answers([self.put(question) for question in questions])
 
@@ -215,7 +215,7 @@ class Reader:
         while (page := self.answer(self.put(following))) is not None:
             yield page
 
-    def _next_finished(self, futures: Iterable[Future[Answer]]) -> set[Future[Answer]]:
+    def _next_finished(self, futures: Iterable[Future[T]]) -> set[Future[T]]:
         waiting_for = set(futures)
         while True:
             done, _ = wait(waiting_for, timeout=_LOOK_UP_SECONDS, return_when=FIRST_COMPLETED)

@@ -34,7 +34,7 @@ from webapp.sync.upsert import RecordPage, Stored, store_pages, told_of
 
 _BEAT_SECONDS = 2.0
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Recorder:
@@ -122,7 +122,7 @@ class Recorder:
         self.progress.refuse_another_form()
         return stored
 
-    def look_up(self, question: Callable[[], Answer]) -> Answer:
+    def look_up(self, question: Callable[[], T]) -> T:
         """What the database answers to a question, asked with the patience of a write."""
         return patiently(question, meanwhile=self._stay_alive)
 
@@ -239,8 +239,8 @@ class Recorder:
             checkpoint=self.checkpoint | so_far,
         )
 
-    def _in_transaction(self, write: Callable[[lease.Standing], Answer]) -> Answer:
-        def checked() -> Answer:
+    def _in_transaction(self, write: Callable[[lease.Standing], T]) -> T:
+        def checked() -> T:
             return write(lease.check(self.target.sync_log_id, self._attempt, self._writes))
 
         self._budget.refresh()  # first, so that no transaction waits for Redis

@@ -23,7 +23,7 @@ from webapp.queue import (
     workers_connected,
 )
 from webapp.services import callers
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import ending, trail
 from webapp.sync.each_clinic import Tolerance
 from webapp.sync.ending import WHAT_IS_KEPT, Closing

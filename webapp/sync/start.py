@@ -29,7 +29,7 @@ from webapp.models import (
 )
 from webapp.queue import enqueue_sync, forget_sync
 from webapp.services import callers, locks
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.sync import ending, trail, window
 from webapp.sync.ending import Closing
 from webapp.sync.expected_duration import expected_duration

@@ -17,7 +17,7 @@ from webapp.errors import ErrorCode, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import Organization, User
 from webapp.services import audit, locks, people, schedules
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.webhooks import endpoints, outbox
 from webapp.sync import ending
 from webapp.sync.ending import WHAT_IS_KEPT, Closing

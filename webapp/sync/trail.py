@@ -7,7 +7,8 @@ from typing import Any
 from webapp.errors import ErrorCode
 from webapp.models import SyncLog, User
 from webapp.services import audit
-from webapp.services.audit import Event, Result
+from webapp.services.audit import Result
+from webapp.services.audit_events import Event
 
 
 def record(

@@ -22,7 +22,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, locks
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 
 HELD = "held"  # in the figures: waits, and may not be sent now
 

@@ -24,7 +24,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, locks
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.sealing import Purpose, seal, unseal
 from webapp.services.webhooks import addresses, outbox, signing
 

@@ -28,7 +28,7 @@ from webapp.models import (
     WebhookEvent,
 )
 from webapp.services import audit, notices, retries
-from webapp.services.audit import Event
+from webapp.services.audit_events import Event
 from webapp.services.webhooks import endpoints, line, signing
 from webapp.services.webhooks.line import Outcome, Problem
 
