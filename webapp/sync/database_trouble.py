@@ -53,7 +53,7 @@ def patiently(work: Callable[[], T], *, meanwhile: Callable[[], None] = lambda: 
     while an error of the database is handled it would take each for that one, see `_causes`.
     """
 
-    def in_one() -> Answer:
+    def in_one() -> T:
         with transaction():
             return work()
 
@@ -61,11 +61,11 @@ def patiently(work: Callable[[], T], *, meanwhile: Callable[[], None] = lambda: 
 
 
 def until_it_passes(
-    verb: Callable[[], Answer],
+    verb: Callable[[], T],
     *,
     seconds: float = PATIENCE_SECONDS,
     meanwhile: Callable[[], None] = lambda: None,
-) -> Answer:
+) -> T:
     """The same for a verb that is a transaction of its own, begun again within so many seconds."""
     give_up_at = time.monotonic() + seconds
     pause = _SHORTEST_PAUSE_SECONDS
