@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
-from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug import Response
 
@@ -25,12 +24,10 @@ from webapp.auth.access import Action, allows
 from webapp.auth.guards import ID
 from webapp.auth.sessions import SESSION_KEY
 from webapp.clock import now
-from webapp.extensions import read_alone
-from webapp.models import IS_OPEN, Organization, Role, SyncLog, SyncStatus, User, UserSession
-from webapp.models.sync_log import WAITING_SINCE
+from webapp.models import Role
 from webapp.pages.card import PATIENCE
-from webapp.services import sessions
 from webapp.services.second_factor import is_missing
+from webapp.sync import live
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,33 +35,6 @@ if TYPE_CHECKING:
 _PATH = re.compile(f"/clinics/({ID})/syncs/({ID})/progress")
 _OF_ONE_ANSWER = {request_ids.HEADER, "Set-Cookie"}  # headers that nobody else may get
 _MOST = 2000  # drawings, and cookies; they are few kilobytes each
-
-_ROW = (
-    select(
-        User.role,
-        User.organization_id,
-        User.second_factor_since,
-        SyncLog.id,
-        SyncLog.started_at,
-        SyncLog.attempt,
-        SyncLog.worker,
-        SyncLog.cancel_requested_at,
-    )
-    .join_from(SyncLog, UserSession, UserSession.secret_digest == bindparam("digest"))
-    .join(UserSession.user)
-    .join(Organization, Organization.id == SyncLog.organization_id)
-    .where(
-        sessions.HOLDS,
-        SyncLog.id == bindparam("sync_id"),
-        SyncLog.organization_id == bindparam("clinic_id"),
-        SyncLog.status == SyncStatus.RUNNING,
-        IS_OPEN,
-        or_(
-            SyncLog.lease_expires_at > bindparam("moment"),
-            and_(SyncLog.worker.is_(None), bindparam("patient_since") < WAITING_SINCE),
-        ),
-    )
-)
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -121,12 +91,9 @@ class Glance:
             return None
         clinic_id, sync_id = int(path[1]), int(path[2])
         moment = now()
-        person = {"digest": sessions.digest(secret)} | sessions.limits(moment)
-        asked = {"clinic_id": clinic_id, "sync_id": sync_id}
-        moments = {"moment": moment, "patient_since": moment - PATIENCE}
         try:
-            with self._app.app_context(), read_alone() as connection:
-                row = connection.execute(_ROW, person | asked | moments).one_or_none()
+            with self._app.app_context():
+                row = live.watched_by(secret, clinic_id, sync_id, moment=moment, patience=PATIENCE)
                 if row is None or is_missing(row.role, row.second_factor_since):
                     return None
         except SQLAlchemyError:
