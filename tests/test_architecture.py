@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LEAVES = {"clock", "durations", "errors", "outbound", "cliniko"}
 DATA = {"models", "extensions"}
-EDGE_FURNITURE = {"limits", "security", "logging_setup", "htmx", "request_ids"}
+SIMPLE = {"clock", "durations", "errors"}
 
 # What a part of webapp may import from the rest of webapp; a part not named here is a mistake.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,35 +28,43 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logging_setup": set(),
     "postgresql": set(),
     "extensions": {"postgresql"},
-    "models": {"extensions"} | LEAVES,
-    "queue": LEAVES,
+    "models": {"clock", "cliniko", "extensions"},
+    "queue": {"clock", "errors"},
     "services": DATA | LEAVES | {"queue"},
-    "sync": DATA | LEAVES | {"queue", "services"},
-    "auth": DATA | LEAVES | {"services"},
+    "sync": DATA | SIMPLE | {"cliniko", "queue", "services"},
+    "auth": DATA | {"clock", "errors", "services"},
     "jobs": {"sync"},
     "work_horse": {"services"},
-    "worker": DATA | LEAVES | {"queue", "services", "sync", "jobs", "work_horse"},
-    "deliverer": DATA | LEAVES | {"services"},
-    "terminal": DATA | LEAVES | {"services"},
-    "people_commands": DATA | LEAVES | {"services", "terminal"},
-    "cli": DATA | LEAVES | {"services", "sync", "people_commands", "terminal"},
+    "worker": {"errors", "extensions", "jobs", "queue", "services", "sync", "work_horse"},
+    "deliverer": {"services"},
+    "terminal": DATA | {"cliniko", "errors", "services"},
+    "people_commands": {"models", "services", "terminal"},
+    "cli": DATA | {"errors", "people_commands", "services", "sync", "terminal"},
     "request_ids": {"services"},
     "front": set(),
-    "limits": DATA | LEAVES | {"auth", "queue", "security", "services"},
-    "security": DATA | LEAVES | {"auth", "front", "htmx", "request_ids", "services"},
-    "api": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
-    "failures": LEAVES | {"api", "limits", "pages", "services"},
-    "pages": DATA | LEAVES | EDGE_FURNITURE | {"auth", "services", "sync", "queue"},
+    "limits": SIMPLE | {"auth", "models", "queue", "services"},
+    "security": {"errors", "front", "htmx", "request_ids", "services"},
+    "api": SIMPLE | {"auth", "cliniko", "limits", "models", "security", "services", "sync"},
+    "failures": {"api", "errors", "limits", "pages", "services"},
+    "pages": SIMPLE
+    | {"auth", "cliniko", "htmx", "limits", "models", "queue", "request_ids", "security"}
+    | {"services", "sync"},
 }
 
 # Below the edge nobody knows of requests; `current_app` is for what is built from configuration.
 REQUEST_WORDS = {"request", "session", "g", "url_for", "render_template", "abort", "redirect"}
-BELOW_THE_EDGE = LEAVES | {"models", "queue", "services", "sync"}
+OF_REQUESTS = {"flask_limiter", "flask_login", "flask_wtf", "werkzeug"}
+PROCESSES = {"jobs", "work_horse", "worker", "deliverer"}
+BELOW_THE_EDGE = LEAVES | DATA | PROCESSES | {"postgresql", "queue", "services", "sync"}
 
 
-def modules(*folders: str) -> Iterator[Path]:
-    for folder in folders:
-        yield from sorted((ROOT / folder).rglob("*.py"))
+def modules(*places: str) -> Iterator[Path]:
+    """The files of each folder, and each file that is named."""
+    for place in places:
+        path = ROOT / place
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        assert any(file.is_file() for file in files), f"{place} holds no module"
+        yield from files
 
 
 def imported(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -91,10 +99,15 @@ def test_imports_run_downwards_only(path: Path) -> None:
     assert set(parts_imported(path)) <= allowed
 
 
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_what_a_part_may_import_it_does_import(part: str) -> None:
+    theirs = [path for path in modules("webapp") if part_of(path) == part]
+    assert theirs
+    assert MAY_IMPORT[part] <= {name for path in theirs for name in parts_imported(path)}
+
+
 def test_the_cliniko_client_knows_of_nothing_of_ours() -> None:
     outside = {"msgspec", "requests", "urllib3", "webapp"}
-    import sys
-
     for path in modules("webapp/cliniko", "webapp/outbound"):
         tops = {module.split(".")[0] for module, _ in imported(path)}
         assert tops - set(sys.stdlib_module_names) <= outside, path
@@ -103,15 +116,19 @@ def test_the_cliniko_client_knows_of_nothing_of_ours() -> None:
 def test_nothing_below_the_edge_knows_of_requests() -> None:
     for path in modules("webapp"):
         if part_of(path) in BELOW_THE_EDGE:
-            taken = {
-                name for module, names in imported(path) if module == "flask" for name in names
-            }
-            assert not taken & REQUEST_WORDS, path
+            for module, names in imported(path):
+                top = module.split(".")[0]
+                assert top not in OF_REQUESTS, path
+                if top == "flask":
+                    assert names, f"{path}: name what is taken from flask"
+                    assert not REQUEST_WORDS & {*names}, path
 
 
-def test_views_and_jobs_never_touch_the_database_session() -> None:
-    for path in modules("webapp/api", "webapp/pages"):
-        assert "db.session" not in path.read_text(), path
+def test_views_and_jobs_never_ask_the_database() -> None:
+    for path in modules("webapp/api", "webapp/pages", "webapp/jobs.py"):
+        assert "extensions" not in parts_imported(path), path
+        known = {module for module, _ in imported(path) if module.startswith("sqlalchemy")}
+        assert known <= {"sqlalchemy.exc"}, f"{path}: errors have their answer here, no statements"
 
 
 def test_the_simulator_and_the_application_do_not_know_each_other() -> None:
