@@ -51,6 +51,16 @@ class Standing:
     checkpoint: dict[str, Any]
 
 
+def held_by(sync_log_id: int, attempt: int) -> tuple[ColumnElement[bool], ...]:
+    """The fence around a sync: true of its row while it runs and this attempt is the one that may
+    write to it. Whatever an attempt does to its sync is done where this holds, or not at all."""
+    return (
+        SyncLog.id == sync_log_id,
+        SyncLog.attempt == attempt,
+        SyncLog.status == SyncStatus.RUNNING,
+    )
+
+
 def claim(sync_log_id: int, attempt: int, worker: str) -> float:
     """Take a sync that nobody works on; the seconds that it has waited since it was handed over.
     Raises LeaseLost if it is not there to be taken.
@@ -63,12 +73,7 @@ def claim(sync_log_id: int, attempt: int, worker: str) -> float:
         waited = 0.0 if attempt == 1 else _waited(sync_log_id)
         claimed = db.session.scalar(
             update(SyncLog)
-            .where(
-                SyncLog.id == sync_log_id,
-                SyncLog.attempt == attempt,
-                SyncLog.status == SyncStatus.RUNNING,
-                or_(*free),
-            )
+            .where(*held_by(sync_log_id, attempt), or_(*free))
             .values(worker=worker, lease_expires_at=_from_now(LEASE))
             .returning(SyncLog.id)
         )
@@ -136,9 +141,7 @@ def write(sync_log_id: int, attempt: int, **values: Any) -> None:
     row = db.session.execute(
         update(SyncLog)
         .where(
-            SyncLog.id == sync_log_id,
-            SyncLog.attempt == attempt,
-            SyncLog.status == SyncStatus.RUNNING,
+            *held_by(sync_log_id, attempt),
             SyncLog.lease_expires_at >= _from_now(-ABANDONED_AFTER),
         )
         .values(lease_expires_at=_from_now(LEASE), **values)
@@ -156,11 +159,7 @@ def expire(sync_log_id: int, attempt: int) -> None:
     with transaction() as session:
         session.execute(
             update(SyncLog)
-            .where(
-                SyncLog.id == sync_log_id,
-                SyncLog.attempt == attempt,
-                SyncLog.status == SyncStatus.RUNNING,
-            )
+            .where(*held_by(sync_log_id, attempt))
             .values(lease_expires_at=database_now())
         )
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from webapp.errors import ErrorCode
 from webapp.extensions import db, transaction
@@ -27,7 +27,7 @@ from webapp.services.audit_events import Event
 from webapp.sync import ending, trail
 from webapp.sync.each_clinic import Tolerance
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
-from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now
+from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now, held_by
 from webapp.sync.progress import left_alone
 
 MAX_INTERRUPTIONS = 3
@@ -129,11 +129,7 @@ def hand_over(
     `interrupted` counts towards the three losses after which a sync is not tried again; a worker
     that is told to stop hands over without counting. `unclaimed`: only if no worker has it by now.
     """
-    conditions: list[ColumnElement[bool]] = [
-        SyncLog.id == sync_log_id,
-        SyncLog.attempt == attempt,
-        SyncLog.status == SyncStatus.RUNNING,
-    ]
+    conditions = [*held_by(sync_log_id, attempt)]
     with transaction() as session:
         moment = database_now()
         if interrupted:
