@@ -641,6 +641,30 @@ def test_an_sqlite_that_would_leave_the_deleted_in_its_file_is_told_to_overwrite
     engine.dispose()
 
 
+def test_what_a_deleted_clinic_left_is_overwritten_though_the_database_was_lost_midway(
+    cast: Cast, clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):  # today's cleaning up, and what it left to be overwritten
+        retention.remove_a_little()
+    store(cast.surf, record(1, "Mia", "Chen"))
+    suspension.delete(cast.surf, "Surf Rehab", actor=cast.alice)
+    overwritten: list[int] = []
+
+    def overwrite() -> bool:
+        overwritten.append(rows_of(Patient))
+        return True
+
+    monkeypatch.setattr(retention, "overwrite_what_went", overwrite)
+    with monkeypatch.context() as losing:
+        losing.setattr(changes, "delete_of_deleted", lose)
+        with pytest.raises(OperationalError):
+            retention.remove_a_little()
+    assert not overwritten
+
+    retention.remove_a_little()
+    assert overwritten == [0]
+
+
 def lose(*_asked: object) -> NoReturn:
     raise OperationalError("UPDATE", None, Exception("the connection was lost"))
 

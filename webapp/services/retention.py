@@ -64,8 +64,9 @@ _BARE: dict[str, Any] = dict.fromkeys(
 
 # What this process has removed and could not note, because the database was lost.
 _not_noted: Removed = Counter()
-# What has gone and may stand in SQLite's files still, be it that others were at work meanwhile.
-_not_overwritten: Removed = Counter()
+# Whether something has gone that may stand in SQLite's files still, be it that others were at work
+# meanwhile.
+_must_overwrite = False
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,16 @@ def clean_up() -> Removed:
 def remove_a_little() -> None:
     """What a worker does every few seconds: for a moment remove what a deleted clinic has left, or
     what is due today unless it is done, or another worker is at it."""
-    if _not_overwritten and overwrite_what_went():
-        _not_overwritten.clear()
+    global _must_overwrite
+    if _must_overwrite and overwrite_what_went():
+        _must_overwrite = False
     give_up_at = time.monotonic() + STEP_SECONDS
-    if not _work([_LEFT_BY_CLINICS], _not_overwritten, give_up_at):
+    left_by_clinics: Removed = Counter()
+    try:
+        all_gone = _work([_LEFT_BY_CLINICS], left_by_clinics, give_up_at)
+    finally:  # what went before any trouble is to be overwritten, too
+        _must_overwrite = _must_overwrite or bool(left_by_clinics)
+    if not all_gone:
         return
     today = now().date()
     if clean_ups.take(today):
@@ -112,7 +119,7 @@ def remove_a_little() -> None:
             _not_noted.clear()
         if completed:
             clean_ups.complete(today)
-            _not_overwritten["clean_ups"] += 1  # also for whoever was forgotten while others worked
+            _must_overwrite = True  # also for whoever was forgotten while others worked
         else:
             clean_ups.put_back(today)
 
