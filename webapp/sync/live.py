@@ -46,7 +46,7 @@ _ROW = (
 
 def watched_by(
     secret: str, clinic_id: int, sync_id: int, *, moment: datetime, patience: timedelta
-) -> Row[Any] | None:
+) -> Row[*tuple[Any, ...]] | None:
     """Who has a session with this secret, and then what changes about the sync while it runs. None
     where the session does not hold, the clinic is not open, or the sync has ended, has lost its
     worker, or has waited for one for longer than `patience`. What the person may see it does not
