@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy import bindparam, select
-
 from webapp.auth import sessions
 from webapp.auth.access import Action, may
 from webapp.errors import (
@@ -22,13 +20,11 @@ from webapp.errors import (
 )
 from webapp.extensions import db
 from webapp.models import Organization, Role, User
+from webapp.services import organizations
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CLINIC = select(Organization).where(
-    Organization.id == bindparam("id"), Organization.deleted_at.is_(None)
-)
 ID = "[1-9][0-9]{0,15}"  # what an id in an address is
 _ID = re.compile(ID)
 
@@ -43,7 +39,7 @@ def organization_for(user: User, org_id: str, action: Action) -> Organization:
     organization_id = organization_id_of(org_id)
     if not may(user, action, organization_id):
         raise InsufficientPermissions(action.name, organization_id=organization_id)
-    organization: Organization | None = db.session.scalar(_CLINIC, {"id": organization_id})
+    organization = organizations.get(organization_id)
     if organization is None:
         if user.role == Role.ADMIN:
             raise OrganizationNotFound(organization_id=organization_id)

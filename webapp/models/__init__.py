@@ -8,7 +8,7 @@ from webapp.models.forgotten_patient import ForgottenPatient
 from webapp.models.held_removal import HeldRemoval, RemovalsDecision
 from webapp.models.invitation import Invitation
 from webapp.models.notice import Notice, NoticeKind, NoticeState
-from webapp.models.organization import CAN_BE_SYNCED, IS_OPEN, Organization
+from webapp.models.organization import CAN_BE_SYNCED, IS_OPEN, NOT_DELETED, Organization
 from webapp.models.patient import Patient, PatientSyncStatus, Phone
 from webapp.models.patient_change import ChangeKind, PatientChange
 from webapp.models.schedule import Schedule
@@ -39,6 +39,7 @@ __all__ = [
     "BRINGS_IN_STEP",
     "CAN_BE_SYNCED",
     "IS_OPEN",
+    "NOT_DELETED",
     "SUBSCRIBABLE",
     "ApiToken",
     "AuditChain",

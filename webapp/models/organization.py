@@ -66,5 +66,6 @@ class Organization(Base):
 
 
 # The same for questions to the database.
-IS_OPEN = and_(Organization.disabled_at.is_(None), Organization.deleted_at.is_(None))
+NOT_DELETED = Organization.deleted_at.is_(None)
+IS_OPEN = and_(Organization.disabled_at.is_(None), NOT_DELETED)
 CAN_BE_SYNCED = and_(IS_OPEN, Organization.encrypted_api_key.is_not(None))

@@ -17,7 +17,7 @@ from webapp.cliniko.throttle import FOR_PEOPLE, FOR_SYNCS, RetryPolicy, Sleeping
 from webapp.clock import now
 from webapp.errors import AccountMismatch, AppError, ClinikoNotConfigured
 from webapp.extensions import db, transaction
-from webapp.models import Organization, User
+from webapp.models import NOT_DELETED, Organization, User
 from webapp.queue import redis_connection
 from webapp.services import audit, credentials, locks, schedules
 from webapp.services.audit import Result
@@ -161,7 +161,7 @@ def same_account(organization: Organization) -> list[Organization]:
     others = select(Organization).where(
         Organization.cliniko_id == organization.cliniko_id,
         Organization.id != organization.id,
-        Organization.deleted_at.is_(None),
+        NOT_DELETED,
     )
     return list(db.session.scalars(others.order_by(Organization.name)))
 

@@ -11,10 +11,7 @@ from webapp.cliniko.shard import shard_of, without_shard
 from webapp.clock import now
 from webapp.errors import AccountMismatch, OrganizationNotFound, ValidationError
 from webapp.extensions import db, transaction
-from webapp.models import (
-    Organization,
-    User,
-)
+from webapp.models import NOT_DELETED, Organization, User
 from webapp.services import audit, connection, credentials, names, schedules
 from webapp.services.audit import Result
 from webapp.services.audit_events import Event
@@ -22,9 +19,10 @@ from webapp.services.audit_events import Event
 MAX_NAME = 200
 
 # Built once: every open clinics page asks them again and again.
-_THERE = Organization.deleted_at.is_(None)
-_ALL = select(Organization).where(_THERE).order_by(func.lower(Organization.name), Organization.id)
-_ONE = select(Organization).where(Organization.id == bindparam("id"), _THERE)
+_ALL = (
+    select(Organization).where(NOT_DELETED).order_by(func.lower(Organization.name), Organization.id)
+)
+_ONE = select(Organization).where(Organization.id == bindparam("id"), NOT_DELETED)
 
 
 def visible_to(user: User) -> list[Organization]:
