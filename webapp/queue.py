@@ -29,6 +29,7 @@ WORKER_SILENCE = timedelta(seconds=20)  # a living worker beats every five
 WORKER_ABSENCE = timedelta(minutes=5)
 _WORKER_SEEN = "sync:worker-seen"
 _TAKES_WRITES = "sync:takes-writes"
+_AWAY_AT = "redis_away_at"  # when this process last met a Redis that was away, or took nothing
 JOB_TIMEOUT = 24 * 3600  # seconds; the engine's own limit ends a sync well before
 
 
@@ -85,13 +86,13 @@ def length() -> int | None:
         return None
 
 
-def is_reachable() -> bool:
+def takes_writes() -> bool:
     """Whether Redis answers, and takes what is written: one that is full, cannot save or may only
     be read does the first alone."""
     try:
         return bool(redis_connection().set(_TAKES_WRITES, 1, px=1000))
     except RedisError:
-        current_app.extensions["redis_away_at"] = now()
+        current_app.extensions[_AWAY_AT] = now()
         return False
 
 
@@ -102,15 +103,15 @@ def workers_connected() -> int | None:
     try:
         workers = Worker.all(connection=redis_connection(), serializer=JSONSerializer)
     except RedisError:
-        known["redis_away_at"] = now()
+        known[_AWAY_AT] = now()
         return None
     since = now() - WORKER_SILENCE
     alive = sum(
         worker.last_heartbeat is not None and worker.last_heartbeat > since for worker in workers
     )
-    if not alive and not is_reachable():  # it takes nothing, beats of workers neither
+    if not alive and not takes_writes():  # it takes nothing, beats of workers neither
         return None
-    return alive or (None if known.get("redis_away_at", since) > since else 0)
+    return alive or (None if known.get(_AWAY_AT, since) > since else 0)
 
 
 def note_worker(connection: Redis) -> None:

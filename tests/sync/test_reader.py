@@ -147,10 +147,10 @@ def test_the_reader_looks_up_though_every_answer_is_there_at_once(
     monkeypatch.setattr(reader_module, "_LOOK_UP_SECONDS", 0.0)
     looks: list[int] = []
     with opened(simulator, lambda: looks.append(1)) as (_, reader):
-        asked = [reader.put(lambda: "there") for _ in range(5)]
+        asked = [reader.submit(lambda: "there") for _ in range(5)]
         wait_until(lambda: all(future.done() for future in asked))
 
-        assert reader.answers(asked) == ["there"] * 5
+        assert reader.results(asked) == ["there"] * 5
     assert len(looks) == 5
 
 

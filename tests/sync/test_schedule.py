@@ -353,7 +353,7 @@ def test_what_redis_did_not_hear_of_is_queued_by_the_next_look(
     choose(cast.surf, changes=480)
     make_due(cast.surf, next_changes_at=now() - MINUTE)
     with monkeypatch.context() as away:
-        away.setattr(schedule, "is_reachable", lambda: True)  # it goes away just then
+        away.setattr(schedule, "takes_writes", lambda: True)  # it goes away just then
         away.setitem(app.extensions, "redis", queue.web_connection("redis://127.0.0.1:1"))
         start_due_syncs()
     (log,) = rows()

@@ -21,7 +21,7 @@ def healthz() -> ResponseReturnValue:
 @open_to_all.get("/readyz")
 def readyz() -> ResponseReturnValue:
     """200 if pages can be served and syncs started, else 503 and what is missing."""
-    of_queue = None if queue.is_reachable() else "queue"
+    of_queue = None if queue.takes_writes() else "queue"
     missing = [problem for problem in (readiness.missing(), of_queue) if problem]
     if missing:
         return {"status": "not ready", "missing": missing} | _refusal(missing), 503

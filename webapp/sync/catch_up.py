@@ -62,7 +62,7 @@ class CatchUp:
 
     def sum_of(self, counting: Sequence[Future[Page]]) -> int:
         """How many living patients these answers count."""
-        counts = [page.total_entries for page in self._reader.answers(counting)]
+        counts = [page.total_entries for page in self._reader.results(counting)]
         return sum(counts) - len(self._lists.gone)
 
     def _read_changed(self, listings: Sequence[Listing], changed: tuple[str, ...]) -> bool:
@@ -81,13 +81,13 @@ class CatchUp:
         """
         # By an attempt that ended in here, of whom whoever takes over has not heard.
         stored = self._recorder.look_up(self._removals.stored_as_archived)
-        asked = self._reader.put(partial(self._lists.first_page, Listing.ARCHIVED))
+        asked = self._reader.submit(partial(self._lists.first_page, Listing.ARCHIVED))
         counting = self._lists.count([Listing.ACTIVE])
         in_turn = Listing.ACTIVE in self._lists.by_links  # which may take minutes
         if in_turn:
-            self._lists.read(Listing.ARCHIVED, self._reader.answer(asked))
+            self._lists.read(Listing.ARCHIVED, self._reader.result(asked))
         news = self._read_changed([Listing.ACTIVE], changed)
-        page = self._reader.answer(asked)
+        page = self._reader.result(asked)
         if not in_turn:
             self._lists.read(Listing.ARCHIVED, page)
         if left := (_ids_in(early) | stored) - _ids_in(page):

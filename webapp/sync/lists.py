@@ -55,9 +55,9 @@ class Lists:
         asked = []
         for listing in reversed(listings):
             question = partial(self._client.get_page, listing, per_page=1)
-            asked.append(self._reader.put(question))
+            asked.append(self._reader.submit(question))
             if in_turn:
-                self._reader.answer(asked[-1])
+                self._reader.result(asked[-1])
         return asked
 
     def first_page(self, listing: Listing) -> IdPage:
@@ -96,8 +96,8 @@ class Lists:
             if listing in self._by_links.listings:
                 self._by_links.read(listing)
             else:
-                first = self._reader.put(partial(self.first_page, listing))
-                self.read(listing, self._reader.answer(first))
+                first = self._reader.submit(partial(self.first_page, listing))
+                self.read(listing, self._reader.result(first))
 
     def read_by_links(self, listing: Listing) -> None:
         """Read a whole list that keeps to no order. Raises BadResponse."""

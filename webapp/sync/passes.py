@@ -106,7 +106,7 @@ class Passes:
 
     def _account_again(self, organization: Organization) -> Account:
         """Whose account it is, for an attempt that begins behind the list of active patients."""
-        account = self._reader.answer(self._reader.put(self._client.account))
+        account = self._reader.result(self._reader.submit(self._client.account))
         self._look_up(partial(check_account, organization, account))
         self._recorder.enter(SyncPhase.FETCHING)
         return account
@@ -114,27 +114,27 @@ class Passes:
     def _read_changes(self, organization: Organization, since: datetime) -> None:
         """Read what each list has that is newer; an attempt that takes over begins again."""
         reader = self._reader
-        whose = reader.put(self._client.account)
-        counting = reader.put(partial(read_last, self._client, Listing.ACTIVE))
+        whose = reader.submit(self._client.account)
+        counting = reader.submit(partial(read_last, self._client, Listing.ACTIVE))
         parts = [
             IdRange(listing, filters=(f"{moment}:>={iso(since)}",))
             for listing, moment in _CHANGED_BY.items()
         ]
-        asked = [reader.put(partial(read_changes, self._client, part)) for part in parts]
-        account, counted = reader.answer(whose), reader.answer(counting)
+        asked = [reader.submit(partial(read_changes, self._client, part)) for part in parts]
+        account, counted = reader.result(whose), reader.result(counting)
         self._look_up(partial(check_account, organization, account))
         by_links = self._lists.by_links
         begun: list[Part] = []
         pages: list[Page | IdPage] = []
         for part, each in zip(parts, asked, strict=True):
             try:
-                first = reader.answer(each)
-                reader.close(part, first)
+                first = reader.result(each)
+                reader.set_end(part, first)
                 begun.append((part, first))
                 pages.append(first)
             except OrderIgnored:
                 by_links.add(part.listing)
-        pages += [reader.answer(each) for each in self._lists.count(sorted(by_links))]
+        pages += [reader.result(each) for each in self._lists.count(sorted(by_links))]
         self._note_start(counted, *pages)
         to_read = [page.total_entries for page in pages]
         active = counted.total_entries
@@ -147,15 +147,15 @@ class Passes:
         """The first answers come together; none is stored before it is sure whose account it is."""
         reader = self._reader
         asked = self._ask_for(Listing.ACTIVE)
-        whose = reader.put(self._client.account)
+        whose = reader.submit(self._client.account)
         archived = self._ask_for(Listing.ARCHIVED) if full else None
         counting = self._lists.count([Listing.DELETED] if full else [])
-        to_read = [page.total_entries for page in reader.answers(counting)]
-        account, first = reader.answer(whose), reader.answer(asked)
+        to_read = [page.total_entries for page in reader.results(counting)]
+        account, first = reader.result(whose), reader.result(asked)
         self._look_up(partial(check_account, organization, account))
         firsts = [first]
         if archived is not None:
-            firsts.append(reader.answer(archived))
+            firsts.append(reader.result(archived))
             self._archived = firsts[-1] if firsts[-1].ends else None
         self._note_start(*firsts)
         living = [page.total_entries for page in firsts]
@@ -173,7 +173,7 @@ class Passes:
     def _read_archived(self) -> None:
         if self._done("archived") or self._archived is not None:
             return
-        first = self._reader.answer(self._ask_for(Listing.ARCHIVED))
+        first = self._reader.result(self._ask_for(Listing.ARCHIVED))
         if first.ends:  # one page is read at the end, by each attempt
             self._archived = first
             return
@@ -183,7 +183,7 @@ class Passes:
     def _read_deleted(self, asked: Future[IdPage], counted: int) -> int:
         """Read the tombstones. How many living patients there are without those who were counted
         before they were deleted."""
-        self._lists.read(Listing.DELETED, self._reader.answer(asked))
+        self._lists.read(Listing.DELETED, self._reader.result(asked))
         if not self._catch_up.not_shown(counted):
             return counted
         again = self._lists.count(_LIVING, in_turn=True)
@@ -191,12 +191,12 @@ class Passes:
 
     def _ask_for(self, listing: Listing) -> Future[IdPage]:
         """Ask for the first page of a list."""
-        return self._reader.put(partial(self._lists.first_page, listing))
+        return self._reader.submit(partial(self._lists.first_page, listing))
 
     def _may_read_again(self, counted: int) -> bool:
         """Whether somebody was not shown, and a second reading can tell who and has the time."""
         recorder = self._recorder
-        in_time = not recorder.time.is_used(recorder.progress, _TIME_FOR_ONE)
+        in_time = not recorder.time_limit.is_used(recorder.progress, _TIME_FOR_ONE)
         if not (in_time and self._catch_up.not_shown(counted)):
             return False
         return not self._look_up(partial(some_without_id, recorder.target.sync_log_id))

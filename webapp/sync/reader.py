@@ -88,28 +88,28 @@ class Reader:
         """Until when every request waits; None while one is on its way."""
         return self._waiter.waiting(min(len(self._unanswered), REQUESTS_AT_ONCE))
 
-    def put(self, question: Callable[[], T]) -> Future[T]:
+    def submit(self, question: Callable[[], T]) -> Future[T]:
         """Put a question; its answer comes meanwhile."""
-        return self._put(question, self._side_by_side)
+        return self._submit(question, self._side_by_side)
 
-    def _put(self, question: Callable[[], T], pool: ThreadPoolExecutor) -> Future[T]:
+    def _submit(self, question: Callable[[], T], pool: ThreadPoolExecutor) -> Future[T]:
         future = pool.submit(question)
         self._unanswered.add(future)
         future.add_done_callback(self._unanswered.discard)
         return future
 
-    def answer(self, future: Future[T]) -> T:
+    def result(self, future: Future[T]) -> T:
         """The answer to a question that was put, or what it has raised."""
         self._next_finished([future])
         return future.result()
 
-    def answers(self, futures: Iterable[Future[T]]) -> list[T]:
+    def results(self, futures: Iterable[Future[T]]) -> list[T]:
         """The answers to several questions that were put, in the same order."""
-        return [self.answer(future) for future in futures]
+        return [self.result(future) for future in futures]
 
     def ask(self, questions: Iterable[Callable[[], T]]) -> list[T]:
         """Put several questions at once; the answers in the same order."""
-        return self.answers([self.put(question) for question in questions])
+        return self.results([self.submit(question) for question in questions])
 
     def starts(
         self, listing: Listing, first: IdPage, *, meanwhile: Callable[[], None]
@@ -119,11 +119,11 @@ class Reader:
         The page that was read is the caller's to store `meanwhile`. Raises OrderIgnored.
         """
         plan = plan_starts(first.total_entries, REQUESTS_AT_ONCE)[1:]
-        asked = [self.put(partial(read_start, self._client, listing, start)) for start in plan]
-        probe = self.put(partial(read_last, self._client, listing)) if plan else None
+        asked = [self.submit(partial(read_start, self._client, listing, start)) for start in plan]
+        probe = self.submit(partial(read_last, self._client, listing)) if plan else None
         meanwhile()
-        others = [self.answer(future) for future in asked]
-        last = self.answer(probe) if probe else None
+        others = [self.result(future) for future in asked]
+        last = self.result(probe) if probe else None
         sorted_by_id = last is None or goes_up(first, last)
         if not sorted_by_id or not all(page.in_order for page in (first, *others)):
             raise OrderIgnored(listing)
@@ -142,12 +142,14 @@ class Reader:
             parts.append((IdRange(listing, first_id - 1, until), page))
         return parts
 
-    def close(self, part: IdRange, first: IdPage) -> None:
+    def set_end(self, part: IdRange, first: IdPage) -> None:
         """Let a range that goes on behind its first page end with its highest id, or nobody would
         notice if it ended too early. Raises OrderIgnored."""
         if first.ends:
             return
-        last = self.answer(self.put(partial(read_last, self._client, part.listing, part.filters)))
+        last = self.result(
+            self.submit(partial(read_last, self._client, part.listing, part.filters))
+        )
         if not goes_up(first, last):
             raise OrderIgnored(part.listing)
         part.until = highest_id(last)
@@ -183,7 +185,7 @@ class Reader:
     def _go_on(self, pending: Pending, part: IdRange, after: int) -> None:
         """Ask for the page of a range that follows behind this id."""
         pool = self._one_by_one if self._pace.one_is_enough else self._side_by_side
-        pending[self._put(partial(read_on, self._client, part, after), pool)] = part, after
+        pending[self._submit(partial(read_on, self._client, part, after), pool)] = part, after
 
     def _keep_pace(self, pending: Pending) -> None:
         """Where one request at a time is not enough, ask anew for what queues behind another."""
@@ -212,7 +214,7 @@ class Reader:
         def following() -> Page | None:
             return next(pages, None)
 
-        while (page := self.answer(self.put(following))) is not None:
+        while (page := self.result(self.submit(following))) is not None:
             yield page
 
     def _next_finished(self, futures: Iterable[Future[T]]) -> set[Future[T]]:

@@ -61,7 +61,7 @@ class Recorder:
         begun = SyncPhase.CONNECTING in self.progress.entered_after  # else it counts from the start
         waited = self.checkpoint.get("waited", 0.0) + (waited if begun else 0.0)
         self.checkpoint["waited"] = waited
-        self.time = TimeLimit(self._started_at, waited, budget)
+        self.time_limit = TimeLimit(self._started_at, waited, budget)
         self._shown = Shown.from_json(self.checkpoint)
         self._estimate = Estimate(sync_log.records_processed)
         self._writes: int = self.checkpoint.get("writes", 0)  # that the database has confirmed
@@ -105,7 +105,7 @@ class Recorder:
     def store(self, pages: Sequence[RecordPage]) -> Stored:
         """Store the pages that follow, in one transaction. Raises BadResponse if half of a clinic's
         records or more are malformed, SyncTimeout when the sync has taken too long."""
-        self.time.check(self.progress)
+        self.time_limit.check(self.progress)
         pages, left_out = self._forgotten.left_out_of(pages)
 
         def write(standing: lease.Standing) -> tuple[Stored, Progress, Shown]:
@@ -134,7 +134,7 @@ class Recorder:
         self._estimate.idle(waiting)
         if time.monotonic() - self._written_at < _BEAT_SECONDS:
             return
-        self.time.check(self.progress)
+        self.time_limit.check(self.progress)
         shown = self._estimated(self.progress, waiting)
         if waiting is not None:
             shown = replace(shown, phase=SyncPhase.WAITING, waiting=waiting)

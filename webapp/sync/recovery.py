@@ -18,7 +18,7 @@ from webapp.models import SyncLog, SyncPhase, SyncStatus
 from webapp.queue import (
     enqueue_sync,
     is_queued,
-    is_reachable,
+    takes_writes,
     worker_seen_lately,
     workers_connected,
 )
@@ -115,7 +115,7 @@ def recover_stale_syncs() -> list[int]:
             # What is missed for the first time a worker may just have taken to begin with it.
             if (log_id, attempt) not in missed_before:
                 continue
-            if is_reachable():  # else attempts would be used up that no worker hears of
+            if takes_writes():  # else attempts would be used up that no worker hears of
                 hand_over(log_id, attempt, interrupted=False, unclaimed=True)
     known[_MISSED] = missed
     return handed_over

@@ -45,7 +45,7 @@ def read_failed(
     BadResponse if Cliniko answers with other patients, AccountMismatch, and KeyReplaced.
     """
     clinic_id = recorder.target.organization_id
-    account = reader.answer(reader.put(client.account))
+    account = reader.result(reader.submit(client.account))
     recorder.look_up(partial(check_account, organization, account))
     keys = recorder.look_up(partial(open_keys, clinic_id))
     found = max(recorder.progress.found, len(keys))

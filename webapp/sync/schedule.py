@@ -26,7 +26,7 @@ from webapp.models import (
     SyncOrigin,
     SyncStatus,
 )
-from webapp.queue import enqueue_sync, is_reachable
+from webapp.queue import enqueue_sync, takes_writes
 from webapp.services import locks, schedules
 from webapp.sync import history
 from webapp.sync.each_clinic import Tolerance
@@ -61,7 +61,7 @@ def start_due_syncs() -> list[int]:
         with tolerance.of(organization_id=organization_id):
             schedules.plan_anew(organization_id, moment)
     for due in _due(moment):
-        if len(started) >= room or not is_reachable():  # no worker would hear of it: it stays due
+        if len(started) >= room or not takes_writes():  # no worker would hear of it: it stays due
             break
         with tolerance.of(organization_id=due.organization_id):
             try:
