@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "limits": SIMPLE | {"auth", "models", "queue", "services"},
     "security": {"errors", "front", "htmx", "request_ids", "services"},
     "api": SIMPLE | {"auth", "cliniko", "limits", "models", "security", "services", "sync"},
-    "failures": {"api", "errors", "limits", "pages", "services"},
+    "error_handlers": {"api", "errors", "limits", "pages", "services"},
     "pages": SIMPLE
     | {"auth", "cliniko", "htmx", "limits", "models", "queue", "request_ids", "security"}
     | {"services", "sync"},

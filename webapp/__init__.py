@@ -22,14 +22,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = create_core(settings)
 
-    from webapp import api, cli, failures, front, limits, pages, security
+    from webapp import api, cli, error_handlers, front, limits, pages, security
 
     front.init_app(app)
     security.init_app(app)
     pages.init_app(app)
     limits.init_app(app)
     api.init_app(app)
-    failures.init_app(app)
+    error_handlers.init_app(app)
     cli.init_app(app)
     security.require_doors(app, *api.DOORS, *pages.DOORS)
     return app

@@ -39,7 +39,7 @@ from webapp.models import (
     User,
     UserSession,
 )
-from webapp.services import audit, beside, callers, patients, people, roles, sessions, tokens
+from webapp.services import audit, callers, patients, people, roles, sessions, timestamps, tokens
 from webapp.services.audit_events import Event
 from webapp.sync import start, suspension
 
@@ -320,7 +320,7 @@ def while_it_is_noted(
     """The same, while it is noted that somebody is there, which may have to wait for the change."""
 
     def while_it_is_noted(end: End) -> None:
-        monkeypatch.setattr(beside, "write_alone", _after(lambda: elsewhere(end)))
+        monkeypatch.setattr(timestamps, "write_alone", _after(lambda: elsewhere(end)))
 
     def _after(done: Callable[[], None]) -> Callable[[], AbstractContextManager[Connection]]:
         def write() -> AbstractContextManager[Connection]:

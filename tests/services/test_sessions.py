@@ -16,7 +16,7 @@ from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import AuditEvent, Role, User, UserSession
-from webapp.services import audit, beside, people, roles, sessions
+from webapp.services import audit, people, roles, sessions, timestamps
 
 pytestmark = on_both
 
@@ -134,7 +134,7 @@ def test_a_database_that_cannot_be_written_to_signs_nobody_out(
     with time_machine.travel(now() + timedelta(minutes=5)):
         row = sessions.of_secret(secret)
         assert row is not None
-        monkeypatch.setattr(beside, "note", away)
+        monkeypatch.setattr(timestamps, "note", away)
         sessions.note_activity(row)
         assert sessions.of_secret(secret) is not None
 

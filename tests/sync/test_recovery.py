@@ -20,8 +20,8 @@ from webapp.errors import AuditUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import OperationType, Organization, SyncLog, SyncOrigin
 from webapp.sync import ending, history, lease, recovery
-from webapp.sync.each_clinic import Tolerance
 from webapp.sync.start import cancel_sync, start_sync
+from webapp.sync.tolerance import Tolerance
 
 Begin = Callable[..., SyncLog]
 

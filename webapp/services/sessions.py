@@ -22,7 +22,7 @@ from webapp.clock import now
 from webapp.errors import NotFound
 from webapp.extensions import db, transaction
 from webapp.models import User, UserSession
-from webapp.services import audit, beside, people
+from webapp.services import audit, people, timestamps
 from webapp.services.audit_events import Event
 
 IDLE = timedelta(minutes=15)
@@ -106,14 +106,14 @@ def note_activity(row: UserSession) -> None:
     if now() - row.last_seen_at < _NOTED_EVERY:
         return
     try:
-        beside.note(row, last_seen_at=now())
-    except beside.NOT_WRITTEN:
+        timestamps.note(row, last_seen_at=now())
+    except timestamps.NOT_WRITTEN:
         log.warning("activity_not_noted")
 
 
 def note_proof(row: UserSession) -> None:
     """Remember that somebody has just entered their password again."""
-    beside.note(row, proved_at=now())
+    timestamps.note(row, proved_at=now())
 
 
 def is_proved(row: UserSession) -> bool:

@@ -13,7 +13,7 @@ from webapp.clock import iso, now
 from webapp.errors import AuthenticationRequired, NotFound, ValidationError
 from webapp.extensions import db, transaction
 from webapp.models import ApiToken, User
-from webapp.services import audit, bearer_tokens, beside, names
+from webapp.services import audit, bearer_tokens, names, timestamps
 from webapp.services.audit_events import Event
 from webapp.services.bearer_tokens import MAX_LIFETIME, Claims
 
@@ -132,8 +132,8 @@ def _record(event: Event, row: ApiToken, user: User, actor: User | None) -> None
 
 def _note_use(row: ApiToken) -> None:
     try:
-        beside.note(row, last_used_at=now())
-    except beside.NOT_WRITTEN:
+        timestamps.note(row, last_used_at=now())
+    except timestamps.NOT_WRITTEN:
         log.warning("use_of_token_not_noted")
 
 

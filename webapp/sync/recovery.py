@@ -25,10 +25,10 @@ from webapp.queue import (
 from webapp.services import callers
 from webapp.services.audit_events import Event
 from webapp.sync import ending, trail
-from webapp.sync.each_clinic import Tolerance
 from webapp.sync.ending import WHAT_IS_KEPT, Closing
 from webapp.sync.lease import ABANDONED_AFTER, QUEUE_LIMIT, database_now, held_by
 from webapp.sync.progress import left_alone
+from webapp.sync.tolerance import Tolerance
 
 MAX_INTERRUPTIONS = 3
 MAX_HAND_OVERS = 20  # that were no interruptions

@@ -29,9 +29,9 @@ from webapp.models import (
 from webapp.queue import enqueue_sync, takes_writes
 from webapp.services import locks, schedules
 from webapp.sync import history
-from webapp.sync.each_clinic import Tolerance
 from webapp.sync.lease import database_now
 from webapp.sync.start import admit
+from webapp.sync.tolerance import Tolerance
 
 # No more syncs are started while so many wait for a worker: whoever presses a button then waits
 # behind these few, and not behind a thousand clinics that chose the same hour.

@@ -1,4 +1,4 @@
-"""What is noted beside a request, on a connection of its own."""
+"""Moments that are noted beside a request, on a connection of their own."""
 
 from __future__ import annotations
 
