@@ -24,6 +24,7 @@ from webapp.errors import QueueUnavailable
 from webapp.extensions import db, transaction
 from webapp.models import SyncLog
 from webapp.sync import ending, history, lease, recovery
+from webapp.sync.start import cancel_sync
 
 KEY = "nightly 2026-03-02"
 
@@ -211,6 +212,21 @@ class TestWhileTheQueueIsAway:
         redis.start()
 
         assert start(bob, url).status_code == 200
+
+
+def test_a_start_that_was_cancelled_before_any_worker_was_told_is_refused(
+    bob: FlaskClient, cast: Cast, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enqueue_sync(sync_log_id: int, _attempt: int) -> None:
+        cancel_sync(cast.surf, actor=cast.alice, sync_log_id=sync_log_id)
+        raise QueueUnavailable()
+
+    monkeypatch.setattr("webapp.sync.start.enqueue_sync", enqueue_sync)
+
+    assert start(bob, url).status_code == 503
+    log = history.latest(cast.surf)
+    assert log is not None
+    assert (log.error_code, log.idempotency_key) == ("SYNC_CANCELLED", None)
 
 
 @on_both

@@ -14,6 +14,7 @@ from tests.cast import Cast
 from tests.pages.visitor import Parsed, Visitor, text_of
 from webapp import queue
 from webapp.clock import now
+from webapp.extensions import transaction
 from webapp.models import OperationType, SyncLog, SyncStatus
 from webapp.pages import attention
 from webapp.services import schedules
@@ -66,6 +67,27 @@ def test_the_schedule_says_it_in_the_same_words(app: Flask, fallen_behind: str, 
     assert f"{OVERDUE} No worker is running, so no sync can begin. Tell whoever runs" in words
 
 
+def test_that_no_worker_runs_is_said_once_where_a_sync_waits_for_one(
+    look: Look, fallen_behind: str, cast: Cast
+) -> None:
+    make_log(cast.surf, SyncStatus.RUNNING, started_at=now() - timedelta(minutes=1))
+    words = look(fallen_behind)
+    assert words.count("No worker is running") == 1
+    assert "so this sync cannot begin" in words
+
+
+def test_a_sync_that_is_being_cancelled_brings_nobody_in_step(
+    app: Flask, look: Look, fallen_behind: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "workers_connected", lambda: 1)
+    log = make_log(cast.surf, SyncStatus.RUNNING, started_at=now(), worker="w")
+    for page in (look, lambda at: text_of(Visitor(app).signed_in(cast.bob).get(f"{at}/schedule"))):
+        assert f"{OVERDUE} A sync is running: when it completes" in page(fallen_behind)
+    with transaction() as session:
+        session.get_one(SyncLog, log.id).cancel_requested_at = now()
+    assert f"{OVERDUE} Its sync history says" in look(fallen_behind)
+
+
 @pytest.mark.parametrize("workers", [1, None])  # None: Redis cannot be asked
 def test_an_overdue_clinic_whose_workers_are_there_or_not_known_leads_to_its_syncs(
     look: Look, fallen_behind: str, workers: int | None, monkeypatch: pytest.MonkeyPatch
@@ -95,7 +117,8 @@ def test_a_failed_full_sync_stands_there_until_one_completes(
     look: Look, path: str, cast: Cast
 ) -> None:
     failed = fail_full_sync(cast)
-    told = f"The last full sync, #{failed.id} , failed: Cliniko did not answer. CLINIKO_UNAVAILABLE"
+    told = f"The last full sync that ended by itself, #{failed.id} , failed: "
+    told += "Cliniko did not answer. CLINIKO_UNAVAILABLE"
     assert "The last full sync" not in look(path)  # its card says it
 
     for _ in range(6):  # so that it is none of the recent ones

@@ -225,14 +225,15 @@ def _started_with(key: str, organization_id: int, actor_id: int | None) -> SyncL
 
 
 def _close_unqueued(log: SyncLog, error: QueueUnavailable, actor: User | None) -> bool:
-    """Whether the sync was closed. Not so if a worker was told all the same, and only Redis's word
-    for it got lost: then it has begun, or has even ended."""
+    """Close a sync as failed that no worker was told of, unless it was cancelled meanwhile. False
+    if one was told all the same, and only Redis's word for it got lost: it has begun, or ended."""
     # Nothing is left running, even if whoever started it was signed out since.
     unchecked = replace(callers.current.get(), let_in=None)
     with callers.called_by(unchecked), transaction():
         locks.row(log)  # or a worker could take it between the look and the write
-        if not log.is_running or log.worker is not None or log.attempt > 1:
+        if log.worker is not None or log.attempt > 1:
             return False
         log.idempotency_key = None  # nothing was started: the key is good for another try
-        ending.fail(log, Closing(error.error_code, error.message), actor=actor)
+        if log.is_running:
+            ending.fail(log, Closing(error.error_code, error.message), actor=actor)
         return True
