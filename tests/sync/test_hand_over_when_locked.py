@@ -56,6 +56,15 @@ def lock(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         event.remove(db.engine, "handle_error", lock.after_error)
 
 
+def told_to_end(log: SyncLog, lock: Lock) -> SyncLog:
+    """A sync as it stands after a worker that had to end has met the lock twice."""
+    log_id = log.id
+    engine.run(log_id, 1, worker="told to end")
+    db.session.rollback()
+    assert lock.refused == ["database is locked"] * 2
+    return db.session.get_one(SyncLog, log_id)
+
+
 def test_a_sync_is_handed_over_as_soon_as_the_lock_is_free(
     begin: Callable[..., SyncLog], lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,13 +75,7 @@ def test_a_sync_is_handed_over_as_soon_as_the_lock_is_free(
         return hand_over(*args, **more)
 
     monkeypatch.setattr(recovery, "hand_over", while_locked)
-    log_id = begin().id
-
-    engine.run(log_id, 1, worker="told to end")
-
-    db.session.rollback()
-    log = db.session.get_one(SyncLog, log_id)
-    assert lock.refused == ["database is locked"] * 2
+    log = told_to_end(begin(), lock)
     assert (log.status, log.attempt, log.worker, log.interruptions) == ("running", 2, None, 0)
 
 
@@ -90,11 +93,5 @@ def test_one_that_was_cancelled_meanwhile_is_closed_as_soon_as_the_lock_is_free(
         return settle(sync_log_id)
 
     monkeypatch.setattr(recovery, "settle", while_locked)
-    log_id = begin().id
-
-    engine.run(log_id, 1, worker="told to end")
-
-    db.session.rollback()
-    log = db.session.get_one(SyncLog, log_id)
-    assert lock.refused == ["database is locked"] * 2
+    log = told_to_end(begin(), lock)
     assert (log.status, log.error_code) == ("failed", "SYNC_CANCELLED")

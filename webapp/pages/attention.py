@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.clock import now
-from webapp.models import OperationType, Organization, SyncLog
+from webapp.models import Organization, SyncLog
 from webapp.pages.outcome import Outcome, outcome
 from webapp.queue import workers_connected
 from webapp.services import clinic_figures, schedules
 from webapp.services.clinic_figures import ClinicFigures
-from webapp.sync import held
+from webapp.sync import held, history
 
 
 def needs_attention(figures: ClinicFigures, left_out: bool) -> bool:
@@ -44,19 +44,17 @@ def attention_context(organization: Organization, latest: SyncLog | None) -> dic
             for batch in (held.batches(organization.id) if running else [])
             if not batch.kept_at
         ],
-        **behind(organization, latest),
+        **behind(organization),
     }
 
 
-def behind(organization: Organization, latest: SyncLog | None) -> dict[str, bool]:
-    """Whether a clinic is overdue, and if so whether that is because nobody works; and whether a
+def behind(organization: Organization) -> dict[str, bool]:
+    """Whether a clinic is overdue, and if so whether that is because nobody works, and whether a
     sync runs that brings it in step when it completes."""
     overdue = schedules.overdue(organization, now())
-    goes_on = latest is not None and latest.is_running and latest.cancel_requested_at is None
+    log = history.latest_in_step(organization) if overdue else None
     return {
         "overdue": overdue,
         "nobody_works": overdue and workers_connected() == 0,
-        "in_reach": goes_on
-        and latest is not None
-        and latest.operation_type != OperationType.RETRY_FAILED,
+        "in_reach": log is not None and log.is_running and log.cancel_requested_at is None,
     }

@@ -20,7 +20,6 @@ from webapp.pages.redirects import lead_to
 from webapp.pages.templating import render_clinic
 from webapp.services import schedules, time_zones
 from webapp.services.timetable import NIGHTLY_SPREAD, Run
-from webapp.sync import history
 
 SHOWN_RUNS = 3
 
@@ -77,5 +76,5 @@ def _page(organization: Organization, errors: dict[str, str] | None = None) -> s
         zone=schedules.zone_of(organization),
         zones=time_zones.choices(),
         errors=errors or {},
-        **behind(organization, history.latest(organization)),
+        **behind(organization),
     )

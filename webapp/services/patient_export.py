@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from webapp.errors import OrganizationNotFound, ValidationError
 from webapp.extensions import db, read_alone
-from webapp.models import Organization, Patient, User
+from webapp.models import NOT_DELETED, Organization, Patient, User
 from webapp.services import audit, callers, patients
 from webapp.services.audit_events import Event
 from webapp.services.callers import LetIn
@@ -27,7 +27,7 @@ _ROWS = select(
     *(Patient.archived_at, Patient.merged_at, Patient.merged_into, Patient.deleted_at),
     Patient.last_synced,
 )
-_THERE = select(Organization.id).where(Organization.deleted_at.is_(None))
+_THERE = select(Organization.id).where(NOT_DELETED)
 
 
 @dataclass(frozen=True)
